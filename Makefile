@@ -1,0 +1,52 @@
+# `make demo` and `make test` are all the set-up there is; both build .venv first.
+PYTHON ?= python3
+BIN    := .venv/bin
+
+.PHONY: setup demo test verify fix lint types layers unit bench lock clean
+
+setup: .venv/.ready
+
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "liferaft needs Python 3.11 or newer: make PYTHON=python3.12 setup" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "the venv module is missing: apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install -q --no-cache-dir --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install -q --no-cache-dir -c constraints.txt -e '.[all]' --group dev --group bench
+	@touch $@
+
+demo: .venv/.ready
+	@$(BIN)/liferaft demo
+
+test: lint types layers unit
+
+# verify never edits; fix does.
+verify: lint types layers
+
+lint: .venv/.ready
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+
+types: .venv/.ready
+	@$(BIN)/mypy
+
+layers: .venv/.ready
+	@$(BIN)/lint-imports --no-timing 2>&1 | tail -n 20; exit $${PIPESTATUS[0]}
+
+unit: .venv/.ready
+	@$(BIN)/python -m pytest -q -n 2
+
+fix: .venv/.ready
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: .venv/.ready
+	@$(BIN)/liferaft bench raft
+	@$(BIN)/liferaft bench rpc
+
+# Maintainers: pin again. No address may end up in constraints.txt.
+lock: .venv/.ready
+	@$(BIN)/python -m pip freeze --exclude-editable --exclude pip | sort > constraints.txt
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+SHELL := /bin/bash

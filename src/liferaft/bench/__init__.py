@@ -1,0 +1,1 @@
+"""Measures what a user would feel, beside the rivals, in one run."""

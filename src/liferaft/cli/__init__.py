@@ -1,0 +1,1 @@
+"""The `liferaft` command: what a person touches."""

@@ -1,0 +1,1 @@
+"""Replicated objects that ship with liferaft."""

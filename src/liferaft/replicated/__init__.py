@@ -1,0 +1,1 @@
+"""An ordinary class as a state machine: commands, queries, sessions, exactly once."""

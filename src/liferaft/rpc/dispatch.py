@@ -1,0 +1,85 @@
+"""The seam between a server and what answers its calls.
+
+A server owns links, handshakes and limits; a dispatcher owns what happens to the calls of one
+hosted object. A plain object's dispatcher keeps sessions in memory and runs methods; a replicated
+object's (in liferaft.replicated) puts the very bytes of the call into the log.
+
+All methods are called on the event loop's thread and never block.
+"""
+
+from typing import Protocol
+
+from liferaft.errors import Refused
+from liferaft.rpc.interface import Interface
+from liferaft.rpc.wire import Call
+
+
+class Request(Protocol):
+    """One call that arrived, and the way to answer it. It may be a repeat of an earlier one.
+
+    An answer goes to the link on which the request came; when that is gone, it is dropped: the
+    caller will ask again elsewhere. At most one of the answering methods takes effect.
+    """
+
+    @property
+    def session(self) -> bytes:
+        """The caller's session, 16 bytes."""
+
+    @property
+    def call(self) -> Call:
+        """The call, decoded but for its arguments."""
+
+    @property
+    def frame(self) -> bytes:
+        """The whole frame as it came, for who wants to keep it as bytes."""
+
+    @property
+    def deadline(self) -> float | None:
+        """When the caller stops waiting, in the loop's time."""
+
+    def answer(self, frame: bytes) -> None:
+        """Send an encoded `Reply` or `Failure` that carries this call's number."""
+
+    def refuse(self, error: Refused) -> None:
+        """Say that the call was turned away and nothing was executed."""
+
+    def redirect(self, address: str | None) -> None:
+        """Send the caller elsewhere, with this call and all its others."""
+
+
+class Redirected(Exception):
+    """Raised by `Dispatcher.admit`: the session must be bound elsewhere. Never leaves rpc."""
+
+    def __init__(self, address: str | None) -> None:
+        super().__init__(address)
+        self.address = address
+
+
+class Dispatcher(Protocol):
+    """Answers the calls of one hosted object."""
+
+    @property
+    def interface(self) -> Interface:
+        """What callers are compared with when they bind."""
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether sessions outlive this host."""
+
+    async def admit(self, session: bytes, *, is_resumed: bool) -> None:
+        """Return once calls of the session may come.
+
+        Raises `Redirected`, `SessionExpired` (only when `is_resumed`), or a `Refused`.
+        """
+
+    def dispatch(self, request: Request) -> None:
+        """Take a call; answer it now or later."""
+
+    def notify(self, method: str, arguments: bytes) -> None:
+        """Take a call of a one-way method."""
+
+    def cancel(self, session: bytes, number: int) -> None:
+        """Learn that the caller gave up on a call."""
+
+    def acknowledge(self, session: bytes, acked_below: int) -> None:
+        """Learn that the session needs no reply below `acked_below` any more."""
