@@ -17,6 +17,10 @@ from liferaft.link.address import Address
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 """The default bound of one frame: snapshot chunks and large results fit, a length bomb does not."""
 
+HIGH_WATER_BYTES = 1024 * 1024
+LOW_WATER_BYTES = 256 * 1024
+"""How much may wait to be sent before `sending_paused`, and be left before `sending_resumed`."""
+
 
 class Receiver(Protocol):
     """What a link calls back. No callback comes before `Link.start`, nor from inside it."""
