@@ -71,9 +71,13 @@ class FrameSplitter:
         frames: list[bytes] = []
         offset = self._complete_partial(chunk, frames) if self._partial else 0
         stop = len(chunk)
+        length_max = self._frame_bytes_max
         while stop - offset >= HEADER_BYTES:
+            length: int = _unpack_header(chunk, offset)[0]
+            if not 0 < length <= length_max:
+                raise self._refusal(length)
             frame_start = offset + HEADER_BYTES
-            frame_stop = frame_start + self._checked_length(chunk, offset)
+            frame_stop = frame_start + length
             if frame_stop > stop:
                 break
             frames.append(chunk[frame_start:frame_stop])
@@ -91,7 +95,10 @@ class FrameSplitter:
             partial += chunk[:taken]
             if len(partial) < HEADER_BYTES:
                 return len(chunk)
-        frame_stop = HEADER_BYTES + self._checked_length(partial, 0)
+        length: int = _unpack_header(partial)[0]
+        if not 0 < length <= self._frame_bytes_max:
+            raise self._refusal(length)
+        frame_stop = HEADER_BYTES + length
         missing = frame_stop - len(partial)
         partial += memoryview(chunk)[taken : taken + missing]
         if len(partial) < frame_stop:
@@ -100,10 +107,7 @@ class FrameSplitter:
         self._partial = bytearray()
         return taken + missing
 
-    def _checked_length(self, buffer: bytes | bytearray, offset: int) -> int:
-        length: int = _unpack_header(buffer, offset)[0]
-        if not 0 < length <= self._frame_bytes_max:
-            raise ProtocolError(
-                f"a frame of {length} bytes was announced; 1 to {self._frame_bytes_max} are allowed"
-            )
-        return length
+    def _refusal(self, length: int) -> ProtocolError:
+        return ProtocolError(
+            f"a frame of {length} bytes was announced; 1 to {self._frame_bytes_max} are allowed"
+        )
