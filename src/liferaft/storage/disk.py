@@ -6,8 +6,20 @@ the order in which they were given. The simulator's disk runs them at once and l
 pass.
 """
 
+import asyncio
+import contextlib
+import fcntl
+import os
+import threading
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol, TypeVar
+
+from typing_extensions import override
+
+from liferaft.errors import DataDirectoryError
 
 ResultT = TypeVar("ResultT")
 
@@ -69,3 +81,178 @@ class Disk(Protocol):
 
         Raises `DataDirectoryError` when another process holds it.
         """
+
+
+class SystemFile(File):
+    """A file of the operating system."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    @override
+    def size(self) -> int:
+        return os.fstat(self._descriptor).st_size
+
+    @override
+    def read(self, offset: int, length: int) -> bytes:
+        data = os.pread(self._descriptor, length, offset)
+        if len(data) == length or not data:
+            return data
+        parts = [data]
+        # The system may return less than asked before the end, so only an empty answer is the end.
+        while data and (length := length - len(data)) > 0:
+            offset += len(data)
+            data = os.pread(self._descriptor, length, offset)
+            parts.append(data)
+        return b"".join(parts)
+
+    @override
+    def write(self, offset: int, data: bytes) -> None:
+        written = os.pwrite(self._descriptor, data, offset)
+        while written < len(data):
+            # A disk that fills up takes a part first and raises ENOSPC on the rest.
+            written += os.pwrite(self._descriptor, memoryview(data)[written:], offset + written)
+
+    @override
+    def truncate(self, size: int) -> None:
+        os.ftruncate(self._descriptor, size)
+
+    @override
+    def allocate(self, size: int) -> None:
+        os.posix_fallocate(self._descriptor, 0, size)
+
+    @override
+    def sync(self) -> None:
+        os.fdatasync(self._descriptor)
+
+    @override
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class SystemDisk(Disk):
+    """The operating system's files; `run` works on one thread of its own, until `close`."""
+
+    def __init__(self) -> None:
+        self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
+
+    @override
+    async def run(self, work: Callable[[], ResultT]) -> ResultT:
+        """Carry out `work` on the thread; raises `RuntimeError` after `close`.
+
+        A caller that is cancelled stops waiting; the work is done all the same.
+        """
+        if self._is_closed:
+            raise RuntimeError("the disk was closed")
+        if self._thread is None:
+            # A daemon, so that a process that ends without `close` is not kept alive by it: to the
+            # log, that is a crash like any other.
+            self._thread = threading.Thread(target=self._work, name="liferaft-disk", daemon=True)
+            self._thread.start()
+        # A bare queue and call_soon_threadsafe cost half of what run_in_executor does.
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[ResultT] = loop.create_future()
+
+        def carry_out() -> None:
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001  the caller raises it, whatever it is
+                report = partial(reject, future, error)
+            else:
+                report = partial(resolve, future, result)
+            # The loop may be closed when its owner did not wait; then nobody wants the answer.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(report)
+
+        self._queue.put(carry_out)
+        return await future
+
+    def _work(self) -> None:
+        while (work := self._queue.get()) is not None:
+            work()
+
+    async def close(self) -> None:
+        """Finish what was given to `run`, then end the thread. May be called again."""
+        if self._thread is not None:
+            await self.run(_nothing)
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+        self._is_closed = True
+
+    @override
+    def open(self, path: str, *, create: bool = False) -> File:
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        return SystemFile(os.open(path, flags, 0o600))
+
+    @override
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+    @override
+    def names(self, directory: str) -> list[str]:
+        return sorted(path.name for path in Path(directory).iterdir())
+
+    @override
+    def make_directory(self, path: str) -> None:
+        missing = Path(path).absolute()
+        if missing.is_dir():
+            return
+        self.make_directory(str(missing.parent))
+        missing.mkdir(mode=0o700)
+        self.sync_directory(str(missing.parent))
+
+    @override
+    def rename(self, source: str, target: str) -> None:
+        Path(source).replace(target)
+
+    @override
+    def remove(self, path: str) -> None:
+        Path(path).unlink()
+
+    @override
+    def sync_directory(self, path: str) -> None:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    @override
+    def lock(self, path: str) -> Callable[[], None]:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+            os.close(descriptor)
+            by = f"by process {holder}" if holder else "by another process"
+            raise DataDirectoryError(
+                f"{Path(path).parent} is in use {by}: stop it first, or choose another data directory"
+            ) from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        return lambda: os.close(descriptor)
+
+
+def resolve(future: asyncio.Future[ResultT], result: ResultT) -> None:
+    """Give whoever waits the result, unless it was cancelled; for implementations of `run`."""
+    if not future.done():
+        future.set_result(result)
+
+
+def reject(future: asyncio.Future[ResultT], error: BaseException) -> None:
+    """Raise the error at whoever waits, unless it was cancelled; for implementations of `run`."""
+    if not future.done():
+        future.set_exception(error)
+
+
+def _nothing() -> None:
+    """Do nothing, after everything that was queued before."""

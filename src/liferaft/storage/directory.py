@@ -1,0 +1,150 @@
+"""A node's data directory: locked against other processes, bound to one node of one cluster.
+
+The file `identity` is written once, when the directory is made, and never changed: a node must
+never work on another node's log, and a voter that lost its log must not pass for the one it was.
+Its first line is JSON, for whoever looks; its second the checksum of the first.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from liferaft.errors import DataDirectoryError, DiskFailed, StorageError
+from liferaft.raft.types import Configuration, NodeId
+from liferaft.storage.disk import Disk
+from liferaft.storage.records import FORMAT_VERSION, checksum
+from liferaft.storage.segment import segment_numbers, sync
+
+_IDENTITY = "identity"
+_LOCK = "lock"
+_NEW_SUFFIX = ".new"
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """Whose data it is. Neither name may ever be given to other data."""
+
+    cluster_id: str
+    node_id: NodeId
+
+
+class _Content(msgspec.Struct, frozen=True):
+    """What the file `identity` says. `configuration` is the one the node was first started with."""
+
+    version: int
+    cluster_id: str
+    node_id: NodeId
+    configuration: Configuration
+
+
+class Directory(msgspec.Struct, frozen=True):
+    """A data directory that this process holds.
+
+    `configuration` is the one that the directory was made with, whatever this start was given: the
+    cluster's real one has since been agreed on in the log.
+    """
+
+    path: str
+    identity: Identity
+    configuration: Configuration
+    _unlock: Callable[[], None]
+
+    def close(self) -> None:
+        """Let another process have it. Close the log before; call it once."""
+        self._unlock()
+
+
+async def open_directory(
+    disk: Disk, path: str, identity: Identity, configuration: Configuration
+) -> Directory:
+    """Return the directory, made where absent, locked, and proven to belong to `identity`.
+
+    Raises `DataDirectoryError` when another process holds it or it belongs to somebody else, and
+    `DiskFailed`.
+    """
+    return await disk.run(lambda: _open(disk, path, identity, configuration))
+
+
+def _open(disk: Disk, path: str, identity: Identity, configuration: Configuration) -> Directory:
+    try:
+        disk.make_directory(path)
+        unlock = disk.lock(f"{path}/{_LOCK}")
+    except DataDirectoryError:
+        raise
+    except (NotADirectoryError, FileExistsError, PermissionError) as error:
+        raise DataDirectoryError(
+            f"{path} cannot be a data directory: {error.strerror}; choose another one"
+        ) from error
+    except OSError as error:
+        raise DiskFailed(f"{path} could not be opened: {error}") from error
+    try:
+        bound = _bind(disk, path, identity, configuration)
+    except StorageError:
+        unlock()
+        raise
+    except OSError as error:
+        unlock()
+        raise DiskFailed(f"the identity of {path} could not be read: {error}") from error
+    return Directory(path, identity, bound, unlock)
+
+
+def _bind(disk: Disk, path: str, identity: Identity, configuration: Configuration) -> Configuration:
+    """Return the configuration the directory was made with; write it where there is none."""
+    if not disk.exists(f"{path}/{_IDENTITY}"):
+        if segment_numbers(disk.names(path)):
+            raise DataDirectoryError(
+                f"{path} holds a log, and nothing says whose: it lost its file {_IDENTITY!r}."
+                " Move it away, and let the node rejoin from its peers as a new member"
+            )
+        _write(disk, path, identity, configuration)
+        return configuration
+    content = _read(disk, path)
+    found = Identity(content.cluster_id, content.node_id)
+    if found != identity:
+        raise DataDirectoryError(
+            f"{path} belongs to node {found.node_id} of cluster {found.cluster_id}, not to node"
+            f" {identity.node_id} of cluster {identity.cluster_id}: choose another data directory"
+        )
+    # The rename may have been seen but not synced when the process that wrote it ended.
+    disk.sync_directory(path)
+    return content.configuration
+
+
+def _write(disk: Disk, path: str, identity: Identity, configuration: Configuration) -> None:
+    content = _Content(FORMAT_VERSION, identity.cluster_id, identity.node_id, configuration)
+    line = msgspec.json.encode(content) + b"\n"
+    target = f"{path}/{_IDENTITY}"
+    file = disk.open(target + _NEW_SUFFIX, create=True)
+    try:
+        file.truncate(0)
+        file.write(0, line + _checksum_line(line))
+        sync(file, target)
+    finally:
+        file.close()
+    disk.rename(target + _NEW_SUFFIX, target)
+    disk.sync_directory(path)
+
+
+def _read(disk: Disk, path: str) -> _Content:
+    file = disk.open(f"{path}/{_IDENTITY}")
+    try:
+        data = file.read(0, file.size())
+    finally:
+        file.close()
+    line, _, check = data.partition(b"\n")
+    line += b"\n"
+    if check != _checksum_line(line):
+        raise DataDirectoryError(
+            f"{path}/{_IDENTITY} is damaged: nothing says whose log this is. Move {path} away, and"
+            " let the node rejoin from its peers as a new member"
+        )
+    content = msgspec.json.decode(line, type=_Content)
+    if content.version != FORMAT_VERSION:
+        raise DataDirectoryError(
+            f"{path} has format version {content.version}, and this program knows"
+            f" {FORMAT_VERSION}: use the program that it is from"
+        )
+    return content
+
+
+def _checksum_line(line: bytes) -> bytes:
+    return b"crc32c %08x\n" % checksum(line)

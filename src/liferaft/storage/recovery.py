@@ -1,0 +1,312 @@
+"""What a log holds when it is opened: everything that was ever reported as stored, or an error.
+
+Segments are read in order, each record's checksum proven, chained to the one before. Where the
+chain ends, three things can have happened, and they are told apart so:
+
+- Nothing but zeros follows: the log was closed, or stopped between two writes.
+- Bytes follow, and none of them is the intact header of a record made for that very place: the
+  last write was torn. It was never reported as stored, so it is cut and told (`TornTail`).
+- An intact record follows, or a later segment whose header says that this one went further: a
+  write begins only after the sync of the one before it, so what is missing here was synced and
+  possibly acknowledged. That is damage, and the log is refused (`DamagedLog`).
+
+So every record proves that all before it was synced, and the log writes an empty one, a seal, when
+it has been idle for a moment, when it starts and when it closes. One window remains: when the last
+record is damaged after its sync, and the node stops before the next record or the seal behind it
+is durable, then no byte on this disk says that it had been whole, and it is cut as torn. It lasts
+as long as the pause before a seal (`wal.SEAL_AFTER`), and only a second write before each
+acknowledgement could close it. Removing the newest segments by hand is not noticed either.
+
+The last record found is written again, as it was, and synced before it is reported: after a crash
+of the process alone it may have been read from the system's cache, and a sync that failed before
+the crash may have left it there as if it were on the disk.
+
+Terms and the hard state are checked as the writer checked them: they never fall.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from liferaft.errors import DamagedLog, DataDirectoryError, DiskFailed
+from liferaft.raft.types import Entry, HardState, TermRun
+from liferaft.storage.contents import Place, Places, Terms
+from liferaft.storage.disk import Disk
+from liferaft.storage.records import (
+    RECORD_HEADER_BYTES,
+    RECORD_MAGIC,
+    SEGMENT_HEADER_BYTES,
+    Body,
+    FormatError,
+    SegmentHeader,
+    checksum,
+    decode_body,
+    decode_record_header,
+    decode_segment_header,
+)
+from liferaft.storage.segment import (
+    Position,
+    check_record,
+    damaged,
+    read_places,
+    segment_numbers,
+    segment_path,
+    sync,
+    sync_directory,
+)
+
+
+class TornTail(msgspec.Struct, frozen=True):
+    """A last write that was not whole, and was cut: nothing in it had been reported as stored.
+
+    It began at `offset` of the file `path` and left up to `length` bytes; the log is whole up to
+    index `last`.
+    """
+
+    path: str
+    offset: int
+    length: int
+    last: int
+
+
+class Recovered(msgspec.Struct, frozen=True):
+    """What an opened log holds: entries `first` up to `last`, their terms, and the last of them.
+
+    `last` is `first - 1` when there is none. `tail` ends with entry `last` and holds as many as fit
+    `tail_bytes`, at least one unless the log is empty.
+    """
+
+    hard_state: HardState
+    first: int
+    last: int
+    runs: tuple[TermRun, ...]
+    tail: tuple[Entry, ...]
+    torn: TornTail | None
+
+
+class Recovery(msgspec.Struct):
+    """`Recovered`, and what the log needs to go on."""
+
+    recovered: Recovered
+    terms: Terms
+    places: Places
+    position: Position
+
+
+def hard_state_follows(earlier: HardState, later: HardState) -> bool:
+    """Return whether a hard state may follow: terms never fall, a vote is never taken back."""
+    if later.current_term != earlier.current_term:
+        return later.current_term > earlier.current_term
+    return earlier.voted_for is None or earlier.voted_for == later.voted_for
+
+
+def recover(disk: Disk, directory: str, *, base_index: int, tail_bytes: int) -> Recovery:
+    """Read the log of a directory; blocking. See the module's docstring.
+
+    `base_index` is what a snapshot covers: a log may begin up to there, no later. Raises
+    `DamagedLog`, `DataDirectoryError` for an unknown format version, and `DiskFailed`.
+    """
+    try:
+        return _Reader(disk, directory, base_index).read_all(tail_bytes)
+    except (DamagedLog, DiskFailed, DataDirectoryError):
+        raise
+    except OSError as error:
+        raise DiskFailed(f"the log in {directory} could not be read: {error}") from error
+
+
+class _Reader:
+    """One pass over all segments."""
+
+    def __init__(self, disk: Disk, directory: str, base_index: int) -> None:
+        self._disk = disk
+        self._directory = directory
+        self._base_index = base_index
+        self._terms = Terms(first=base_index + 1, prior_term=0)
+        self._places = Places(first=base_index + 1)
+        self._hard_state = HardState()
+        self._position = Position(segment=0, offset=0, crc=0)
+        self._torn: TornTail | None = None
+        # The bytes of the last record found, or of a segment's header, and where they lie.
+        self._newest: tuple[int, bytes] | None = None
+
+    def read_all(self, tail_bytes: int) -> Recovery:
+        headers = self._read_headers()
+        for header, following in zip(headers, [*headers[1:], None], strict=False):
+            self._read_segment(header, following)
+        self._write_newest_again()
+        recovered = Recovered(
+            hard_state=self._hard_state,
+            first=self._terms.first,
+            last=self._terms.last,
+            runs=self._terms.runs,
+            tail=self._read_tail(tail_bytes),
+            torn=self._torn,
+        )
+        return Recovery(recovered, self._terms, self._places, self._position)
+
+    def _read_headers(self) -> list[SegmentHeader]:
+        """Return the headers of all segments, in order and without gap."""
+        numbers = segment_numbers(self._disk.names(self._directory))
+        headers: list[SegmentHeader] = []
+        for number in numbers:
+            header = self._read_header(number, is_last=number == numbers[-1])
+            if header is None:
+                continue
+            if headers and number != headers[-1].number + 1:
+                raise self._damaged(headers[-1].number + 1, 0, "the file is missing")
+            headers.append(header)
+        if headers:
+            self._begin_with(headers[0])
+        return headers
+
+    def _begin_with(self, header: SegmentHeader) -> None:
+        if header.first > self._base_index + 1:
+            raise self._damaged(header.number, 0, "the segments before this one are missing")
+        self._terms = Terms(first=header.first, prior_term=header.prior_term)
+        self._places = Places(first=header.first)
+        self._position = Position(header.number, header.previous_end, header.previous_crc)
+
+    def _read_header(self, number: int, *, is_last: bool) -> SegmentHeader | None:
+        """Return a segment's header, None when the segment was never finished being made."""
+        path = segment_path(self._directory, number)
+        data = self._read_file(number, SEGMENT_HEADER_BYTES)
+        try:
+            header = decode_segment_header(data)
+        except FormatError as error:
+            raise DataDirectoryError(f"{path} has {error}: use the program it is from") from error
+        if header is not None and header.number == number:
+            return header
+        # A segment is made durable before its first record, so one that holds a record had a
+        # header.
+        whole = self._read_file(number)
+        if not is_last or find_record(whole, segment=number, start=0) is not None:
+            raise self._damaged(number, 0, "the segment's header does not fit its checksum")
+        if length := len(whole.rstrip(b"\0")):
+            self._torn = TornTail(path, 0, length, 0)
+        return None
+
+    def _read_segment(self, header: SegmentHeader, following: SegmentHeader | None) -> None:
+        """Take all records of a segment, and check that it ends where it must."""
+        if header.previous_crc != self._position.crc:
+            raise self._damaged(header.number, 0, "it does not follow the segment before it")
+        data = self._read_file(header.number)
+        self._newest = (0, data[:SEGMENT_HEADER_BYTES])
+        self._position = Position(header.number, SEGMENT_HEADER_BYTES, header.previous_crc)
+        end = len(data) if following is None else following.previous_end
+        while self._position.offset < end and self._read_record(data):
+            pass
+        position = self._position
+        if following is None:
+            self._check_tail(data)
+        elif (position.offset, position.crc) != (following.previous_end, following.previous_crc):
+            raise self._damaged(header.number, position.offset, "a record is not what it was")
+        if self._torn is not None:
+            self._torn = msgspec.structs.replace(self._torn, last=self._terms.last)
+
+    def _read_record(self, data: bytes) -> bool:
+        """Take the record at the position and step behind it; return False when there is none."""
+        position = self._position
+        header = check_record(decode_record_header(data, position.offset), position)
+        if header is None:
+            return False
+        start = position.offset + RECORD_HEADER_BYTES
+        stop = start + header.length
+        body = data[start:stop]
+        if len(body) != header.length or checksum(body, seed=position.crc) != header.crc:
+            return False
+        try:
+            self._take(decode_body(body), stop - position.offset)
+        except FormatError as error:
+            raise self._damaged(position.segment, position.offset, str(error)) from error
+        self._newest = (position.offset, data[position.offset : stop])
+        self._position = Position(position.segment, stop, header.crc)
+        return True
+
+    def _take(self, body: Body, length: int) -> None:
+        if body.hard_state is not None:
+            if not hard_state_follows(self._hard_state, body.hard_state):
+                raise FormatError("the hard state goes back")
+            self._hard_state = body.hard_state
+        for run in body.runs:
+            if not self._terms.can_append(first=run.first, term=run.term):
+                raise FormatError("its entries do not follow those before it")
+            if run.term > self._hard_state.current_term:
+                raise FormatError("its entries are of a later term than the node")
+            self._terms.append(term=run.term, first=run.first, last=run.first + run.count - 1)
+        if body.runs:
+            place = Place(
+                first=body.runs[0].first,
+                last=self._terms.last,
+                segment=self._position.segment,
+                offset=self._position.offset,
+                length=length,
+            )
+            self._places.append(place)
+
+    def _check_tail(self, data: bytes) -> None:
+        """Tell a torn tail from damage at the end of the newest segment."""
+        position = self._position
+        is_header_whole = check_record(decode_record_header(data, position.offset), position)
+        start = position.offset + (1 if is_header_whole else 0)
+        found = find_record(data, segment=position.segment, start=start)
+        if found is not None:
+            what = f"a record is not what it was, and one written after it lies at {found}"
+            raise self._damaged(position.segment, position.offset, what)
+        if length := len(data.rstrip(b"\0")) - position.offset:
+            path = segment_path(self._directory, position.segment)
+            if length > 0:
+                self._torn = TornTail(path, position.offset, length, self._terms.last)
+
+    def _write_newest_again(self) -> None:
+        if self._newest is None:
+            return
+        path = segment_path(self._directory, self._position.segment)
+        file = self._disk.open(path)
+        try:
+            file.write(*self._newest)
+            sync(file, path)
+        finally:
+            file.close()
+        sync_directory(self._disk, self._directory)
+
+    def _read_tail(self, tail_bytes: int) -> tuple[Entry, ...]:
+        places = self._places.tail(tail_bytes)
+        entries = read_places(self._disk, self._directory, places)
+        return entries_that_fit(entries, tail_bytes)
+
+    def _read_file(self, number: int, length: int | None = None) -> bytes:
+        file = self._disk.open(segment_path(self._directory, number))
+        try:
+            return file.read(0, file.size() if length is None else length)
+        finally:
+            file.close()
+
+    def _damaged(self, number: int, offset: int, what: str) -> DamagedLog:
+        return damaged(
+            self._directory,
+            path=segment_path(self._directory, number),
+            offset=offset,
+            last=self._terms.last,
+            what=what,
+        )
+
+
+def entries_that_fit(entries: Sequence[Entry], bytes_max: int) -> tuple[Entry, ...]:
+    """Return the last entries whose data fits `bytes_max`, at least one if there is one."""
+    total = 0
+    for count, entry in enumerate(reversed(entries)):
+        total += len(entry.data)
+        if total > bytes_max and count > 0:
+            return tuple(entries[len(entries) - count :])
+    return tuple(entries)
+
+
+def find_record(data: bytes, *, segment: int, start: int) -> int | None:
+    """Return where the next intact record header lies that was made for its very place."""
+    position = data.find(RECORD_MAGIC, start)
+    while position >= 0:
+        header = decode_record_header(data, position)
+        if header is not None and (header.segment, header.offset) == (segment, position):
+            return position
+        position = data.find(RECORD_MAGIC, position + 1)
+    return None

@@ -1,0 +1,485 @@
+"""The write-ahead log: entries and hard state, appended in groups, one sync for each group.
+
+`append` only queues. One task takes everything that waits, makes one record of it, writes it and
+syncs it, reports it as stored, and takes what has gathered meanwhile: batches are made by what is
+waiting, never by a timer. See records.py for the bytes and recovery.py for what a start makes of
+them.
+
+Invariants, checked before anything is queued (`InvariantViolated`): marks rise; indexes have no
+gap; terms never fall; no entry is of a later term than the hard state appended with or before it;
+the hard state never goes back.
+
+Fields that only grow: the mark that is stored, the hard state's term.
+
+When the disk is full, writes wait and are tried again; nothing is lost and nothing is reported as
+stored meanwhile. When anything else fails, the log is finished: nothing is written any more, and
+no sync is ever tried again.
+"""
+
+import asyncio
+import errno
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Self
+
+import msgspec
+from msgspec.structs import replace
+
+from liferaft.errors import DiskFailed, DiskFull, InvariantViolated, StorageError
+from liferaft.raft.types import Entry, HardState
+from liferaft.storage.contents import Place
+from liferaft.storage.disk import Disk, File, ResultT
+from liferaft.storage.records import (
+    RECORD_HEADER_BYTES,
+    SEGMENT_HEADER_BYTES,
+    SegmentHeader,
+    encode_entries,
+    encode_hard_state,
+    encode_record,
+)
+from liferaft.storage.recovery import Recovered, Recovery, hard_state_follows, recover
+from liferaft.storage.segment import (
+    Position,
+    create_segment,
+    finish_segment,
+    read_places,
+    segment_path,
+    write_record,
+)
+
+SEGMENT_BYTES = 64 * 1024 * 1024
+"""The default size of a segment: making one costs two syncs, once in some 200,000 small entries."""
+
+TAIL_BYTES = 4 * 1024 * 1024
+"""The default bound of the tail that `open` returns: what the core keeps in memory anyway."""
+
+GROUP_BYTES_MAX = 1024 * 1024
+"""When a group holds this much data, the next append begins another one.
+
+A megabyte is written in about the time of one sync, so more would win nothing, and a reader has to
+read a record whole to prove it.
+"""
+
+RETRY_FULL_AFTER = 0.25
+"""Seconds between two tries on a full disk: soon for whoever waits, and no load while full."""
+
+SEAL_AFTER = 0.25
+"""Seconds without a write before the last record is sealed: one more small write per pause.
+
+Much shorter would double the writes of a node under light load; longer would widen the window of
+which recovery.py tells.
+"""
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+
+class LogStatistics(msgspec.Struct, frozen=True):
+    """Counts of what was written since the log was opened; sizes in bytes, times in seconds.
+
+    `groups` counts what was written for appends, `writes` also seals and new segments' headers;
+    `queued` is how many appends wait.
+    `last_write_seconds` is how long the last write and its sync took, its wait for the disk's
+    thread included. `blocked_by` is the sentence of the `DiskFull` that writes wait for, if any.
+    """
+
+    appends: int = 0
+    entries: int = 0
+    groups: int = 0
+    writes: int = 0
+    syncs: int = 0
+    written_bytes: int = 0
+    segments: int = 0
+    queued: int = 0
+    last_write_seconds: float = 0.0
+    blocked_by: str | None = None
+
+
+class _Group:
+    """Appends that are written together. Its entries follow each other without a gap."""
+
+    def __init__(self) -> None:
+        self.mark = 0
+        self.appends = 0
+        self.hard_state: HardState | None = None
+        self.entries: list[Entry] = []
+        self.data_bytes = 0
+
+    def add(self, mark: int, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
+        """Take an append; its first entry replaces the group's from that index on."""
+        self.mark = mark
+        self.appends += 1
+        if hard_state is not None:
+            self.hard_state = hard_state
+        if entries:
+            if self.entries and entries[0].index <= self.entries[-1].index:
+                del self.entries[max(0, entries[0].index - self.entries[0].index) :]
+            self.entries += entries
+            self.data_bytes += sum([len(entry.data) for entry in entries])
+
+
+class _ClosedWhileFull(Exception):
+    """The log is closing, and the disk is still full. Never leaves this module."""
+
+
+class WriteAheadLog:
+    """A log in a directory. Use from one event loop; one log per directory, see directory.py."""
+
+    def __init__(
+        self, disk: Disk, directory: str, recovery: Recovery, *, segment_bytes: int
+    ) -> None:
+        assert segment_bytes > SEGMENT_HEADER_BYTES
+        self._disk = disk
+        self._directory = directory
+        self._segment_bytes = segment_bytes
+        # What was appended, written or not.
+        self._mark = 0
+        self._hard_state = recovery.recovered.hard_state
+        self._terms = recovery.terms
+        self._queue: deque[_Group] = deque()
+        # What is written and synced.
+        self._written_hard_state = self._hard_state
+        self._written_term = recovery.terms.term_at(recovery.terms.last)
+        self._places = recovery.places
+        self._position = recovery.position
+        self._file: File | None = None
+        self._is_sealed = False
+        self._failure: StorageError | None = None
+        self._blocked: DiskFull | None = None
+        # How callers and the writer wake each other.
+        self._writer: asyncio.Task[None] | None = None
+        self._wake: asyncio.Future[bool] | None = None
+        self._written: list[asyncio.Future[None]] = []
+        self._is_closing = False
+        self._on_stored: Callable[[int], None] = _ignore
+        self._on_failure: Callable[[StorageError], None] = _ignore
+        self._statistics = LogStatistics()
+
+    @classmethod
+    async def open(
+        cls,
+        disk: Disk,
+        directory: str,
+        *,
+        base_index: int = 0,
+        segment_bytes: int = SEGMENT_BYTES,
+        tail_bytes: int = TAIL_BYTES,
+    ) -> tuple[Self, Recovered]:
+        """Return the log of a directory, made where absent, and what it holds.
+
+        `base_index` is the last index that a snapshot covers. Raises `DamagedLog` when
+        acknowledged entries may be missing: the node must not start. Raises `DiskFailed`. Call
+        `start` next.
+        """
+
+        def work() -> Recovery:
+            disk.make_directory(directory)
+            return recover(disk, directory, base_index=base_index, tail_bytes=tail_bytes)
+
+        recovery = await disk.run(work)
+        return cls(disk, directory, recovery, segment_bytes=segment_bytes), recovery.recovered
+
+    def start(
+        self, *, on_stored: Callable[[int], None], on_failure: Callable[[StorageError], None]
+    ) -> None:
+        """Begin to write. Both are called on the loop, never from inside a method of the log.
+
+        `on_stored(mark)` says that everything up to that append is on stable storage, and
+        `on_failure`, at most once, that nothing will be written any more.
+        """
+        assert self._writer is None
+        self._on_stored = on_stored
+        self._on_failure = on_failure
+        self._writer = asyncio.get_running_loop().create_task(self._write_all())
+
+    def append(self, mark: int, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
+        """Queue a write; never blocks. The first entry replaces the log from its index on.
+
+        Marks rise. After a failure or `close`, nothing is written and nothing reported.
+        """
+        self._check(mark, hard_state, entries)
+        if self._failure is not None or self._is_closing:
+            return
+        if not self._queue or self._queue[-1].data_bytes >= GROUP_BYTES_MAX:
+            self._queue.append(_Group())
+        self._queue[-1].add(mark, hard_state, entries)
+        if self._blocked is None:  # A full disk is tried at its own pace.
+            self._wake_writer()
+
+    def _check(self, mark: int, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
+        """Hold the append against the module's invariants, and remember it."""
+        if mark <= self._mark:
+            raise InvariantViolated(f"mark {mark} was appended after mark {self._mark}")
+        self._mark = mark
+        if hard_state is not None:
+            if not hard_state_follows(self._hard_state, hard_state):
+                raise InvariantViolated(f"{hard_state} was appended after {self._hard_state}")
+            self._hard_state = hard_state
+        if not entries:
+            return
+        index = first = entries[0].index
+        term = entries[0].term
+        if not self._terms.can_append(first=first, term=term):
+            raise InvariantViolated(
+                f"entry {first} of term {term} does not fit a log that holds"
+                f" {self._terms.first} to {self._terms.last}"
+            )
+        for entry in entries:
+            if entry.index != index or entry.term < term:
+                raise InvariantViolated(f"entry {entry.index} follows entry {index - 1}")
+            if entry.term > term:
+                self._terms.append(term=term, first=first, last=index - 1)
+                first, term = index, entry.term
+            index += 1
+        if term > self._hard_state.current_term:
+            raise InvariantViolated(f"entry {index - 1} of term {term} before {self._hard_state}")
+        self._terms.append(term=term, first=first, last=index - 1)
+
+    async def read(self, first: int, last: int, bytes_max: int) -> tuple[Entry, ...]:
+        """Return entries from `first` up to `last`, as many as fit `bytes_max`, at least one.
+
+        What was appended but is not written yet is waited for. Empty when the log does not hold
+        `first`: it was replaced, or lies below the log's beginning. Raises `DamagedLog` when the
+        disk does not return what was written, and `DiskFailed`.
+        """
+        assert 1 <= first <= last
+        while self._places.last < first <= self._terms.last:
+            await self._next_write()
+        if not self._terms.first <= first <= self._places.last:
+            return ()
+        places = self._places.between(first, min(last, self._places.last), bytes_max)
+        try:
+            read = partial(read_places, self._disk, self._directory, places)
+            entries = await self._disk.run(read)
+        except StorageError:
+            raise
+        except OSError as error:
+            raise DiskFailed(f"entry {first} could not be read: {error}") from error
+        assert entries[0].index <= first <= entries[-1].index
+        wanted = entries[first - entries[0].index : last + 1 - entries[0].index]
+        return _that_fit(wanted, bytes_max)
+
+    async def _next_write(self) -> None:
+        if self._failure is not None or self._is_closing or self._writer is None:
+            raise DiskFailed("the entry was never written, for the log has ended")
+        written = asyncio.get_running_loop().create_future()
+        self._written.append(written)
+        await written
+
+    @property
+    def blocked(self) -> DiskFull | None:
+        """The full disk that writes wait for, None while there is space."""
+        return self._blocked
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether writes wait for space on the disk."""
+        return self._blocked is not None
+
+    def statistics(self) -> LogStatistics:
+        """Return the counts so far."""
+        return replace(
+            self._statistics,
+            queued=sum(group.appends for group in self._queue),
+            blocked_by=None if self._blocked is None else str(self._blocked),
+        )
+
+    async def close(self) -> None:
+        """Write what is queued, seal the log and end. May be called again.
+
+        On a disk that is full, one more try is made; what then is still queued was never reported
+        as stored, and is dropped.
+        """
+        self._is_closing = True
+        self._wake_writer()
+        if self._writer is not None:
+            await self._writer
+
+    def _wake_writer(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(True)
+
+    # The writer: one task, from `start` to `close`.
+
+    async def _write_all(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await self._begin_segment()
+            await self._write(_Group())
+            while group := await self._next_group():
+                await self._write(group)
+                if group.mark:
+                    loop.call_soon(self._on_stored, group.mark)
+        except DiskFailed as error:
+            self._failure = error
+            loop.call_soon(self._on_failure, error)
+        except _ClosedWhileFull:
+            self._failure = self._blocked
+        except Exception as error:
+            # Whatever ended the writer, the node must not believe that it still writes.
+            self._failure = DiskFailed(f"the log in {self._directory} has ended: {error!r}")
+            loop.call_soon(self._on_failure, self._failure)
+            raise
+        finally:
+            self._is_closing = True
+            self._queue.clear()
+            self._tell_readers()
+            if self._file is not None:
+                await self._disk.run(self._file.close)
+
+    async def _next_group(self) -> _Group | None:
+        """Wait for the next group; an empty one is a seal. None when the log is to end."""
+        while not self._queue:
+            if self._is_closing:
+                return None if self._is_sealed else _Group()
+            if await self._is_idle(None if self._is_sealed else SEAL_AFTER):
+                return _Group()
+        return self._queue.popleft()
+
+    async def _is_idle(self, seconds: float | None) -> bool:
+        """Wait until there is something to do, or return True after that many seconds."""
+        loop = asyncio.get_running_loop()
+        wake = self._wake = loop.create_future()
+        timer = None if seconds is None else loop.call_later(seconds, _wake_up, wake)
+        try:
+            return not await wake
+        finally:
+            self._wake = None
+            if timer is not None:
+                timer.cancel()
+
+    async def _write(self, group: _Group) -> None:
+        """Write a group as one record and make it durable."""
+        body = encode_entries(group.entries)
+        if group.hard_state is not None:
+            body = encode_hard_state(group.hard_state) + body
+        if self._is_full_with(len(body)):
+            await self._begin_segment()
+        if self._position.offset == SEGMENT_HEADER_BYTES and group.hard_state is None:
+            # Each segment tells the hard state, so that those before it can be dropped one day.
+            body = encode_hard_state(self._written_hard_state) + body
+        position = self._position
+        data, crc = encode_record(
+            body, segment=position.segment, offset=position.offset, previous_crc=position.crc
+        )
+        assert self._file is not None
+        path = segment_path(self._directory, position.segment)
+        started = asyncio.get_running_loop().time()
+        await self._try(partial(write_record, self._file, path, position.offset, data))
+        self._position = Position(position.segment, position.offset + len(data), crc)
+        self._take_note(group, position, len(data), asyncio.get_running_loop().time() - started)
+
+    def _take_note(
+        self, group: _Group, position: Position, record_bytes: int, seconds: float
+    ) -> None:
+        """Remember that a group is on stable storage, and where."""
+        self._is_sealed = not group.mark
+        if group.hard_state is not None:
+            self._written_hard_state = group.hard_state
+        if group.entries:
+            self._written_term = group.entries[-1].term
+            place = Place(
+                first=group.entries[0].index,
+                last=group.entries[-1].index,
+                segment=position.segment,
+                offset=position.offset,
+                length=record_bytes,
+            )
+            self._places.append(place)
+        counts = self._statistics
+        self._statistics = replace(
+            counts,
+            appends=counts.appends + group.appends,
+            entries=counts.entries + len(group.entries),
+            groups=counts.groups + (1 if group.mark else 0),
+            writes=counts.writes + 1,
+            syncs=counts.syncs + 1,
+            written_bytes=counts.written_bytes + record_bytes,
+            last_write_seconds=seconds,
+        )
+        self._tell_readers()
+
+    def _tell_readers(self) -> None:
+        waiting, self._written = self._written, []
+        for written in waiting:
+            if not written.done():
+                written.set_result(None)
+
+    def _is_full_with(self, body_bytes: int) -> bool:
+        """Return whether a record does not fit; one that fits no segment gets one alone."""
+        offset = self._position.offset
+        end = offset + RECORD_HEADER_BYTES + body_bytes
+        return offset > SEGMENT_HEADER_BYTES and end > self._segment_bytes
+
+    async def _begin_segment(self) -> None:
+        """Begin a new segment, whose header vouches for the end of the one before it."""
+        position = self._position
+        header = SegmentHeader(
+            number=position.segment + 1,
+            first=self._places.last + 1,
+            prior_term=self._written_term,
+            previous_end=position.offset,
+            previous_crc=position.crc,
+        )
+        create = partial(create_segment, self._disk, self._directory, header, self._segment_bytes)
+        file = await self._try(create)
+        old, self._file = self._file, file
+        self._position = Position(header.number, SEGMENT_HEADER_BYTES, position.crc)
+        counts = self._statistics
+        self._statistics = replace(
+            counts,
+            writes=counts.writes + 1,
+            syncs=counts.syncs + 1,
+            written_bytes=counts.written_bytes + SEGMENT_HEADER_BYTES,
+            segments=counts.segments + 1,
+        )
+        if position.segment > 0:
+            finish = partial(finish_segment, self._disk, self._directory, position)
+            await self._try(finish)
+        if old is not None:
+            await self._disk.run(old.close)
+
+    async def _try(self, work: Callable[[], ResultT]) -> ResultT:
+        """Carry out `work` until it succeeds or fails for another reason than a full disk.
+
+        All that is given here can be repeated from its beginning: it writes the same bytes to the
+        same place, and nothing has been synced in between.
+        """
+        while True:
+            try:
+                result = await self._disk.run(work)
+            except DiskFailed:
+                raise
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise DiskFailed(f"{self._directory} could not be written: {error}") from error
+                self._blocked = DiskFull(
+                    f"no space is left for the log in {self._directory}: nothing is lost, and"
+                    " writes go on by themselves when there is space again"
+                )
+                if self._is_closing:
+                    raise _ClosedWhileFull from error
+                await self._is_idle(RETRY_FULL_AFTER)
+            else:
+                self._blocked = None
+                return result
+
+
+def _wake_up(wake: asyncio.Future[bool]) -> None:
+    """End a wait whose time has passed, with False: nobody had anything to do."""
+    if not wake.done():
+        wake.set_result(False)
+
+
+def _ignore(_: object) -> None:
+    """Stand in for the callbacks until `start` is given them."""
+
+
+def _that_fit(entries: Sequence[Entry], bytes_max: int) -> tuple[Entry, ...]:
+    """Return the first entries whose data fits `bytes_max`, at least one."""
+    total = 0
+    for count, entry in enumerate(entries):
+        total += len(entry.data)
+        if total > bytes_max and count > 0:
+            return tuple(entries[:count])
+    return tuple(entries)
