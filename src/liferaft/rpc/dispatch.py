@@ -46,6 +46,12 @@ class Request(Protocol):
     def redirect(self, address: str | None) -> None:
         """Send the caller elsewhere, with this call and all its others."""
 
+    def working(self) -> None:
+        """Say that the call is still being executed: the caller repeats it less often.
+
+        The request can and must still be answered.
+        """
+
 
 class Redirected(Exception):
     """Raised by `Dispatcher.admit`: the session must be bound elsewhere. Never leaves rpc."""

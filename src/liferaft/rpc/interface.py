@@ -1,5 +1,299 @@
-"""A class reflected once into the signatures of its methods; every fault named Class.method(x)."""
+"""A class reflected once into the signatures of its methods; every fault named Class.method(x).
+
+An interface is any class with annotated public methods: a `Protocol`, an ABC or a plain class. Its
+attributes, annotations, private names and nested classes are none of an interface's business.
+Nothing here runs a method, and nothing here knows of connections.
+"""
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from liferaft.errors import InterfaceError
+from liferaft.rpc.codec import ArgumentsCodec, ExceptionCodec
+from liferaft.rpc.typetext import TypeWriter, UnsupportedType
+
+DecoratedT = TypeVar("DecoratedT", bound=Callable[..., Any] | type)
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+
+_ONEWAY = "__liferaft_oneway__"
+_RAISES = "__liferaft_raises__"
+_IDEMPOTENT = "__liferaft_idempotent__"
+_NOT_INTERFACES = (object, typing.Protocol, typing.Generic)
+_KINDS_REFUSED = (property, functools.cached_property, staticmethod, classmethod)
+
+
+def oneway(method: MethodT) -> MethodT:
+    """Mark a method that returns None as one-way: sent once, never answered, maybe lost."""
+    setattr(method, _ONEWAY, True)
+    return method
+
+
+def idempotent(method: MethodT) -> MethodT:
+    """Mark a method as harmless to repeat: resent to a host that restarted since.
+
+    Without the mark the caller of a call that was under way gets `OutcomeUnknown`.
+    """
+    setattr(method, _IDEMPOTENT, True)
+    return method
+
+
+def raises(*exceptions: type[BaseException]) -> Callable[[DecoratedT], DecoratedT]:
+    """Declare the exceptions of a method, or of all methods of a class.
+
+    They are raised at the caller as these classes, with their annotated attributes, or else their
+    `args`; `__init__` is not run there. A subclass arrives as the nearest declared class.
+    """
+
+    def mark(decorated: DecoratedT) -> DecoratedT:
+        earlier: tuple[type[BaseException], ...] = vars(decorated).get(_RAISES, ())
+        setattr(decorated, _RAISES, (*earlier, *exceptions))
+        return decorated
+
+    return mark
+
+
+class MethodSignature:
+    """What both sides know about one method."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        text: str,
+        signature: inspect.Signature,
+        arguments: ArgumentsCodec,
+        result_type: Any,
+        is_async: bool,
+        function: Callable[..., Any],
+        declared: Sequence[ExceptionCodec],
+    ) -> None:
+        self.name = name
+        self.text = text
+        self.signature = signature
+        self.full_signature = inspect.signature(function)
+        self.arguments = arguments
+        self.result_type = result_type
+        self.decode_result = msgspec.msgpack.Decoder(result_type).decode
+        self.is_async = is_async
+        self.is_oneway = hasattr(function, _ONEWAY)
+        self.is_idempotent = hasattr(function, _IDEMPOTENT)
+        self.declared = tuple(declared)
+        self.function = function
+        parameters = tuple(signature.parameters.values())
+        self.positional_count = sum(1 for p in parameters if p.kind is not p.KEYWORD_ONLY)
+        self.keyword_only = tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+    def flatten(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Return the value of every parameter in order, defaults filled in.
+
+        Raises `TypeError`, worded as Python words it, when the call does not fit the signature.
+        """
+        if not kwargs and not self.keyword_only and len(args) == self.positional_count:
+            return args
+        try:
+            bound = self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise TypeError(f"{self.name}() {error}") from None
+        bound.apply_defaults()
+        return tuple(bound.arguments.values())
+
+    def apply(self, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+        """Call `method` with arguments in the order of the signature."""
+        if not self.keyword_only:
+            return method(*arguments)
+        names = self.keyword_only
+        keywords = dict(zip(names, arguments[self.positional_count :], strict=True))
+        return method(*arguments[: self.positional_count], **keywords)
 
 
 class Interface:
     """What a caller and a host agree on."""
+
+    def __init__(self, name: str, cls: type, methods: Mapping[str, MethodSignature]) -> None:
+        self.name = name
+        self.cls = cls
+        self.methods = dict(methods)
+        self.signatures = {method.name: method.text for method in self.methods.values()}
+
+    @staticmethod
+    def of(declaring: Any) -> "Interface":
+        """Return what the class `declaring` declares; raises `InterfaceError` naming the fault."""
+        if not isinstance(declaring, type):
+            raise InterfaceError(f"{declaring!r} is no class: an interface is a class with methods")
+        return _reflect(declaring)
+
+    def __repr__(self) -> str:
+        return f"<Interface {self.name}: {', '.join(self.methods)}>"
+
+    def check_implementation(self, implementation: object) -> None:
+        """Raise `InterfaceError` unless `implementation` can take the calls of every method."""
+        for method in self.methods.values():
+            where = f"{type(implementation).__name__}.{method.name}"
+            found = getattr(implementation, method.name, None)
+            if not callable(found):
+                raise InterfaceError(f"{where} is missing: {self.name} declares {method.text}")
+            filler = (None,) * len(method.signature.parameters)
+            try:
+                method.apply(inspect.signature(found).bind, filler)
+            except TypeError as error:
+                raise InterfaceError(f"{where}: {error}; {self.name} has {method.text}") from error
+
+
+@functools.cache
+def _reflect(cls: type) -> Interface:
+    names: dict[str, type] = {}
+    for owner in reversed(cls.__mro__):
+        if owner not in _NOT_INTERFACES:
+            names |= {n: owner for n in vars(owner) if not n.startswith("_")}
+    methods: dict[str, MethodSignature] = {}
+    for name, owner in names.items():
+        value = vars(owner)[name]
+        if _is_method(f"{cls.__name__}.{name}", value):
+            methods[name] = _reflect_method(cls, name, value)
+    if not methods:
+        raise InterfaceError(f"{cls.__name__} has no public methods: nothing could be called")
+    return Interface(cls.__name__, cls, methods)
+
+
+def _is_method(where: str, value: object) -> bool:
+    if isinstance(value, _KINDS_REFUSED):
+        kind = type(value).__name__
+        raise InterfaceError(f"{where} is a {kind}: an interface has plain methods only")
+    if isinstance(value, functools.partialmethod):
+        raise InterfaceError(f"{where} is a partialmethod: write it as a method")
+    return inspect.isfunction(value)
+
+
+def _reflect_method(cls: type, name: str, function: Callable[..., Any]) -> MethodSignature:
+    where = f"{cls.__name__}.{name}"
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise InterfaceError(f"{where} is a generator: it returns no value that could be sent")
+    try:
+        hints = typing.get_type_hints(function, include_extras=True)
+    except (NameError, AttributeError, TypeError, SyntaxError) as error:
+        raise InterfaceError(f"{where}: an annotation cannot be resolved: {error}") from error
+    parameters = _parameters(where, function, hints)
+    writer = TypeWriter()
+    written = [
+        parameter.replace(annotation=_Text(_write(f"{where}({parameter.name})", writer, hint)))
+        for parameter, hint in parameters
+    ]
+    if "return" not in hints:
+        raise InterfaceError(f"{where}: the return type is not annotated")
+    result = _write(f"{where} -> return", writer, hints["return"])
+    is_oneway = hasattr(function, _ONEWAY)
+    if is_oneway and hints["return"] is not type(None):
+        raise InterfaceError(f"{where} is one-way: it must return None, not {result}")
+    text = _signature_text(name, where, written, result) + writer.definitions()
+    return MethodSignature(
+        name=name,
+        text=f"oneway {text}" if is_oneway else text,
+        signature=inspect.Signature([parameter for parameter, _ in parameters]),
+        arguments=ArgumentsCodec(
+            where, [p.name for p, _ in parameters], [h for _, h in parameters]
+        ),
+        result_type=hints["return"],
+        is_async=inspect.iscoroutinefunction(function),
+        function=function,
+        declared=_declared(cls, where, function),
+    )
+
+
+def _parameters(
+    where: str, function: Callable[..., Any], hints: Mapping[str, Any]
+) -> list[tuple[inspect.Parameter, Any]]:
+    """Return the parameters but for `self`, each with its resolved annotation."""
+    found = list(inspect.signature(function).parameters.values())
+    if not found or found[0].kind in (found[0].VAR_KEYWORD, found[0].KEYWORD_ONLY):
+        raise InterfaceError(f"{where} has no self parameter")
+    if found[0].kind is found[0].VAR_POSITIONAL:
+        raise InterfaceError(
+            f"{where}(*{found[0].name}): a method needs a parameter for each value"
+        )
+    for parameter in found[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
+            raise InterfaceError(
+                f"{where}({stars}{parameter.name}): an open list of arguments has no signature"
+            )
+        if parameter.name not in hints:
+            raise InterfaceError(f"{where}({parameter.name}): the parameter is not annotated")
+    return [(parameter, hints[parameter.name]) for parameter in found[1:]]
+
+
+def _write(where: str, writer: TypeWriter, hint: Any) -> str:
+    if isinstance(hint, TypeVar) or getattr(hint, "__parameters__", None):
+        raise InterfaceError(f"{where}: {hint} leaves a type open; an interface names its types")
+    try:
+        return writer.write(hint)
+    except UnsupportedType as error:
+        raise InterfaceError(f"{where}: {error}") from error
+
+
+class _Text:
+    """Text that `inspect.Signature` prints as it is, without quotes."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return self._text
+
+
+def _signature_text(
+    name: str, where: str, written: Sequence[inspect.Parameter], result: str
+) -> str:
+    shown = [
+        parameter
+        if parameter.default is parameter.empty
+        else parameter.replace(
+            default=_Text(_default_text(f"{where}({parameter.name})", parameter.default))
+        )
+        for parameter in written
+    ]
+    return f"{name}{inspect.Signature(shown)} -> {result}"
+
+
+def _default_text(where: str, default: object) -> str:
+    """Return a default as text. A repr may hold an address, which differs between processes."""
+    if type(default) in (type(None), bool, int, float, str, bytes):
+        return repr(default)
+    try:
+        return msgspec.json.encode(default, order="deterministic").decode()
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InterfaceError(f"{where}: the default cannot be sent: {error}") from error
+
+
+def _declared(cls: type, where: str, function: Callable[..., Any]) -> list[ExceptionCodec]:
+    """Return codecs for the exceptions of the method and of the classes that it belongs to."""
+    found: list[type[BaseException]] = list(vars(function).get(_RAISES, ()))
+    for owner in cls.__mro__:
+        found += vars(owner).get(_RAISES, ())
+    codecs: dict[str, ExceptionCodec] = {}
+    for exception in dict.fromkeys(found):
+        if exception.__name__ in codecs:
+            raise InterfaceError(f"{where} declares two exceptions named {exception.__name__}")
+        codecs[exception.__name__] = ExceptionCodec(exception, _exception_fields(where, exception))
+    return list(codecs.values())
+
+
+def _exception_fields(where: str, exception: Any) -> dict[str, Any]:
+    if not (isinstance(exception, type) and issubclass(exception, Exception)):
+        raise InterfaceError(f"{where} declares {exception!r}, which is no exception class")
+    try:
+        hints = typing.get_type_hints(exception, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise InterfaceError(f"{where} raises {exception.__name__}: {error}") from error
+    fields = {
+        name: hint
+        for name, hint in hints.items()
+        if not name.startswith("_") and typing.get_origin(hint) is not typing.ClassVar
+    }
+    for name, hint in fields.items():
+        _write(f"{where} raises {exception.__name__}.{name}", TypeWriter(), hint)
+    return fields

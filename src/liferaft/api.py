@@ -1,0 +1,164 @@
+"""The front door: serve an object, connect to one. What it returns is made of `liferaft.rpc`.
+
+The blocking forms run on one background thread that all of them share and that ends with the last
+of them; the forms that begin with "a" run on the running loop.
+"""
+
+import asyncio
+import random as random_module
+from typing import TypeVar
+
+from typing_extensions import TypeForm
+
+from liferaft.link.address import parse_address, parse_addresses
+from liferaft.link.base import Network
+from liferaft.link.system import SystemNetwork
+from liferaft.rpc.bridge import Bridge
+from liferaft.rpc.callee import CalleeStub
+from liferaft.rpc.caller import CallerStubCreator, core_of, needs_bridge
+from liferaft.rpc.connection import CallerConnection
+from liferaft.rpc.interface import Interface
+
+InterfaceT = TypeVar("InterfaceT")
+
+
+def serve(
+    implementation: InterfaceT,
+    interface: TypeForm[InterfaceT],
+    address: str,
+    *,
+    name: str | None = None,
+    threads: int = 8,
+    is_serial: bool = False,
+    network: Network | None = None,
+) -> CalleeStub:
+    """Serve `implementation` at `address` from a background thread until its `stop`.
+
+    `address` is "127.0.0.1:7400", "[::1]:7400" or "unix:/path"; port 0 has the system choose one,
+    which the stub's `address` then tells. `name` is what callers may ask for, the interface's name
+    if not given. Blocking methods run on at most `threads` threads (0: on the loop itself), one
+    call at a time if `is_serial`. Raises `InterfaceError` and `AddressError`.
+    """
+    stub = CalleeStub(
+        implementation,
+        Interface.of(interface),
+        parse_address(address),
+        network=network or SystemNetwork(),
+        name=name,
+        threads=threads,
+        is_serial=is_serial,
+    )
+    return stub.start()
+
+
+async def aserve(
+    implementation: InterfaceT,
+    interface: TypeForm[InterfaceT],
+    address: str,
+    *,
+    name: str | None = None,
+    threads: int = 8,
+    is_serial: bool = False,
+    network: Network | None = None,
+) -> CalleeStub:
+    """Serve `implementation` on the running loop until `astop`; see `serve`."""
+    stub = CalleeStub(
+        implementation,
+        Interface.of(interface),
+        parse_address(address),
+        network=network or SystemNetwork(),
+        name=name,
+        threads=threads,
+        is_serial=is_serial,
+    )
+    return await stub.astart()
+
+
+def connect(
+    interface: TypeForm[InterfaceT],
+    address: str,
+    *,
+    name: str = "",
+    timeout: float | None = 10.0,
+    network: Network | None = None,
+) -> InterfaceT:
+    """Return a stub of the object at `address`, once it is bound.
+
+    `address` may name several hosts, separated by commas: any of them may answer. `timeout`, in
+    seconds, bounds connecting and each call that no `deadline` bounds; None bounds nothing. Raises
+    `InterfaceError`, `AddressError`, `InterfaceMismatch`, `NoSuchObject` or `Unreachable`. Close
+    the stub with `close`, or use it in a `with` statement.
+    """
+    reflected = Interface.of(interface)
+    connection = _connection(reflected, address, name, timeout, network)
+    bridge = Bridge.acquire()
+    try:
+        bridge.run(_open(connection))
+    except BaseException:
+        bridge.release()
+        raise
+    stub: InterfaceT = CallerStubCreator(reflected).create(connection, bridge)
+    return stub
+
+
+async def aconnect(
+    interface: TypeForm[InterfaceT],
+    address: str,
+    *,
+    name: str = "",
+    timeout: float | None = 10.0,  # noqa: ASYNC109 - it is the stub's, for each call
+    network: Network | None = None,
+) -> InterfaceT:
+    """Return a stub of the object at `address` without blocking the running loop; see `connect`.
+
+    A stub with `async def` methods only lives on the running loop, which is fastest; methods that
+    block are carried out by the background thread.
+    """
+    reflected = Interface.of(interface)
+    connection = _connection(reflected, address, name, timeout, network)
+    creator = CallerStubCreator(reflected)
+    stub: InterfaceT
+    if not needs_bridge(reflected):
+        await _open(connection)
+        stub = creator.create(connection)
+        return stub
+    bridge = Bridge.acquire()
+    try:
+        await asyncio.wrap_future(bridge.submit(_open(connection)))
+    except BaseException:
+        bridge.release()
+        raise
+    stub = creator.create(connection, bridge)
+    return stub
+
+
+def close(stub: object) -> None:
+    """Close a stub made by `connect`; calls that are under way raise `StubClosed`."""
+    core_of(stub).close()
+
+
+async def aclose(stub: object) -> None:
+    """Close a stub, and wait until its socket is closed."""
+    await core_of(stub).aclose()
+
+
+def _connection(
+    interface: Interface, address: str, name: str, timeout: float | None, network: Network | None
+) -> CallerConnection:
+    return CallerConnection(
+        parse_addresses(address),
+        interface=interface,
+        network=network or SystemNetwork(),
+        random=random_module.SystemRandom(),
+        object=name,
+        timeout=timeout,
+    )
+
+
+async def _open(connection: CallerConnection) -> None:
+    connection.open()
+    try:
+        await connection.wait_bound()
+    except BaseException:
+        await connection.aclose()
+        raise

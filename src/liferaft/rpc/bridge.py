@@ -1,0 +1,91 @@
+"""One background thread with an event loop, for whoever calls or serves without a loop.
+
+It is started by its first user and has ended when its last user released it. Nothing here knows of
+calls: it runs coroutines for other threads. Used from its own thread it would wait for itself, so
+that is an error.
+"""
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Coroutine
+from typing import Any, ClassVar, TypeVar
+
+from liferaft.errors import ConfigurationError
+
+ResultT = TypeVar("ResultT")
+
+
+class Bridge:
+    """The process's background loop; `acquire` it, and `release` it once for each time."""
+
+    _shared: ClassVar["Bridge | None"] = None
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
+    def __init__(self) -> None:
+        self._users = 0
+        self._loop = _new_loop()
+        self._thread = threading.Thread(target=self._run, name="liferaft-loop", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def acquire(cls) -> "Bridge":
+        """Return the running bridge; it stays until `release` was called as often."""
+        with cls._lock:
+            if cls._shared is None:
+                cls._shared = cls()
+            bridge = cls._shared
+            bridge._users += 1  # noqa: SLF001 - of its own class
+            return bridge
+
+    def release(self) -> None:
+        """Give the bridge up; the last user to do so waits until its thread has ended."""
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+            Bridge._shared = None
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Run a coroutine on the loop and wait for its result; interrupting cancels it."""
+        future = self.submit(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # KeyboardInterrupt while waiting; no effect on one that has ended
+            raise
+
+    def submit(self, work: Coroutine[Any, Any, ResultT]) -> concurrent.futures.Future[ResultT]:
+        """Run a coroutine on the loop."""
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise ConfigurationError(
+                "a blocking call on liferaft's own loop thread would wait for itself: "
+                "make it from an `async def` through an async interface, or from another thread"
+            )
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            if left:
+                self._loop.run_until_complete(asyncio.wait(left))
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+        finally:
+            asyncio.set_event_loop(None)
+            self._loop.close()
+
+
+def _new_loop() -> asyncio.AbstractEventLoop:
+    try:
+        import uvloop  # noqa: PLC0415 - where it is not installed, asyncio's own loop does
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

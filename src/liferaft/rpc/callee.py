@@ -1,0 +1,360 @@
+"""The callee's side: sessions kept, methods run, each call at most once; and the stub that serves.
+
+`ObjectDispatcher` is the dispatcher of a plain object: its sessions live in memory and end with the
+process. `CalleeStub` is what `liferaft.serve` gives: one object behind one server.
+"""
+
+import asyncio
+import functools
+import logging
+import random as random_module
+from collections.abc import Callable
+from random import Random
+from typing import Any, Self
+
+import msgspec
+
+from liferaft.errors import (
+    ConfigurationError,
+    DeadlineExceeded,
+    InvalidArgument,
+    NoSuchObject,
+    OutcomeUnknown,
+    Overloaded,
+    SessionExpired,
+)
+from liferaft.link.address import Address
+from liferaft.link.base import Network
+from liferaft.rpc.bridge import Bridge
+from liferaft.rpc.codec import encode, encode_failure
+from liferaft.rpc.dispatch import Request
+from liferaft.rpc.interface import Interface, MethodSignature
+from liferaft.rpc.server import Limits, Server
+from liferaft.rpc.session import CalleeSession, Verdict
+from liferaft.rpc.wire import Reply
+from liferaft.rpc.workers import Job, Workers, is_awaited
+
+logger = logging.getLogger("liferaft.rpc")
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """What a host keeps for its callers' sessions; seconds and bytes."""
+
+    sessions_max: int = 10_000
+    session_idle_max: float = 600.0
+    replies_max: int = 16_384
+    session_reply_bytes_max: int = 16 * 1024 * 1024
+    reply_bytes_max: int = 256 * 1024 * 1024
+
+
+class _Execution:
+    """A call that is being executed, and where its answer goes: to whoever asked last."""
+
+    __slots__ = ("job", "request")
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.job: Job | None = None
+
+
+class ObjectDispatcher:
+    """Answers the calls of one plain object; see `liferaft.rpc.dispatch.Dispatcher`.
+
+    `threads` bounds how many blocking methods run at a time; 0 runs them on the loop itself, which
+    suits methods that return at once. `is_serial` runs one call at a time, in order of arrival.
+    Raises `InterfaceError` when the implementation lacks a method of the interface.
+    """
+
+    def __init__(
+        self,
+        implementation: object,
+        interface: Interface,
+        *,
+        threads: int = 8,
+        is_serial: bool = False,
+        memory: Memory | None = None,
+    ) -> None:
+        if threads < 0:
+            raise ConfigurationError(f"threads must be 0 or more, not {threads}")
+        interface.check_implementation(implementation)
+        self.interface = interface
+        self.calls_served = 0
+        self._functions = {name: getattr(implementation, name) for name in interface.methods}
+        self._memory = memory or Memory()
+        self._workers = Workers(threads=threads, is_serial=is_serial)
+        self._sessions: dict[bytes, CalleeSession] = {}
+        self._executions: dict[tuple[bytes, int], _Execution] = {}
+        self._reply_bytes = 0
+
+    @property
+    def is_durable(self) -> bool:
+        """False: the sessions end with this host."""
+        return False
+
+    @property
+    def session_count(self) -> int:
+        """How many callers are remembered."""
+        return len(self._sessions)
+
+    async def admit(self, session: bytes, *, is_resumed: bool) -> None:
+        """See `Dispatcher`."""
+        now = asyncio.get_running_loop().time()
+        known = self._sessions.get(session)
+        if known is not None:
+            known.active_at = now
+            return
+        if is_resumed:
+            raise SessionExpired("the host dropped the session: it was idle for too long")
+        if len(self._sessions) >= self._memory.sessions_max:
+            self._drop_idle(now)
+            if len(self._sessions) >= self._memory.sessions_max:
+                raise Overloaded("the host remembers as many callers as it can")
+        fresh = CalleeSession(
+            replies_max=self._memory.replies_max,
+            reply_bytes_max=self._memory.session_reply_bytes_max,
+        )
+        fresh.active_at = now
+        self._sessions[session] = fresh
+
+    def dispatch(self, request: Request) -> None:
+        """See `Dispatcher`."""
+        call = request.call
+        number = call.number
+        session = self._sessions.get(request.session)
+        if session is None:
+            request.answer(encode_failure(number, SessionExpired("the host dropped the session")))
+            return
+        session.active_at = asyncio.get_running_loop().time()
+        bytes_before = session.reply_bytes
+        verdict = session.receive(number, call.acked_below)
+        self._reply_bytes += session.reply_bytes - bytes_before
+        if verdict is Verdict.EXECUTE:
+            self._execute(request, session)
+        elif verdict is Verdict.WORKING:
+            self._executions[request.session, number].request = request
+            request.working()
+        elif verdict is Verdict.REPEAT:
+            request.answer(session.reply(number))
+        else:
+            request.answer(
+                encode_failure(number, OutcomeUnknown("the reply is gone; executed or not"))
+            )
+
+    def notify(self, method: str, arguments: bytes) -> None:
+        """See `Dispatcher`."""
+        signature = self.interface.methods.get(method)
+        if signature is None:
+            logger.warning("%s has no one-way method %s", self.interface.name, ascii(method))
+            return
+        try:
+            values = signature.arguments.decode(arguments)
+        except InvalidArgument as error:
+            logger.warning("a one-way call was dropped: %s", ascii(str(error)))
+            return
+        done = functools.partial(_notified, signature)
+        self._start(signature, values, encode_result=encode, done=done, deadline=None)
+
+    def cancel(self, session: bytes, number: int) -> None:
+        """See `Dispatcher`."""
+        execution = self._executions.get((session, number))
+        if execution is not None and execution.job is not None:
+            error = DeadlineExceeded("the caller gave the call up")
+            self._workers.interrupt(execution.job, error)
+
+    def acknowledge(self, session: bytes, acked_below: int) -> None:
+        """See `Dispatcher`."""
+        known = self._sessions.get(session)
+        if known is not None:
+            known.active_at = asyncio.get_running_loop().time()
+            bytes_before = known.reply_bytes
+            known.acknowledge(acked_below)
+            self._reply_bytes += known.reply_bytes - bytes_before
+
+    async def stop(self) -> None:
+        """End what is being executed, wait for what cannot be ended, and stop the threads."""
+        await self._workers.stop()
+
+    def _execute(self, request: Request, session: CalleeSession) -> None:
+        call = request.call
+        number = call.number
+        signature = self.interface.methods.get(call.method)
+        if signature is None:
+            session.withdraw(number)
+            request.refuse(NoSuchObject(f"{self.interface.name} has no method {call.method!r}"))
+            return
+        try:
+            values = signature.arguments.decode(call.arguments)
+        except InvalidArgument as error:
+            session.withdraw(number)
+            request.answer(encode_failure(number, error))
+            return
+        execution = _Execution(request)
+        self._executions[request.session, number] = execution
+
+        def encode_result(result: Any) -> bytes:
+            return encode(Reply(number, result))
+
+        def done(outcome: bytes | BaseException) -> None:
+            if not isinstance(outcome, bytes):
+                outcome = encode_failure(number, outcome, signature.declared)
+            del self._executions[request.session, number]
+            self._finish(session, number, outcome)
+            execution.request.answer(outcome)
+
+        execution.job = self._start(
+            signature, values, encode_result=encode_result, done=done, deadline=request.deadline
+        )
+
+    def _start(
+        self,
+        signature: MethodSignature,
+        values: tuple[Any, ...],
+        *,
+        encode_result: Callable[[Any], bytes],
+        done: Callable[[bytes | BaseException], None],
+        deadline: float | None,
+    ) -> Job:
+        function = self._functions[signature.name]
+        run = functools.partial(signature.apply, function, values)
+        job = Job(run, encode=encode_result, done=done, deadline=deadline)
+        self._workers.start(job, is_async=is_awaited(function))
+        return job
+
+    def _finish(self, session: CalleeSession, number: int, reply: bytes) -> None:
+        self.calls_served += 1
+        bytes_before = session.reply_bytes
+        session.finish(number, reply)
+        self._reply_bytes += session.reply_bytes - bytes_before
+        while self._reply_bytes > self._memory.reply_bytes_max:
+            # The caller that leaves most behind pays first, with the older half.
+            largest = max(self._sessions.values(), key=lambda each: each.reply_bytes)
+            bytes_before = largest.reply_bytes
+            largest.forget(bytes_before // 2)
+            self._reply_bytes += largest.reply_bytes - bytes_before
+
+    def _drop_idle(self, now: float) -> None:
+        for session_id, session in list(self._sessions.items()):
+            is_idle = now - session.active_at > self._memory.session_idle_max
+            if is_idle and not session.is_running:
+                del self._sessions[session_id]
+                self._reply_bytes -= session.reply_bytes
+
+
+def _notified(signature: MethodSignature, outcome: bytes | BaseException) -> None:
+    if isinstance(outcome, BaseException):
+        logger.error("the one-way method %s raised", signature.name, exc_info=outcome)
+
+
+class CalleeStub:
+    """One object served at one address.
+
+    Blocking: `start`, `stop`, `with`. On a running loop: `astart`, `astop`, `async with`. After a
+    stop no thread, task, socket or file descriptor of it is left, but a blocking method that is
+    being executed is waited for.
+    """
+
+    def __init__(
+        self,
+        implementation: object,
+        interface: Interface,
+        address: Address,
+        *,
+        network: Network,
+        name: str | None = None,
+        threads: int = 8,
+        is_serial: bool = False,
+        random: Random | None = None,
+        limits: Limits | None = None,
+        memory: Memory | None = None,
+    ) -> None:
+        """Raise `InterfaceError` when the implementation lacks a method of the interface."""
+        self._make_dispatcher = functools.partial(
+            ObjectDispatcher,
+            implementation,
+            interface,
+            threads=threads,
+            is_serial=is_serial,
+            memory=memory,
+        )
+        self._dispatcher = self._make_dispatcher()
+        self._interface = interface
+        self._name = name or interface.name
+        self._address = address
+        self._network = network
+        self._random = random or random_module.SystemRandom()
+        self._limits = limits
+        self._server: Server | None = None
+        self._bridge: Bridge | None = None
+
+    def __repr__(self) -> str:
+        state = "running" if self.is_running else "stopped"
+        return f"<CalleeStub {self._interface.name} at {self.address} {state}>"
+
+    @property
+    def address(self) -> str:
+        """Where it can be called: with the port that the system chose, once started."""
+        return str(self._address if self._server is None else self._server.address)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether calls are accepted."""
+        return self._server is not None
+
+    @property
+    def calls_served(self) -> int:
+        """How many calls were executed since the start, repeats not counted."""
+        return self._dispatcher.calls_served
+
+    async def astart(self) -> Self:
+        """Serve on the running loop; raises `AddressError` when it cannot listen there."""
+        if self._server is not None:
+            raise ConfigurationError(f"{self!r} is running already")
+        server = Server(
+            self._address, network=self._network, random=self._random, limits=self._limits
+        )
+        if self._dispatcher.session_count:
+            # A new start is a new incarnation: what it kept belongs to the earlier one.
+            self._dispatcher = self._make_dispatcher()
+        server.host(self._name, self._dispatcher)
+        await server.start()
+        self._server = server
+        return self
+
+    async def astop(self) -> None:
+        """Stop serving; may be called again."""
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop()
+            await self._dispatcher.stop()
+
+    def start(self) -> Self:
+        """Serve on a background thread; raises `AddressError` when it cannot listen there."""
+        bridge = Bridge.acquire()
+        try:
+            bridge.run(self.astart())
+        except BaseException:
+            bridge.release()
+            raise
+        self._bridge = bridge
+        return self
+
+    def stop(self) -> None:
+        """Stop serving; may be called again."""
+        bridge, self._bridge = self._bridge, None
+        if bridge is not None:
+            try:
+                bridge.run(self.astop())
+            finally:
+                bridge.release()
+
+    def __enter__(self) -> Self:
+        return self if self.is_running else self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Self:
+        return self if self.is_running else await self.astart()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.astop()

@@ -1,0 +1,199 @@
+"""Makes caller stubs: objects whose class has exactly the methods of an interface.
+
+The only metaprogramming of the package besides reflection. A stub translates a Python call into one
+call of its connection and knows nothing of frames, links or sessions. A stub that has `async def`
+methods only lives on the loop it was made on; every other one reaches its connection, which lives
+on the background loop, through a bridge.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from liferaft.errors import StubClosed
+from liferaft.rpc import deadline as ambient
+from liferaft.rpc.bridge import Bridge
+from liferaft.rpc.connection import CallerConnection
+from liferaft.rpc.interface import Interface, MethodSignature
+
+_CORE: Final = "_liferaft"
+
+
+class StubCore:
+    """What a stub keeps: its connection, and the bridge to it if that is on another loop."""
+
+    def __init__(self, connection: CallerConnection, bridge: Bridge | None) -> None:
+        self.connection = connection
+        self.bridge = bridge
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Close from any thread, or without a bridge on the connection's loop."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self.bridge is None:
+            self.connection.close()
+            return
+        try:
+            self.bridge.run(self.connection.aclose())
+        finally:
+            self.bridge.release()
+
+    async def aclose(self) -> None:
+        """Close, and wait until the socket is closed."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        if self.bridge is None:
+            await self.connection.aclose()
+            return
+        try:
+            await asyncio.wrap_future(self.bridge.submit(self.connection.aclose()))
+        finally:
+            self.bridge.release()
+
+    def work(
+        self, method: MethodSignature, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Bridge, Coroutine[Any, Any, Any]]:
+        """Return the call, to be run on the bridge; arguments are encoded in this thread."""
+        assert self.bridge is not None
+        values = method.flatten(args, kwargs)
+        connection = self.connection
+        if self._is_closed:
+            raise StubClosed(f"{connection.interface.name}.{method.name}: the stub is closed")
+        encoded = method.arguments.encode(values)
+        if method.is_oneway:
+            return self.bridge, _notify(connection, method, encoded)
+        left = ambient.time_left()
+        time_left = connection.timeout if left is None else left
+        return self.bridge, connection.call(method, encoded, time_left=time_left)
+
+
+class CallerStubCreator:
+    """Makes stubs of one interface."""
+
+    def __init__(self, interface: Interface) -> None:
+        self.interface = interface
+        self._on_loop: type | None = None
+        self._bridged: type | None = None
+
+    def create(self, connection: CallerConnection, bridge: Bridge | None = None) -> Any:
+        """Return a stub that calls over `connection`, which is open.
+
+        Without a `bridge` the stub belongs to the running loop, where methods that block cannot
+        be: those must be `async def` or one-way.
+        """
+        if bridge is None:
+            if self._on_loop is None:
+                self._on_loop = _make_class(self.interface, _method_on_loop)
+            cls = self._on_loop
+        else:
+            if self._bridged is None:
+                self._bridged = _make_class(self.interface, _bridged_method)
+            cls = self._bridged
+        stub = cls()
+        setattr(stub, _CORE, StubCore(connection, bridge))
+        return stub
+
+
+def core_of(stub: object) -> StubCore:
+    """Return what `stub` keeps; raises `TypeError` for what is no stub."""
+    core = getattr(stub, _CORE, None)
+    if not isinstance(core, StubCore):
+        raise TypeError(f"{stub!r} is no liferaft stub")
+    return core
+
+
+def needs_bridge(interface: Interface) -> bool:
+    """Return whether a method of the interface blocks."""
+    return any(not method.is_async for method in interface.methods.values())
+
+
+def _make_class(
+    interface: Interface, make_method: Callable[[MethodSignature], Callable[..., Any]]
+) -> type:
+    """Return the stub's class. It takes nothing from the interface but names and signatures.
+
+    `__class__` says what the stub stands for, so that `isinstance(stub, Todo)` holds without
+    inheriting what `Todo` may do in its other methods.
+    """
+    namespace: dict[str, Any] = {
+        "__slots__": (_CORE,),
+        "__module__": interface.cls.__module__,
+        "__doc__": interface.cls.__doc__,
+        "__class__": property(lambda _: interface.cls),
+        "__repr__": _repr,
+        "__enter__": _enter,
+        "__exit__": _exit,
+        "__aenter__": _aenter,
+        "__aexit__": _aexit,
+    }
+    for method in interface.methods.values():
+        function = make_method(method)
+        function.__name__ = method.name
+        function.__qualname__ = f"{interface.name}.{method.name}"
+        function.__doc__ = method.function.__doc__
+        function.__signature__ = method.full_signature  # type: ignore[attr-defined] # inspect reads it
+        namespace[method.name] = function
+    return type(f"{interface.name}Stub", (), namespace)
+
+
+def _method_on_loop(method: MethodSignature) -> Callable[..., Any]:
+    if method.is_oneway and not method.is_async:
+
+        def send(self: Any, /, *args: Any, **kwargs: Any) -> None:
+            self._liferaft.connection.notify(method, method.flatten(args, kwargs))
+
+        return send
+    start: Callable[..., Any] = _notify if method.is_oneway else CallerConnection.call
+
+    # Returning the coroutine saves a frame for each call, and what does not fit the signature
+    # is raised by the call, as Python does, not when it is awaited.
+    def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        return start(self._liferaft.connection, method, method.flatten(args, kwargs))
+
+    return call
+
+
+def _bridged_method(method: MethodSignature) -> Callable[..., Any]:
+    def block(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        bridge, work = self._liferaft.work(method, args, kwargs)
+        return bridge.run(work)
+
+    def send(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        bridge, work = self._liferaft.work(method, args, kwargs)
+        bridge.submit(work)
+
+    async def wait(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        bridge, work = self._liferaft.work(method, args, kwargs)
+        return await asyncio.wrap_future(bridge.submit(work))
+
+    if method.is_async:
+        return wait
+    return send if method.is_oneway else block
+
+
+async def _notify(connection: CallerConnection, method: MethodSignature, arguments: Any) -> None:
+    connection.notify(method, arguments)
+
+
+def _repr(self: Any) -> str:
+    connection = self._liferaft.connection
+    return f"<{connection.interface.name} stub at {connection.address_text}>"
+
+
+def _enter(self: Any) -> Any:
+    return self
+
+
+def _exit(self: Any, *_: object) -> None:
+    core_of(self).close()
+
+
+async def _aenter(self: Any) -> Any:
+    return self
+
+
+async def _aexit(self: Any, *_: object) -> None:
+    await core_of(self).aclose()

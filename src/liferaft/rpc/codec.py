@@ -1,0 +1,190 @@
+"""Frames, arguments, results and exceptions to bytes and back; decoding is the gateway.
+
+What came over the wire is checked here against what the interface says, once, and trusted further
+in. Nothing is ever unpickled, evaluated or imported by a name from the wire: an exception becomes
+a class that the interface declares, a class of liferaft.errors, or a `RemoteError`.
+"""
+
+import re
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from liferaft import errors
+from liferaft.errors import InvalidArgument, LiferaftError, ProtocolError, RemoteError
+from liferaft.rpc.wire import Failure, Frame
+
+NOTHING: Final = msgspec.Raw(b"\xc0")
+"""The encoded None, for fields that a frame does not use."""
+
+TRACEBACK_CHARACTERS_MAX: Final = 16 * 1024
+"""A recursion error's traceback is long and says the same thing over and over."""
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final[msgspec.msgpack.Decoder[Frame]] = msgspec.msgpack.Decoder(Frame)
+_PATH: Final = re.compile(r" - at `\$\[(\d+)\](.*)`$")
+
+encode = _encoder.encode
+
+_TRAVELLING: Final = (
+    errors.Refused,
+    errors.InvalidArgument,
+    errors.DeadlineExceeded,
+    errors.OutcomeUnknown,
+)
+"""What keeps its class on the way. Another one (`Unreachable`, say) would tell the caller about
+this host's own calls, and its promise that nothing was executed would be false for the caller's."""
+
+_OURS: Final[Mapping[str, type[LiferaftError]]] = {
+    name: value
+    for name, value in sorted(vars(errors).items())
+    if isinstance(value, type) and issubclass(value, LiferaftError) and value is not RemoteError
+}
+
+
+def decode_frame(data: bytes) -> Frame:
+    """Return the frame in `data`; raises `ProtocolError` when it is none."""
+    try:
+        return _decoder.decode(data)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise ProtocolError(f"a frame that cannot be read: {error}") from error
+
+
+class ArgumentsCodec:
+    """The arguments of one method, as the array of all its parameters in their order."""
+
+    def __init__(self, method: str, names: Sequence[str], types: Sequence[Any]) -> None:
+        self._method = method
+        self._names = tuple(names)
+        row: Any = tuple.__class_getitem__(tuple(types))
+        self._decoder: msgspec.msgpack.Decoder[tuple[Any, ...]] = msgspec.msgpack.Decoder(row)
+
+    def encode(self, arguments: tuple[Any, ...]) -> msgspec.Raw:
+        """Return the arguments as bytes; raises `InvalidArgument` for what cannot travel."""
+        try:
+            return msgspec.Raw(encode(arguments))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise self.unfit(arguments, error) from error
+
+    def decode(self, data: msgspec.Raw | bytes) -> tuple[Any, ...]:
+        """Return the arguments in `data`; raises `InvalidArgument` naming the parameter."""
+        try:
+            return self._decoder.decode(data)
+        except msgspec.ValidationError as error:
+            raise InvalidArgument(self._explain(str(error))) from error
+        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+            raise InvalidArgument(f"{self._method}: {error}") from error
+
+    def unfit(self, arguments: tuple[Any, ...], cause: Exception) -> InvalidArgument:
+        """Return the error for arguments that could not be encoded, naming the first such."""
+        for name, argument in zip(self._names, arguments, strict=True):
+            try:
+                encode(argument)
+            except (TypeError, ValueError, OverflowError, RecursionError) as error:
+                return InvalidArgument(f"{self._method}({name}): {error}")
+        return InvalidArgument(f"{self._method}: {cause}")
+
+    def _explain(self, text: str) -> str:
+        found = _PATH.search(text)
+        if found is None:
+            return f"{self._method}: {text}"
+        rest = f" - at `{found[2].lstrip('.')}`" if found[2] else ""
+        return f"{self._method}({self._names[int(found[1])]}): {text[: found.start()]}{rest}"
+
+
+class ExceptionCodec:
+    """One exception class that an interface declares: its annotated fields, or else its args."""
+
+    def __init__(self, cls: type[BaseException], fields: Mapping[str, Any]) -> None:
+        self.cls = cls
+        self.name = cls.__name__
+        self._fields = tuple(fields)
+        row: Any = tuple.__class_getitem__((list[Any], *fields.values()))
+        self._decoder: msgspec.msgpack.Decoder[tuple[Any, ...]] = msgspec.msgpack.Decoder(row)
+
+    def encode(self, error: BaseException) -> msgspec.Raw:
+        """Return args and fields as bytes; raises when a field is missing or cannot travel."""
+        values = [getattr(error, name) for name in self._fields]
+        try:
+            row = msgspec.Raw(encode([list(error.args), *values]))
+            self._decoder.decode(row)
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            # An argument that cannot travel is no reason to lose the class and its fields.
+            row = msgspec.Raw(encode([[str(error)], *values]))
+            self._decoder.decode(row)
+        return row
+
+    def decode(self, data: msgspec.Raw) -> BaseException:
+        """Return the exception rebuilt, its `__init__` not run; raises `msgspec.DecodeError`.
+
+        `__init__` may take other arguments than the exception keeps, and may do anything.
+        """
+        args, *values = self._decoder.decode(data)
+        error = self.cls.__new__(self.cls, *args)
+        error.args = tuple(args)
+        for name, value in zip(self._fields, values, strict=True):
+            object.__setattr__(error, name, value)
+        return error
+
+
+def encode_failure(
+    number: int, error: BaseException, declared: Sequence[ExceptionCodec] = ()
+) -> bytes:
+    """Return the `Failure` frame that carries `error` to the caller of call `number`."""
+    for ancestor in type(error).__mro__:
+        for codec in declared:
+            if codec.cls is ancestor:
+                try:
+                    fields = codec.encode(error)
+                except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+                    return _encode_remote(number, error)
+                return encode(Failure(number, "declared", codec.name, str(error), "", fields))
+    if isinstance(error, _TRAVELLING):
+        name = _travelling_name(error)
+        return encode(Failure(number, "liferaft", name, str(error), "", NOTHING))
+    return _encode_remote(number, error)
+
+
+def decode_failure(failure: Failure, declared: Sequence[ExceptionCodec] = ()) -> BaseException:
+    """Return the exception to raise at the caller."""
+    if failure.kind == "declared":
+        for codec in declared:
+            if codec.name == failure.type_name:
+                try:
+                    return codec.decode(failure.fields)
+                except (msgspec.DecodeError, TypeError, AttributeError):
+                    break
+    if failure.kind == "liferaft" and failure.type_name in _OURS:
+        return _OURS[failure.type_name](failure.message)
+    return RemoteError(failure.type_name, failure.message, failure.traceback)
+
+
+def our_error(name: str, message: str) -> LiferaftError | None:
+    """Return the error of liferaft.errors that `name` names, or None when it names none."""
+    cls = _OURS.get(name)
+    return None if cls is None else cls(message)
+
+
+def _travelling_name(error: BaseException) -> str:
+    """Return the nearest class of ours: a subclass made by a user is not known over there."""
+    return next(cls.__name__ for cls in type(error).__mro__ if _OURS.get(cls.__name__) is cls)
+
+
+def _encode_remote(number: int, error: BaseException) -> bytes:
+    cls = type(error)
+    is_builtin = cls.__module__ == "builtins"
+    name = cls.__qualname__ if is_builtin else f"{cls.__module__}.{cls.__qualname__}"
+    lines = "".join(traceback.format_exception(error))
+    try:
+        message = str(error)
+    except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything at all
+        message = f"<its text cannot be had: {type(broken).__name__}>"
+    text = _sendable(lines[-TRACEBACK_CHARACTERS_MAX:])
+    return encode(Failure(number, "remote", name, _sendable(message), text, NOTHING))
+
+
+def _sendable(text: str) -> str:
+    """Return the text without lone surrogates, which MessagePack's UTF-8 cannot carry."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

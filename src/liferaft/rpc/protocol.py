@@ -1,0 +1,432 @@
+"""The caller's side of a connection, without I/O: what to send, what was answered, what is next.
+
+The driver reports what happens (`link_opened`, `receive`, `time_passed`, `link_lost`) and then
+takes `outgoing`, `answers` and `request` once. Frames of the handshake and unanswered calls are
+sent again at growing intervals, as any frame may be lost.
+
+Invariants: a call is sent only while bound; the number of a call changes only before it was sent,
+or when it is idempotent; `incarnation` is that of the host that was bound last. No clock: `now`
+comes in, in seconds. No randomness: session ids are drawn by the driver's function.
+"""
+
+import enum
+from collections.abc import Callable
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from liferaft import errors
+from liferaft.errors import (
+    ConnectionLost,
+    DeadlineExceeded,
+    InterfaceMismatch,
+    LiferaftError,
+    NoLeader,
+    NoSuchObject,
+    OutcomeUnknown,
+    ProtocolError,
+    Refused,
+    SessionExpired,
+    Unreachable,
+)
+from liferaft.rpc import wire
+from liferaft.rpc.codec import decode_frame, encode, our_error
+from liferaft.rpc.interface import MethodSignature
+from liferaft.rpc.session import (
+    RESEND_CAP,
+    WORKING_INTERVAL,
+    CallerSession,
+    PendingCall,
+    RoundTrip,
+)
+
+WaiterT = TypeVar("WaiterT")
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """When a silent host is asked, and when it counts as gone; seconds.
+
+    Idle connections are asked rarely; while a call is unanswered a dead host must be found soon.
+    At 30 % loss in both directions one ping in two is answered: six in a row fail once in 60.
+    """
+
+    ping_busy: float = 0.5
+    silence_busy_max: float = 3.0
+    ping_idle: float = 5.0
+    silence_idle_max: float = 15.0
+
+
+class State(enum.Enum):
+    """How far the connection has come."""
+
+    DOWN = enum.auto()
+    GREETING = enum.auto()
+    BINDING = enum.auto()
+    BOUND = enum.auto()
+
+
+class Leave(msgspec.Struct, frozen=True):
+    """End the link, and connect anew: to `address` if there is one, else to the next known.
+
+    `reason` is what calls that were never sent get when their deadline passes first. `is_lasting`
+    says that a repeat will end the same way, so that calls need not wait for it.
+    """
+
+    reason: LiferaftError
+    address: str | None = None
+    is_lasting: bool = False
+
+
+Outcome = wire.Reply | wire.Failure | LiferaftError
+
+
+class CallerProtocol(Generic[WaiterT]):
+    """The state of one caller's connection to one object, over all the links that it uses."""
+
+    def __init__(
+        self,
+        *,
+        object_name: str,
+        signatures: dict[str, str],
+        draw_session: Callable[[], bytes],
+        timing: Timing | None = None,
+    ) -> None:
+        self.state = State.DOWN
+        self.object_name = object_name
+        self.trouble: LiferaftError = Unreachable("no connection was made yet")
+        self.is_trouble_lasting = False
+        self.outgoing: list[bytes] = []
+        self.answers: list[tuple[PendingCall[WaiterT], Outcome]] = []
+        self.leave: Leave | None = None
+        self._asked = object_name
+        self._signatures = signatures
+        self._draw_session = draw_session
+        self._timing = timing or Timing()
+        self.session: CallerSession[WaiterT] = CallerSession(draw_session())
+        self._round_trip = RoundTrip()
+        self._is_durable = False
+        self._bound_incarnation: bytes | None = None
+        self._incarnation = b""
+        self._handshake_at = 0.0
+        self._handshake_interval = 0.0
+        self._heard_at = 0.0
+        self._pinged_at = 0.0
+        self._due: float | None = None
+
+    # What the driver reports.
+
+    def link_opened(self, now: float) -> None:
+        """Begin the handshake over a new link."""
+        assert self.state is State.DOWN
+        self.state = State.GREETING
+        self.leave = None
+        if type(self.trouble) is Unreachable:
+            self.trouble = Unreachable("the host does not answer the handshake")
+        self._heard_at = self._pinged_at = now
+        self._handshake_interval = self._round_trip.interval
+        self._shake_hands(now)
+
+    def link_lost(self, reason: LiferaftError) -> None:
+        """Remember why; the calls wait for the next link."""
+        self.state = State.DOWN
+        self.outgoing.clear()
+        if not self.is_trouble_lasting:
+            self.trouble = reason
+
+    def call(
+        self,
+        method: MethodSignature,
+        arguments: "msgspec.Raw | tuple[object, ...]",
+        *,
+        now: float,
+        deadline: float | None,
+        waiter: WaiterT,
+    ) -> PendingCall[WaiterT]:
+        """Take a call, and send it if bound. Raises what encoding raises, and then keeps nothing.
+
+        `arguments` may be the tuple itself: it is encoded here, together with the frame.
+        """
+        if self.is_trouble_lasting:
+            raise copy_error(self.trouble)
+        session = self.session
+        frame = encode(
+            wire.Call(
+                session.next_number,
+                session.acked_below,
+                self.object_name,
+                method.name,
+                None if deadline is None else deadline - now,
+                arguments,  # type: ignore[arg-type] # a tuple is encoded as Raw would be
+            )
+        )
+        call = session.add(method, frame, deadline, waiter)
+        if self.state is State.BOUND:
+            self.outgoing.append(frame)
+            call.sent_count = 1
+            call.sent_at = now
+            call.interval = self._round_trip.interval
+            call.resend_at = now + call.interval
+        due = self._call_due(call)
+        if due is not None and (self._due is None or due < self._due):
+            self._due = due
+        return call
+
+    def notify(
+        self, method: MethodSignature, arguments: "msgspec.Raw | tuple[object, ...]"
+    ) -> None:
+        """Send a one-way call, or lose it while there is no connection."""
+        frame = encode(wire.Notify(self.object_name, method.name, arguments))  # type: ignore[arg-type] # as in call
+        if self.state is State.BOUND:
+            self.outgoing.append(frame)
+
+    def cancel(self, call: PendingCall[WaiterT]) -> None:
+        """Give up on a call, and tell the host."""
+        if self.session.settle(call.number) is call and call.sent_count:
+            self._send_if_bound(wire.Cancel(call.number))
+
+    def receive(self, frames: list[bytes], now: float) -> None:
+        """Take what one socket read brought; raises `ProtocolError` when it cannot be read."""
+        self._heard_at = now
+        for data in frames:
+            frame = decode_frame(data)
+            if type(frame) is wire.Reply:
+                self._answered(frame, now)
+            else:
+                _receive_one(self, frame, now)
+
+    def time_passed(self, now: float) -> None:
+        """Do what is due: deadlines, repeats, pings, giving up on a silent host."""
+        for call in list(self.session.pending.values()):
+            if call.deadline is not None and call.deadline <= now:
+                self._expire(call)
+            elif self.state is State.BOUND and call.resend_at <= now:
+                self._send_call(call, min(2 * call.interval, RESEND_CAP), now)
+        if self.state is State.DOWN:
+            self._due = self._next_due()
+            return
+        if self.state is not State.BOUND and self._handshake_at <= now:
+            self._shake_hands(now)
+        ping, silence_max = self._patience()
+        if now - self._heard_at >= silence_max:
+            self._quit(Unreachable("the host no longer answers"))
+        elif now - max(self._heard_at, self._pinged_at) >= ping:
+            self._pinged_at = now
+            self._send_if_bound(wire.Ping(self.session.acked_below))
+        self._due = self._next_due()
+
+    def deadline(self) -> float | None:
+        """Return when `time_passed` must be called next; it may be a little early."""
+        return self._due
+
+    def fail_all(self, error: LiferaftError) -> None:
+        """Answer every call with `error`: the connection is being closed."""
+        for call in list(self.session.pending.values()):
+            self._answer(call, error)
+
+    # Time.
+
+    def _patience(self) -> tuple[float, float]:
+        timing = self._timing
+        if self.session.pending or self.state is not State.BOUND:
+            return timing.ping_busy, timing.silence_busy_max
+        return timing.ping_idle, timing.silence_idle_max
+
+    def _call_due(self, call: PendingCall[WaiterT]) -> float | None:
+        if self.state is not State.BOUND:
+            return call.deadline
+        if call.deadline is None or call.resend_at < call.deadline:
+            return call.resend_at
+        return call.deadline
+
+    def _next_due(self) -> float | None:
+        dues = [self._call_due(call) for call in self.session.pending.values()]
+        if self.state is not State.DOWN:
+            ping, silence_max = self._patience()
+            dues.append(max(self._heard_at, self._pinged_at) + ping)
+            dues.append(self._heard_at + silence_max)
+            if self.state is not State.BOUND:
+                dues.append(self._handshake_at)
+        return min((due for due in dues if due is not None), default=None)
+
+    def _expire(self, call: PendingCall[WaiterT]) -> None:
+        self.cancel(call)
+        if call.sent_count:
+            error: LiferaftError = DeadlineExceeded(
+                f"{call.method.name}: no answer within the deadline; it may have been executed"
+            )
+        else:
+            error = copy_error(self.trouble)
+        self.answers.append((call, error))
+
+    # Sending.
+
+    def _send_if_bound(self, frame: wire.Frame) -> None:
+        if self.state is State.BOUND:
+            self.outgoing.append(encode(frame))
+
+    def _shake_hands(self, now: float) -> None:
+        if self.state is State.GREETING:
+            name, version = wire.PROTOCOL_NAME, wire.PROTOCOL_VERSION
+            frame: wire.Frame = wire.Hello(name, version, self.session.session_id)
+        else:
+            is_resumed = self._bound_incarnation is not None
+            frame = wire.Bind(self._asked, self._signatures, is_resumed)
+        self.outgoing.append(encode(frame))
+        self._handshake_at = now + self._handshake_interval
+        self._handshake_interval = min(2 * self._handshake_interval, RESEND_CAP)
+        self._due = self._next_due()
+
+    def _send_call(self, call: PendingCall[WaiterT], interval: float, now: float) -> None:
+        """Send a call again, or for the first time after it waited for a connection."""
+        earlier = decode_frame(call.frame)
+        assert isinstance(earlier, wire.Call)
+        call.frame = encode(
+            msgspec.structs.replace(
+                earlier,
+                number=call.number,
+                acked_below=self.session.acked_below,
+                object=self.object_name,
+                time_left=None if call.deadline is None else call.deadline - now,
+            )
+        )
+        self.outgoing.append(call.frame)
+        call.sent_count += 1
+        call.sent_at = now
+        call.interval = interval
+        call.resend_at = now + interval
+
+    # Receiving.
+
+    def _welcome(self, frame: wire.Welcome, now: float) -> None:
+        if self.state is not State.GREETING:
+            return
+        if frame.version != wire.PROTOCOL_VERSION:
+            self._quit(ProtocolError(f"the host speaks version {frame.version}"), is_lasting=True)
+            return
+        self._incarnation = frame.incarnation
+        if self._bound_incarnation not in (None, frame.incarnation) and not self._is_durable:
+            self._host_restarted()
+        self.state = State.BINDING
+        self._handshake_interval = self._round_trip.interval
+        self._shake_hands(now)
+
+    def _host_restarted(self) -> None:
+        """Give up on what was sent: the host knows nothing of it, executed or not."""
+        self._bound_incarnation = None
+        for call in list(self.session.pending.values()):
+            if call.sent_count and not call.method.is_idempotent:
+                name = call.method.name
+                self._answer(
+                    call, OutcomeUnknown(f"the host restarted; {name} may have been executed")
+                )
+
+    def _bound(self, frame: wire.Bound, now: float) -> None:
+        if self.state is not State.BINDING or frame.asked != self._asked:
+            return
+        self.state = State.BOUND
+        self.object_name = frame.object
+        self.is_trouble_lasting = False
+        self._is_durable = frame.is_durable
+        self._bound_incarnation = self._incarnation
+        for call in list(self.session.pending.values()):
+            self._send_call(call, self._round_trip.interval, now)
+        self._due = self._next_due()
+
+    def _unbound(self, frame: wire.Unbound, _now: float) -> None:
+        if self.state is not State.BINDING or frame.asked != self._asked:
+            return
+        if frame.code == "expired":
+            self._session_expired(frame.message)
+            self._quit(SessionExpired(frame.message))
+        elif frame.code == "mismatch":
+            self._quit(InterfaceMismatch(frame.message), is_lasting=True)
+        elif frame.code == "missing":
+            self._quit(NoSuchObject(frame.message), is_lasting=True)
+        else:
+            error = our_error(frame.code, frame.message)
+            self._quit(error if isinstance(error, Refused) else Refused(frame.message))
+
+    def _session_expired(self, message: str) -> None:
+        """Begin a new session; what was never sent, or does no harm twice, goes on in it."""
+        expired = self.session
+        self.session = CallerSession(self._draw_session())
+        self._bound_incarnation = None
+        for call in expired.pending.values():
+            if call.sent_count and not call.method.is_idempotent:
+                self.answers.append((call, SessionExpired(message)))
+                continue
+            call.number = self.session.next_number
+            self.session.next_number += 1
+            self.session.pending[call.number] = call
+
+    def _answered(self, frame: wire.Reply | wire.Failure, now: float) -> None:
+        call = self.session.settle(frame.number)
+        if call is None:
+            return
+        if call.sent_count == 1:
+            self._round_trip.measured(now - call.sent_at)
+        self.answers.append((call, frame))
+
+    def _redirected(self, frame: wire.Redirect, _now: float) -> None:
+        is_current = (
+            frame.number in self.session.pending if frame.number else self.state is State.BINDING
+        )
+        if not is_current:
+            return  # a late repeat: what it spoke of has been answered since
+        if frame.address is None:
+            self._quit(NoLeader("the host does not know who serves the object at present"))
+        else:
+            self._quit(Unreachable(f"redirected to {frame.address}"), address=frame.address)
+
+    def _working(self, frame: wire.Working, now: float) -> None:
+        call = self.session.pending.get(frame.number)
+        if call is not None:
+            call.interval = WORKING_INTERVAL
+            call.resend_at = now + WORKING_INTERVAL
+
+    def _goodbye(self, frame: wire.Goodbye, _now: float) -> None:
+        error = ProtocolError if frame.is_final else ConnectionLost
+        self._quit(error(f"the host ended the connection: {frame.reason}"))
+
+    def _pong(self, _frame: wire.Pong, _now: float) -> None:
+        """Do nothing more: that something was heard is all that a pong says."""
+
+    def _answer(self, call: PendingCall[WaiterT], outcome: Outcome) -> None:
+        self.session.settle(call.number)
+        self.answers.append((call, outcome))
+
+    def _quit(
+        self, reason: LiferaftError, *, address: str | None = None, is_lasting: bool = False
+    ) -> None:
+        self.trouble = reason
+        self.is_trouble_lasting = is_lasting
+        if is_lasting:
+            for call in list(self.session.pending.values()):
+                if not call.sent_count:
+                    self._answer(call, copy_error(reason))
+        if self.leave is None:
+            self.leave = Leave(reason, address, is_lasting)
+
+
+def copy_error(error: LiferaftError) -> LiferaftError:
+    """Return the error anew: one that is raised twice would gather the tracebacks of both."""
+    return type(error)(str(error))
+
+
+def _receive_one(protocol: CallerProtocol[WaiterT], frame: wire.Frame, now: float) -> None:
+    handle = _HANDLERS.get(type(frame))
+    if handle is None:
+        raise errors.ProtocolError(f"a host does not send {type(frame).__name__}")
+    handle(protocol, frame, now)
+
+
+_HANDLERS: Final[dict[type, Callable[..., None]]] = {
+    wire.Welcome: CallerProtocol._welcome,  # noqa: SLF001 - the class's own table
+    wire.Bound: CallerProtocol._bound,  # noqa: SLF001
+    wire.Unbound: CallerProtocol._unbound,  # noqa: SLF001
+    wire.Failure: CallerProtocol._answered,  # noqa: SLF001
+    wire.Redirect: CallerProtocol._redirected,  # noqa: SLF001
+    wire.Working: CallerProtocol._working,  # noqa: SLF001
+    wire.Pong: CallerProtocol._pong,  # noqa: SLF001
+    wire.Goodbye: CallerProtocol._goodbye,  # noqa: SLF001
+}

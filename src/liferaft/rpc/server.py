@@ -1,0 +1,379 @@
+"""Accepts links, shakes hands, keeps limits, and hands calls to the dispatchers of its objects.
+
+What a call does is the dispatcher's business (`liferaft.rpc.dispatch`). A peer that breaks the
+protocol loses its link, with one logged warning, and harms nothing else. It never answers on
+another link than the one on which a request came.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any, Final
+
+import msgspec
+
+from liferaft.errors import (
+    ConfigurationError,
+    LiferaftError,
+    NoSuchObject,
+    Overloaded,
+    ProtocolError,
+    Refused,
+    SessionExpired,
+)
+from liferaft.link.address import Address
+from liferaft.link.base import FRAME_BYTES_MAX, Link, Listener, Network
+from liferaft.rpc import wire
+from liferaft.rpc.codec import decode_frame, encode, encode_failure
+from liferaft.rpc.dispatch import Dispatcher, Redirected
+
+logger = logging.getLogger("liferaft.rpc")
+
+TIME_LEFT_MAX: Final = 1e7
+"""Seconds; a peer's number must not overflow a timer."""
+INCARNATION_BYTES: Final = 16
+SWEEP_INTERVAL: Final = 5.0
+"""Seconds between looks for links whose peer went away without a word."""
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What one server bears; times in seconds."""
+
+    connections_max: int = 1_000
+    in_flight_max: int = 4_096
+    handshake_timeout: float = 5.0
+    silence_max: float = 60.0
+    frame_bytes_max: int = FRAME_BYTES_MAX
+
+
+class Server:
+    """Listens at one address and hosts objects there."""
+
+    def __init__(
+        self, address: Address, *, network: Network, random: Random, limits: Limits | None = None
+    ) -> None:
+        self.limits = limits or Limits()
+        self.incarnation = random.randbytes(INCARNATION_BYTES)
+        self.dispatchers: dict[str, Dispatcher] = {}
+        self._asked_address = address
+        self._network = network
+        self._listener: Listener | None = None
+        self._links: dict[_ServedLink, None] = {}
+        self._tasks: dict[asyncio.Task[None], None] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    @property
+    def address(self) -> Address:
+        """Where it listens: with the port that the system chose, once started."""
+        return self._asked_address if self._listener is None else self._listener.address
+
+    @property
+    def is_running(self) -> bool:
+        """Whether links are accepted."""
+        return self._listener is not None
+
+    @property
+    def connection_count(self) -> int:
+        """How many links are open."""
+        return len(self._links)
+
+    def host(self, name: str, dispatcher: Dispatcher) -> None:
+        """Offer an object under `name`; one that begins with "_" must be asked for by name."""
+        if not name:
+            raise ConfigurationError("a hosted object needs a name")
+        if name in self.dispatchers:
+            raise ConfigurationError(f"an object named {name!r} is hosted here already")
+        self.dispatchers[name] = dispatcher
+
+    async def start(self) -> None:
+        """Begin to listen; raises `AddressError` when that is not possible."""
+        if self._listener is not None:
+            raise ConfigurationError(f"the server at {self.address} is running already")
+        self.loop = asyncio.get_running_loop()
+        self._listener = await self._network.listen(self._asked_address, self._accept)
+        self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
+
+    async def stop(self) -> None:
+        """Stop to listen and close every link; what is being executed is the dispatchers' to end.
+
+        May be called again. Returns when no socket of this server is left.
+        """
+        if self._listener is None:
+            return
+        listener, self._listener = self._listener, None
+        assert self._sweeper is not None
+        self._sweeper.cancel()
+        await listener.close()
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        links = [served.link for served in self._links]
+        for served in list(self._links):
+            served.end("the host stops", is_final=False)
+        for link in links:
+            await link.wait_closed()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine that ends with the server at the latest."""
+        task = self.loop.create_task(work)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
+
+    def find(self, name: str) -> tuple[str, Dispatcher]:
+        """Return the object asked for and its full name; raises `NoSuchObject`."""
+        public = [each for each in self.dispatchers if not each.startswith("_")]
+        if not name and len(public) == 1:
+            name = public[0]
+        if name in self.dispatchers:
+            return name, self.dispatchers[name]
+        known = ", ".join(public) or "no object"
+        if name:
+            raise NoSuchObject(f"there is no object {name!r} at {self.address}; it has {known}")
+        raise NoSuchObject(f"{self.address} has {known}: say which one by name")
+
+    def forget(self, served: "_ServedLink") -> None:
+        """Take a link that has ended from the list."""
+        self._links.pop(served, None)
+
+    def _accept(self, link: Link) -> None:
+        if self._listener is None or len(self._links) >= self.limits.connections_max:
+            logger.warning("%s: refused %s: too many connections", self.address, ascii(link.peer))
+            link.abort()
+            return
+        served = _ServedLink(self, link)
+        self._links[served] = None
+        link.start(served)
+
+    def _sweep(self) -> None:
+        now = self.loop.time()
+        for served in list(self._links):
+            if now - served.heard_at > self.limits.silence_max:
+                served.end("nothing was heard for too long", is_final=False)
+        self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
+
+
+class _ServedLink:
+    """One accepted link: its handshake, the objects bound over it, its calls in flight."""
+
+    def __init__(self, server: Server, link: Link) -> None:
+        loop = server.loop
+        self.link = link
+        self.heard_at = loop.time()
+        self.in_flight: dict[int, None] = {}
+        self.session: bytes | None = None
+        self._server = server
+        self._bound: dict[str, Dispatcher] = {}
+        self._binding: set[str] = set()
+        self._is_ended = False
+        timeout = server.limits.handshake_timeout
+        self._handshake_timer = loop.call_later(timeout, self._handshake_late)
+
+    # What the link calls back.
+
+    def frames_received(self, frames: list[bytes]) -> None:
+        """See `Receiver`."""
+        if self._is_ended:
+            return
+        self.heard_at = now = self._server.loop.time()
+        try:
+            for data in frames:
+                frame = decode_frame(data)
+                if type(frame) is wire.Call:
+                    self._call(frame, data, now)
+                else:
+                    self._receive(frame)
+        except ProtocolError as error:
+            logger.warning("%s: %s; its link is closed", ascii(self.link.peer), ascii(str(error)))
+            self.end("what came is not understood", is_final=False)
+
+    def link_closed(self, reason: LiferaftError | None) -> None:
+        """See `Receiver`."""
+        if isinstance(reason, ProtocolError):
+            logger.warning("%s: %s; its link is closed", ascii(self.link.peer), ascii(str(reason)))
+        self._is_ended = True
+        self._handshake_timer.cancel()
+        self._server.forget(self)
+
+    def sending_paused(self) -> None:
+        """See `Receiver`; answers are bounded by the calls in flight."""
+
+    def sending_resumed(self) -> None:
+        """See `Receiver`."""
+
+    def end(self, reason: str, *, is_final: bool) -> None:
+        """Say goodbye and close the link."""
+        if not self._is_ended:
+            self.link.send(encode(wire.Goodbye(reason, is_final)))
+            self._is_ended = True
+            self._handshake_timer.cancel()
+            self.link.close()
+
+    def send(self, frame: bytes) -> None:
+        """Send a frame, unless the link has ended: the caller will ask again elsewhere."""
+        if not self._is_ended:
+            self.link.send(frame)
+
+    # Frames.
+
+    def _receive(self, frame: wire.Frame) -> None:
+        if type(frame) is wire.Hello:
+            self._hello(frame)
+            return
+        if self.session is None:
+            return  # reordered by the link, or no caller of ours: the handshake timer decides
+        handle = _HANDLERS.get(type(frame))
+        if handle is None:
+            raise ProtocolError(f"a caller does not send {type(frame).__name__}")
+        handle(self, frame)
+
+    def _hello(self, frame: wire.Hello) -> None:
+        if frame.protocol != wire.PROTOCOL_NAME or len(frame.session) != wire.SESSION_BYTES:
+            raise ProtocolError("the greeting is not liferaft's")
+        if frame.version != wire.PROTOCOL_VERSION:
+            version = wire.PROTOCOL_VERSION
+            self.end(f"this host speaks version {version} only", is_final=True)
+            return
+        if self.session is not None and self.session != frame.session:
+            raise ProtocolError("a second session over one link")
+        self.session = frame.session
+        server = self._server
+        frame_bytes_max = server.limits.frame_bytes_max
+        self.send(encode(wire.Welcome(frame.version, server.incarnation, frame_bytes_max)))
+
+    def _bind(self, frame: wire.Bind) -> None:
+        if frame.object in self._binding:
+            return  # a repeat of what is being answered
+        self._binding.add(frame.object)
+        self._server.spawn(self._admit(frame))
+
+    async def _admit(self, frame: wire.Bind) -> None:
+        assert self.session is not None
+        asked = frame.object
+        try:
+            name, dispatcher = self._server.find(asked)
+            difference = find_difference(frame.signatures, dispatcher)
+            if difference is None:
+                await dispatcher.admit(self.session, is_resumed=frame.is_resumed)
+                self._bound[asked] = self._bound[name] = dispatcher
+                self._handshake_timer.cancel()
+                answer: wire.Frame = wire.Bound(asked, name, dispatcher.is_durable)
+            else:
+                answer = wire.Unbound(asked, "mismatch", difference)
+        except Redirected as elsewhere:
+            answer = wire.Redirect(0, elsewhere.address)
+        except SessionExpired as error:
+            answer = wire.Unbound(asked, "expired", str(error))
+        except NoSuchObject as error:
+            answer = wire.Unbound(asked, "missing", str(error))
+        except Refused as error:
+            answer = wire.Unbound(asked, type(error).__name__, str(error))
+        finally:
+            self._binding.discard(asked)
+        self.send(encode(answer))
+
+    def _call(self, call: wire.Call, data: bytes, now: float) -> None:
+        if self.session is None:
+            return  # as in _receive
+        left = call.time_left
+        if left is not None and not left >= 0:
+            raise ProtocolError(f"a call with {left} s left")
+        request = _Request(self, self.session, call, data, now)
+        dispatcher = self._bound.get(call.object)
+        if dispatcher is None:
+            request.refuse(NoSuchObject(f"the object {call.object!r} is not bound"))
+        elif (
+            len(self.in_flight) >= self._server.limits.in_flight_max
+            and call.number not in self.in_flight
+        ):
+            request.refuse(Overloaded("too many calls in flight on this connection"))
+        else:
+            self.in_flight[call.number] = None
+            dispatcher.dispatch(request)
+
+    def _notify(self, frame: wire.Notify) -> None:
+        dispatcher = self._bound.get(frame.object)
+        if dispatcher is not None:
+            dispatcher.notify(frame.method, bytes(frame.arguments))
+
+    def _cancel(self, frame: wire.Cancel) -> None:
+        assert self.session is not None
+        self.in_flight.pop(frame.number, None)
+        for dispatcher in self._dispatchers():
+            dispatcher.cancel(self.session, frame.number)
+
+    def _ping(self, frame: wire.Ping) -> None:
+        assert self.session is not None
+        for dispatcher in self._dispatchers():
+            dispatcher.acknowledge(self.session, frame.acked_below)
+        self.send(encode(wire.Pong()))
+
+    def _goodbye(self, _frame: wire.Goodbye) -> None:
+        self._is_ended = True
+        self._handshake_timer.cancel()
+        self.link.close()
+
+    def _dispatchers(self) -> list[Dispatcher]:
+        return list(dict.fromkeys(self._bound.values()))
+
+    def _handshake_late(self) -> None:
+        logger.warning("%s: no handshake in time; its link is closed", ascii(self.link.peer))
+        self.end("the handshake took too long", is_final=False)
+
+
+_HANDLERS: Final[dict[type, Callable[..., None]]] = {
+    wire.Bind: _ServedLink._bind,  # noqa: SLF001 - the class's own table
+    wire.Notify: _ServedLink._notify,  # noqa: SLF001
+    wire.Cancel: _ServedLink._cancel,  # noqa: SLF001
+    wire.Ping: _ServedLink._ping,  # noqa: SLF001
+    wire.Goodbye: _ServedLink._goodbye,  # noqa: SLF001
+}
+
+
+class _Request:
+    """One call that came over a link; see `liferaft.rpc.dispatch.Request`."""
+
+    __slots__ = ("_served", "call", "deadline", "frame", "session")
+
+    def __init__(
+        self, served: _ServedLink, session: bytes, call: wire.Call, frame: bytes, now: float
+    ) -> None:
+        self.session = session
+        self.call = call
+        self.frame = frame
+        left = call.time_left
+        self.deadline = None if left is None else now + min(left, TIME_LEFT_MAX)
+        self._served: _ServedLink | None = served
+
+    def answer(self, frame: bytes) -> None:
+        served = self._served
+        if served is not None:
+            self._served = None
+            served.in_flight.pop(self.call.number, None)
+            served.send(frame)
+
+    def refuse(self, error: Refused) -> None:
+        self.answer(encode_failure(self.call.number, error))
+
+    def redirect(self, address: str | None) -> None:
+        self.answer(encode(wire.Redirect(self.call.number, address)))
+
+    def working(self) -> None:
+        if self._served is not None:
+            self._served.send(encode(wire.Working(self.call.number)))
+
+
+def find_difference(asked: dict[str, str], dispatcher: Dispatcher) -> str | None:
+    """Return a sentence on the first method that the two sides see differently, or None."""
+    interface = dispatcher.interface
+    for method, text in asked.items():
+        ours = interface.signatures.get(method)
+        if ours is None:
+            return f"{interface.name} has no method {method}: the caller expects {text}"
+        if ours != text:
+            return (
+                f"{interface.name}.{method} differs: the caller has `{text}`, the host has `{ours}`"
+            )
+    return None

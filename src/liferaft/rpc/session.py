@@ -1,0 +1,202 @@
+"""Sessions: at most once, whatever the link loses, repeats or reorders. Pure.
+
+The caller's half numbers calls, keeps those that are unanswered and says when to send them again.
+The callee's half keeps each reply until it is acknowledged and answers a repeated call from there.
+
+Invariants: a number is given to one call only; `acked_below`, `next_number` and `forgotten_below`
+only grow; a number that was executed is never executed again, at the price that one whose reply
+was dropped for want of room is answered with `OutcomeUnknown`.
+
+Time comes in as `now`, in seconds; there is no clock, no I/O and no randomness here.
+"""
+
+import enum
+from typing import Final, Generic, TypeVar
+
+from liferaft.rpc.interface import MethodSignature
+
+RESEND_MIN: Final = 0.05
+"""Seconds. Below it, a scheduler's hiccup at the host would look like a lost frame."""
+RESEND_MAX: Final = 1.0
+RESEND_FIRST: Final = 0.25
+"""Seconds, until a round trip was measured."""
+RESEND_CAP: Final = 2.0
+"""Seconds; what the doubling interval of one call never exceeds."""
+WORKING_INTERVAL: Final = 2.0
+"""Seconds between repeats of a call of which the host said that it is being executed."""
+
+WaiterT = TypeVar("WaiterT")
+
+
+class RoundTrip:
+    """An estimate of how long an answer takes. Source: RFC 6298, with other bounds."""
+
+    def __init__(self) -> None:
+        self.interval = RESEND_FIRST
+        self._smoothed = 0.0
+        self._variation = 0.0
+        self._is_measured = False
+
+    def measured(self, seconds: float) -> None:
+        """Take the time between a call that was sent once and its answer (Karn's rule)."""
+        if self._is_measured:
+            self._variation += (abs(seconds - self._smoothed) - self._variation) / 4
+            self._smoothed += (seconds - self._smoothed) / 8
+        else:
+            self._smoothed = seconds
+            self._variation = seconds / 2
+            self._is_measured = True
+        interval = self._smoothed + 4 * self._variation
+        self.interval = min(max(interval, RESEND_MIN), RESEND_MAX)
+
+
+class PendingCall(Generic[WaiterT]):
+    """A call without an answer yet. `waiter` is the driver's; nothing here looks at it."""
+
+    __slots__ = (
+        "deadline",
+        "frame",
+        "interval",
+        "method",
+        "number",
+        "resend_at",
+        "sent_at",
+        "sent_count",
+        "waiter",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        method: MethodSignature,
+        frame: bytes,
+        deadline: float | None,
+        waiter: WaiterT,
+    ) -> None:
+        self.number = number
+        self.method = method
+        self.frame = frame
+        self.deadline = deadline
+        self.waiter = waiter
+        self.sent_count = 0
+        self.sent_at = 0.0
+        self.interval = 0.0
+        self.resend_at = 0.0
+
+
+class CallerSession(Generic[WaiterT]):
+    """The caller's half: numbers and unanswered calls, in the order of their numbers."""
+
+    def __init__(self, session_id: bytes) -> None:
+        self.session_id = session_id
+        self.next_number = 1
+        self.pending: dict[int, PendingCall[WaiterT]] = {}
+        self._acked_below = 1
+
+    @property
+    def acked_below(self) -> int:
+        """The lowest number without an answer: all below it will never be repeated."""
+        pending = self.pending
+        # `pending` keeps the order of numbers, so its first key is the lowest.
+        self._acked_below = next(iter(pending)) if pending else self.next_number
+        return self._acked_below
+
+    def add(
+        self, method: MethodSignature, frame: bytes, deadline: float | None, waiter: WaiterT
+    ) -> PendingCall[WaiterT]:
+        """Keep a call under the next number until it is answered."""
+        number = self.next_number
+        self.next_number = number + 1
+        call = PendingCall(number, method, frame, deadline, waiter)
+        self.pending[number] = call
+        return call
+
+    def settle(self, number: int) -> PendingCall[WaiterT] | None:
+        """Return the call that is answered by this, or None for a repeated answer."""
+        return self.pending.pop(number, None)
+
+
+class Verdict(enum.Enum):
+    """What a callee does about a call that arrived."""
+
+    EXECUTE = enum.auto()
+    WORKING = enum.auto()
+    REPEAT = enum.auto()
+    FORGOTTEN = enum.auto()
+
+
+class CalleeSession:
+    """The callee's half: what is being executed, and the replies nobody acknowledged yet."""
+
+    def __init__(self, *, replies_max: int, reply_bytes_max: int) -> None:
+        self.acked_below = 1
+        self.forgotten_below = 1
+        self.reply_bytes = 0
+        self.active_at = 0.0
+        self._replies_max = replies_max
+        self._reply_bytes_max = reply_bytes_max
+        self._replies: dict[int, bytes] = {}
+        self._running: set[int] = set()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a call of this session is being executed."""
+        return bool(self._running)
+
+    def receive(self, number: int, acked_below: int) -> Verdict:
+        """Return what to do about call `number`; on EXECUTE it counts as being executed.
+
+        REPEAT: send `reply(number)` again. FORGOTTEN: it may have been executed, and its reply
+        was acknowledged (so nobody waits) or dropped for want of room.
+        """
+        if acked_below > self.acked_below:
+            self.acknowledge(acked_below)
+        if number < self.acked_below:
+            return Verdict.FORGOTTEN
+        if number in self._running:
+            return Verdict.WORKING
+        if number in self._replies:
+            return Verdict.REPEAT
+        if number < self.forgotten_below:
+            return Verdict.FORGOTTEN
+        self._running.add(number)
+        return Verdict.EXECUTE
+
+    def reply(self, number: int) -> bytes:
+        """Return the frame that answers a call whose verdict is REPEAT."""
+        return self._replies[number]
+
+    def finish(self, number: int, reply: bytes) -> None:
+        """Keep the answer of a call that was being executed, until it is acknowledged."""
+        self._running.discard(number)
+        if number < self.acked_below:
+            return
+        self._replies[number] = reply
+        self.reply_bytes += len(reply)
+        if len(self._replies) > self._replies_max or self.reply_bytes > self._reply_bytes_max:
+            self.forget(self.reply_bytes // 2)
+
+    def withdraw(self, number: int) -> None:
+        """Take back a call that was turned away: it was not executed, and may come again."""
+        self._running.discard(number)
+
+    def acknowledge(self, acked_below: int) -> None:
+        """Drop the replies below `acked_below`: the caller has them."""
+        first, self.acked_below = self.acked_below, max(self.acked_below, acked_below)
+        replies = self._replies
+        # The number comes from the peer, so the walk is never longer than what is kept.
+        if acked_below - first <= len(replies):
+            gone = [number for number in range(first, acked_below) if number in replies]
+        else:
+            gone = [number for number in replies if number < acked_below]
+        for number in gone:
+            self.reply_bytes -= len(replies.pop(number))
+
+    def forget(self, reply_bytes_kept: int) -> None:
+        """Drop the oldest replies until at most half as many, of `reply_bytes_kept`, are left."""
+        kept = len(self._replies) // 2
+        for number in sorted(self._replies):
+            if len(self._replies) <= kept and self.reply_bytes <= reply_bytes_kept:
+                return
+            self.reply_bytes -= len(self._replies.pop(number))
+            self.forgotten_below = max(self.forgotten_below, number + 1)
