@@ -4,7 +4,7 @@ One `StreamLink` is the asyncio protocol of one connected socket. Invariants:
 
 - All frames sent in one turn of the loop leave together; only large ones are written by
   themselves, because joining would copy them.
-- Until `start`, nothing is read from the socket: the kernel's buffers, and then the peer, hold back
+- Until `start`, the socket is read once at most: the kernel's buffers, and then the peer, hold back
   what cannot be delivered yet.
 - A frame is whole within a bounded time after its first byte, or the link ends.
 - After `close` the socket is closed within a bounded time, even when the peer reads nothing more.
@@ -54,9 +54,11 @@ class StreamLink(asyncio.Protocol):
         self._peer = ""
         self._receiver: Receiver | None = None
         self._is_started = False
-        # Set by whichever comes first: close, abort, a broken protocol, the peer's end.
+        # What was read before the start.
+        self._early: list[bytes] = []
+        # Set once, by whichever comes first: close, abort, a broken protocol, the peer's end. The
+        # reason is None when it was this side that wanted it.
         self._is_closed = False
-        # Why the link ended, when that is not for this side to know already.
         self._reason: LiferaftError | None = None
         self._lost = asyncio.Event()
         self._is_sending_paused = False
@@ -114,7 +116,9 @@ class StreamLink(asyncio.Protocol):
         """End the link at once; what has not left is lost."""
         self._is_closed = True
         self._outgoing.clear()
-        self._transport.abort()
+        # asyncio's transport fails when it is aborted after it has closed by itself.
+        if not self._lost.is_set():
+            self._transport.abort()
 
     async def wait_closed(self) -> None:
         """Wait until the link's socket is really closed."""
@@ -123,18 +127,21 @@ class StreamLink(asyncio.Protocol):
     # What the transport calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport, and hold its data back until `start`."""
+        """Take the transport, and hand the link to whoever accepts it."""
         # uvloop's transports have all that asyncio.Transport has, but do not derive from it.
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.pause_reading()
         self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES, low=LOW_WATER_BYTES)
         self._peer = self._describe(self._transport)
         if self._accept is not None:
             self._accept(self)
 
     def data_received(self, data: bytes) -> None:
-        """Deliver the frames that are whole now."""
-        assert self._receiver is not None, "reading is paused until there is a receiver"
+        """Deliver the frames that are whole now; before the start, keep what came."""
+        if self._receiver is None:
+            # Not in connection_made: uvloop begins to read after it, whatever was said in it.
+            self._transport.pause_reading()
+            self._early.append(data)
+            return
         try:
             frames = self._splitter.feed(data)
         except ProtocolError as error:
@@ -149,6 +156,7 @@ class StreamLink(asyncio.Protocol):
 
     def eof_received(self) -> None:
         """End the link: a peer that sends nothing more has closed it, and reads nothing more."""
+        self._end(self._loss(None))
         self._transport.abort()
 
     def pause_writing(self) -> None:
@@ -165,13 +173,9 @@ class StreamLink(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the receiver, and whoever waits, that the link has ended."""
-        for timer in (self._frame_timer, self._close_timer):
-            if timer is not None:
-                timer.cancel()
+        self._stop_timers()
         self._outgoing.clear()
-        if not self._is_closed:
-            self._is_closed = True
-            self._reason = self._loss(exc)
+        self._end(self._loss(exc))
         self._lost.set()
         if self._receiver is not None:
             self._receiver.link_closed(self._reason)
@@ -180,12 +184,23 @@ class StreamLink(asyncio.Protocol):
 
     def _begin(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        if self._lost.is_set():
-            receiver.link_closed(self._reason)
-        elif not self._is_closed:
-            if self._is_sending_paused:
-                receiver.sending_paused()
-            self._transport.resume_reading()
+        try:
+            self._tell_early(receiver)
+        finally:
+            if self._lost.is_set():
+                receiver.link_closed(self._reason)
+            elif not self._transport.is_closing():
+                self._transport.resume_reading()
+
+    def _tell_early(self, receiver: Receiver) -> None:
+        """Tell what came to pass before the start."""
+        early, self._early = self._early, []
+        if self._is_closed and self._reason is None:
+            return
+        if self._is_sending_paused:
+            receiver.sending_paused()
+        for data in early:
+            self.data_received(data)
 
     def _flush(self) -> None:
         """Write all that was sent since the last flush."""
@@ -206,9 +221,14 @@ class StreamLink(asyncio.Protocol):
 
     def _fail(self, what: str) -> None:
         """End the link over something that the peer did."""
-        self._is_closed = True
-        self._reason = ProtocolError(f"{self._peer}: {what}")
+        self._end(ProtocolError(f"{self._peer}: {what}"))
         self.abort()
+
+    def _end(self, reason: LiferaftError) -> None:
+        """Remember why the link has ended, if it had not yet."""
+        if not self._is_closed:
+            self._is_closed = True
+            self._reason = reason
 
     def _loss(self, error: Exception | None) -> ConnectionLost:
         if error is not None:
@@ -218,10 +238,15 @@ class StreamLink(asyncio.Protocol):
         within = " in the middle of a frame" if self._splitter.is_inside_frame else ""
         return ConnectionLost(f"{self._peer} closed the connection{within}")
 
+    def _stop_timers(self) -> None:
+        for timer in (self._frame_timer, self._close_timer):
+            if timer is not None:
+                timer.cancel()
+
     def _watch_frame(self) -> None:
         """Remember when the frame began that is half received now; one timer serves them all."""
         self._frame_since = self._loop.time()
-        if self._frame_timer is None:
+        if self._frame_timer is None and not self._is_closed:
             self._frame_timer = self._loop.call_later(self._frame_timeout, self._check_frame)
 
     def _check_frame(self) -> None:

@@ -1,0 +1,22 @@
+"""The tests that open sockets run on asyncio's loop and on uvloop's; the others on asyncio's."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+import uvloop
+
+TESTS_OF_SOCKETS = {
+    "test_base.py",
+    "test_system.py",
+    "test_tcp.py",
+    "test_unix.py",
+}
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    if item.path.name in TESTS_OF_SOCKETS:
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return {"asyncio": asyncio.new_event_loop}
