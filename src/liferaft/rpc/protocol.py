@@ -20,6 +20,7 @@ from liferaft.errors import (
     ConnectionLost,
     DeadlineExceeded,
     InterfaceMismatch,
+    InvalidArgument,
     LiferaftError,
     NoLeader,
     NoSuchObject,
@@ -29,6 +30,7 @@ from liferaft.errors import (
     SessionExpired,
     Unreachable,
 )
+from liferaft.link.base import FRAME_BYTES_MAX
 from liferaft.rpc import wire
 from liferaft.rpc.codec import decode_frame, encode, our_error
 from liferaft.rpc.interface import MethodSignature
@@ -90,6 +92,7 @@ class CallerProtocol(Generic[WaiterT]):
         signatures: dict[str, str],
         draw_session: Callable[[], bytes],
         timing: Timing | None = None,
+        frame_bytes_max: int = FRAME_BYTES_MAX,
     ) -> None:
         self.state = State.DOWN
         self.object_name = object_name
@@ -112,6 +115,7 @@ class CallerProtocol(Generic[WaiterT]):
         self._heard_at = 0.0
         self._pinged_at = 0.0
         self._due: float | None = None
+        self._frame_bytes_max = frame_bytes_max
 
     # What the driver reports.
 
@@ -159,6 +163,8 @@ class CallerProtocol(Generic[WaiterT]):
                 arguments,  # type: ignore[arg-type] # a tuple is encoded as Raw would be
             )
         )
+        if len(frame) > self._frame_bytes_max:
+            raise self._too_large(method, frame)
         call = session.add(method, frame, deadline, waiter)
         if self.state is State.BOUND:
             self.outgoing.append(frame)
@@ -176,6 +182,8 @@ class CallerProtocol(Generic[WaiterT]):
     ) -> None:
         """Send a one-way call, or lose it while there is no connection."""
         frame = encode(wire.Notify(self.object_name, method.name, arguments))  # type: ignore[arg-type] # as in call
+        if len(frame) > self._frame_bytes_max:
+            raise self._too_large(method, frame)
         if self.state is State.BOUND:
             self.outgoing.append(frame)
 
@@ -289,11 +297,19 @@ class CallerProtocol(Generic[WaiterT]):
                 time_left=None if call.deadline is None else call.deadline - now,
             )
         )
+        if len(call.frame) > self._frame_bytes_max and not call.sent_count:
+            # It was taken before any host had said how much it bears.
+            self._answer(call, self._too_large(call.method, call.frame))
+            return
         self.outgoing.append(call.frame)
         call.sent_count += 1
         call.sent_at = now
         call.interval = interval
         call.resend_at = now + interval
+
+    def _too_large(self, method: MethodSignature, frame: bytes) -> InvalidArgument:
+        text = f"the arguments make {len(frame)} bytes; {self._frame_bytes_max} are allowed"
+        return InvalidArgument(f"{method.name}: {text}")
 
     # Receiving.
 
@@ -304,6 +320,7 @@ class CallerProtocol(Generic[WaiterT]):
             self._quit(ProtocolError(f"the host speaks version {frame.version}"), is_lasting=True)
             return
         self._incarnation = frame.incarnation
+        self._frame_bytes_max = min(self._frame_bytes_max, frame.frame_bytes_max)
         if self._bound_incarnation not in (None, frame.incarnation) and not self._is_durable:
             self._host_restarted()
         self.state = State.BINDING

@@ -164,6 +164,7 @@ class _ServedLink:
         self.heard_at = loop.time()
         self.in_flight: dict[int, None] = {}
         self.session: bytes | None = None
+        self.frame_bytes_max = server.limits.frame_bytes_max
         self._server = server
         self._bound: dict[str, Dispatcher] = {}
         self._binding: set[str] = set()
@@ -351,6 +352,9 @@ class _Request:
         served = self._served
         if served is not None:
             self._served = None
+            if len(frame) > served.frame_bytes_max:
+                text = f"the result makes {len(frame)} bytes; {served.frame_bytes_max} are allowed"
+                frame = encode_failure(self.call.number, ProtocolError(text))
             served.in_flight.pop(self.call.number, None)
             served.send(frame)
 
