@@ -228,7 +228,7 @@ class TestListening:
         self, network: Network, address: Address
     ) -> None:
         listener = await network.listen(address, Acceptor())
-        with pytest.raises(AddressError, match="is in use .* choose another") as caught:
+        with pytest.raises(AddressError, match=r"is in use .* choose another") as caught:
             await network.listen(listener.address, Acceptor())
         await listener.close()
 
