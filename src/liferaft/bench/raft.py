@@ -1,0 +1,76 @@
+"""Writes a second: three nodes in processes of their own, on disk at a majority, exactly once.
+
+The load is a replicated key-value dictionary with 16-byte keys, from one client on one connection;
+where etcd is installed, the same load is put to three etcd nodes in the same run.
+"""
+
+from typing import Protocol
+
+from liferaft.api import aclose, aconnect
+from liferaft.bench import etcd
+from liferaft.bench.measure import Measurement, measure
+from liferaft.ops.processes import LocalCluster
+
+NODES = 3
+KEYS = 5_000
+"""As many keys as a small configuration store has; the state stays small, the log does not."""
+
+
+class AsyncKeyValue(Protocol):
+    """The dictionary as a client on an event loop sees it."""
+
+    async def put(self, key: bytes, value: bytes) -> None:
+        """Set the value of a key."""
+
+    async def get(self, key: bytes) -> bytes | None:
+        """Return the value of a key."""
+
+
+async def bench_raft(*, in_flight: int, seconds: float, size_bytes: int) -> list[Measurement]:
+    """Measure writes and reads of our own cluster, and etcd's writes where it is installed."""
+    results = []
+    async with LocalCluster(NODES, objects=["liferaft.recipes.kv:KeyValue"]) as cluster:
+        await cluster.wait_leader()
+        store = await aconnect(AsyncKeyValue, cluster.address)
+        try:
+            results += [
+                await _writes(store, lanes, seconds, size_bytes) for lanes in sorted({1, in_flight})
+            ]
+            results.append(await _reads(store, in_flight, seconds, size_bytes))
+        finally:
+            await aclose(store)
+    if etcd.is_installed():
+        results += [
+            await etcd.bench_etcd(in_flight=lanes, seconds=seconds, size_bytes=size_bytes)
+            for lanes in sorted({1, in_flight})
+        ]
+    return results
+
+
+async def _writes(
+    store: AsyncKeyValue, in_flight: int, seconds: float, size_bytes: int
+) -> Measurement:
+    value = b"v" * size_bytes
+    return await measure(
+        "liferaft writes",
+        lambda number: store.put(_key(number), value),
+        in_flight=in_flight,
+        seconds=seconds,
+        size_bytes=size_bytes,
+    )
+
+
+async def _reads(
+    store: AsyncKeyValue, in_flight: int, seconds: float, size_bytes: int
+) -> Measurement:
+    return await measure(
+        "liferaft reads (linearizable)",
+        lambda number: store.get(_key(number)),
+        in_flight=in_flight,
+        seconds=seconds,
+        size_bytes=size_bytes,
+    )
+
+
+def _key(number: int) -> bytes:
+    return b"k%015d" % (number % KEYS)

@@ -1,0 +1,150 @@
+"""Calls a second, ours beside a bare echo and RPyC, in one run on one machine."""
+
+import asyncio
+import importlib.util
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+from liferaft.api import aclose, aconnect
+from liferaft.bench.echo import HOST, LENGTH, Orders
+from liferaft.bench.measure import Measurement, measure
+
+ORDER_BYTES_MIN = 60
+"""What the fixed fields of an order take; the note fills up the rest."""
+
+
+@contextmanager
+def host(kind: str) -> Iterator[int]:
+    """Start an echo host of that kind in a process of its own and give its port."""
+    process = subprocess.Popen(  # noqa: S603 - this very interpreter, on loopback
+        [sys.executable, "-m", "liferaft.bench.echo", kind],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        yield int(process.stdout.readline())
+    finally:
+        process.stdin.close()
+        process.wait(timeout=10)
+        process.stdout.close()
+
+
+async def bench_rpc(*, in_flight: int, seconds: float, size_bytes: int) -> list[Measurement]:
+    """Measure every kind of host that can be had, one after the other."""
+    results = []
+    for lanes in sorted({1, in_flight}):
+        with host("ours") as port:
+            results.append(await _ours(port, lanes, seconds, size_bytes))
+        with host("raw") as port:
+            results.append(await _raw(port, lanes, seconds, size_bytes))
+    if importlib.util.find_spec("rpyc") is not None:
+        with host("rpyc") as port:
+            results.append(_rpyc(port, seconds, size_bytes))
+    return results
+
+
+async def _ours(port: int, in_flight: int, seconds: float, size_bytes: int) -> Measurement:
+    orders = await aconnect(Orders, f"{HOST}:{port}")
+    note, amounts = _note(size_bytes), [1, 2, 3, 4]
+    try:
+        return await measure(
+            "liferaft",
+            lambda number: orders.place(number, "somebody", note, amounts),
+            in_flight=in_flight,
+            seconds=seconds,
+            size_bytes=size_bytes,
+        )
+    finally:
+        await aclose(orders)
+
+
+def _note(size_bytes: int) -> str:
+    return "n" * max(0, size_bytes - ORDER_BYTES_MIN)
+
+
+class _RawCaller(asyncio.Protocol):
+    """Matches answers with calls by their order, which is all that a bare echo allows."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._waiting: list[asyncio.Future[None]] = []
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do not derive from asyncio.Transport, though they are such.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        start = count = 0
+        while len(buffer) - start >= LENGTH.size:
+            stop = start + LENGTH.size + LENGTH.unpack_from(buffer, start)[0]
+            if stop > len(buffer):
+                break
+            start, count = stop, count + 1
+        del buffer[:start]
+        for waiter in self._waiting[:count]:
+            waiter.set_result(None)
+        del self._waiting[:count]
+
+    def call(self, frame: bytes) -> asyncio.Future[None]:
+        assert self._transport is not None
+        waiter = self._loop.create_future()
+        self._waiting.append(waiter)
+        self._transport.write(frame)
+        return waiter
+
+    def close(self) -> None:
+        assert self._transport is not None
+        self._transport.close()
+
+
+async def _raw(port: int, in_flight: int, seconds: float, size_bytes: int) -> Measurement:
+    loop = asyncio.get_running_loop()
+    _, caller = await loop.create_connection(_RawCaller, HOST, port)
+    frame = LENGTH.pack(size_bytes) + b"n" * size_bytes
+    try:
+        return await measure(
+            "bare echo",
+            lambda _: caller.call(frame),
+            in_flight=in_flight,
+            seconds=seconds,
+            size_bytes=size_bytes,
+        )
+    finally:
+        caller.close()
+
+
+def _rpyc(port: int, seconds: float, size_bytes: int) -> Measurement:
+    """Measure one call in flight; RPyC's connection is for one thread at a time."""
+    import rpyc  # type: ignore[import-untyped] # noqa: PLC0415 - installed for benchmarks only
+
+    connection: Any = rpyc.connect(HOST, port)
+    place, note, amounts = connection.root.place, _note(size_bytes), (1, 2, 3, 4)
+    latencies: list[float] = []
+    start = time.perf_counter()
+    while (began := time.perf_counter()) - start < seconds:
+        place(len(latencies), "somebody", note, amounts)
+        latencies.append(time.perf_counter() - began)
+    connection.close()
+    latencies.sort()
+    return Measurement(
+        name="RPyC",
+        in_flight=1,
+        size_bytes=size_bytes,
+        seconds=seconds,
+        calls=len(latencies),
+        errors=0,
+        calls_per_second=len(latencies) / seconds,
+        p50=latencies[len(latencies) // 2],
+        p99=latencies[int(len(latencies) * 0.99)],
+    )

@@ -1,0 +1,71 @@
+"""What one node must know to start: who it is, who its peers are, where its data lies."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from liferaft.errors import ConfigurationError
+from liferaft.link.address import parse_address
+from liferaft.raft.config import RaftConfig
+from liferaft.raft.types import Configuration, NodeId
+
+CLUSTER_ID_DEFAULT = "liferaft"
+
+
+class NodeConfig(msgspec.Struct, frozen=True):
+    """The settings of one node.
+
+    `peers` maps every node of the first configuration, this one included, to the address at which
+    the others and the clients reach it. `listen` is where this node listens, its own address in
+    `peers` unless said otherwise. `data` is its directory, which it shares with nobody.
+    """
+
+    node_id: NodeId
+    peers: dict[NodeId, str]
+    data: str
+    listen: str = ""
+    cluster_id: str = CLUSTER_ID_DEFAULT
+    raft: RaftConfig = msgspec.field(default_factory=RaftConfig)
+
+    @property
+    def address(self) -> str:
+        """Where this node listens."""
+        return self.listen or self.peers[self.node_id]
+
+    @property
+    def configuration(self) -> Configuration:
+        """The first configuration: every node in `peers` votes."""
+        return Configuration(voters=tuple(sorted(self.peers)))
+
+
+def checked(config: NodeConfig) -> NodeConfig:
+    """Return `config` as it is, or raise `ConfigurationError` or `AddressError`."""
+    if config.node_id not in config.peers:
+        known = ", ".join(sorted(config.peers)) or "nobody"
+        raise ConfigurationError(
+            f"node {config.node_id!r} is not among the peers ({known}): "
+            "name every node of the cluster, this one included"
+        )
+    addresses = [str(parse_address(address)) for address in config.peers.values()]
+    if len(set(addresses)) != len(addresses):
+        raise ConfigurationError("two peers have the same address: give each node its own")
+    parse_address(config.address)
+    return config
+
+
+def parse_peers(text: str) -> Mapping[NodeId, str]:
+    """Return the nodes that `n1=host:port,n2=host:port` names, in that order.
+
+    Raises `ConfigurationError` when it cannot be read.
+    """
+    peers: dict[NodeId, str] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        node_id, equals, address = part.partition("=")
+        if not (node_id and equals and address):
+            raise ConfigurationError(f"{part!r} is not of the form NODE=HOST:PORT")
+        if node_id in peers:
+            raise ConfigurationError(f"node {node_id!r} is named twice")
+        peers[node_id] = address
+    if not peers:
+        raise ConfigurationError("no peers are named: give NODE=HOST:PORT for each node")
+    return peers

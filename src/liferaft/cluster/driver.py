@@ -1,0 +1,251 @@
+"""Drives one Raft core: waiting events in, all at once; effects out, in their order.
+
+One turn steps every event that waits, takes the effects once, and carries them out: so everything
+that was proposed while a disk write was under way shares the next one, and every peer gets one
+frame a turn, however many messages it holds. Batches are made by what is waiting, never by a timer.
+
+The driver alone knows which marks are stored, and holds back what must not leave before (Figure 2:
+"updated on stable storage before responding to RPCs"). It decides nothing about Raft.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from liferaft.cluster.proposals import Proposal, Proposals
+from liferaft.cluster.reads import Read, Reads
+from liferaft.errors import LiferaftError, StorageError
+from liferaft.raft.core import RaftCore
+from liferaft.raft.effects import (
+    Accepted,
+    Apply,
+    Effect,
+    Persist,
+    ReadEntries,
+    ReadReady,
+    ReadRejected,
+    Rejected,
+    RoleChanged,
+    Send,
+)
+from liferaft.raft.events import EntriesRead, Event, Proposed, ReadAsked, Stored, TimePassed
+from liferaft.raft.messages import Message
+from liferaft.raft.types import Entry, EntryKind, NodeId
+from liferaft.storage.wal import WriteAheadLog
+
+Deliver = Callable[[NodeId, tuple[Message, ...]], None]
+"""Gives messages to a peer, or loses them; never blocks."""
+
+Observer = Callable[["Driver", Sequence[Event], Sequence[Effect]], None]
+"""Sees every turn after it was carried out: how the simulator checks Raft's promises."""
+
+
+class StateMachine(Protocol):
+    """What the log's commands are for. Deterministic: the same entries give the same answers."""
+
+    def apply(self, entry: Entry) -> bytes:
+        """Carry out the command of an entry and return its answer.
+
+        An exception that leaves `apply` ends the node: skipping an entry would be worse.
+        """
+
+
+class Driver:
+    """Ties the core to the disk, the peers, the state machine and the clock of the loop."""
+
+    def __init__(
+        self,
+        *,
+        core: RaftCore,
+        log: WriteAheadLog,
+        machine: StateMachine,
+        deliver: Deliver,
+        on_failure: Callable[[LiferaftError], None],
+        observer: Observer | None = None,
+    ) -> None:
+        self.core: Final = core
+        self.applied_index = 0
+        self._log = log
+        self._machine = machine
+        self._deliver = deliver
+        self._on_failure = on_failure
+        self._observer = observer
+        self._proposals = Proposals()
+        self._reads = Reads()
+        self._events: list[Event] = []
+        self._stored_mark = 0
+        self._held: deque[Send] = deque()
+        self._outbox: dict[NodeId, list[Message]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_scheduled = False
+        self._is_stopped = False
+        self._disk_reads: set[asyncio.Task[None]] = set()
+        self._carry_out: Final[dict[type, Callable[..., None]]] = {
+            Persist: self._persist,
+            Send: self._send,
+            Apply: self._apply,
+            ReadEntries: self._read_entries,
+            Accepted: self._proposals.accepted,
+            Rejected: self._proposals.rejected,
+            ReadReady: self._read_ready,
+            ReadRejected: self._read_rejected,
+            RoleChanged: self._role_changed,
+        }
+
+    def start(self) -> None:
+        """Begin to listen to the log and to the clock."""
+        self._log.start(on_stored=self._stored, on_failure=self._fail)
+        self._arm_timer()
+
+    async def stop(self) -> None:
+        """End: nothing is stepped, sent or applied any more; everyone who waits is sent away."""
+        self._is_stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._disk_reads:
+            task.cancel()
+        await asyncio.gather(*self._disk_reads, return_exceptions=True)
+        self._proposals.take()
+        while self._proposals.is_asked:
+            self._proposals.rejected(Rejected(leader=None))
+        self._proposals.lose_all(None)
+        self._reads.reject_all()
+
+    def post(self, event: Event) -> None:
+        """Queue an event for the next turn."""
+        self._events.append(event)
+        self._schedule()
+
+    def propose(self, command: bytes, proposal: Proposal) -> None:
+        """Queue a command; `proposal` learns what became of it."""
+        if self._is_stopped:
+            proposal.rejected(None, is_overloaded=False)
+            return
+        self._proposals.add(command, proposal)
+        self._schedule()
+
+    def read(self, read: Read) -> None:
+        """Queue a linearizable read; `read` learns when it may look."""
+        if self._is_stopped:
+            read.rejected(None)
+            return
+        self._reads.add(read)
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if not self._is_scheduled and not self._is_stopped:
+            self._is_scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._is_scheduled = False
+        if self._is_stopped:
+            return
+        events, self._events = self._events, []
+        commands = self._proposals.take()
+        if commands:
+            events.append(Proposed(commands))
+        read_id = self._reads.take()
+        if read_id is not None:
+            events.append(ReadAsked(read_id))
+        try:
+            self._take_turn(events)
+        except LiferaftError as error:
+            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - a bug must end the node, never skip an entry
+            failure = LiferaftError(f"the node ends: {type(error).__name__}: {error}")
+            failure.__cause__ = error
+            self._fail(failure)
+
+    def _take_turn(self, events: Sequence[Event]) -> None:
+        core, now = self.core, self._loop.time()
+        for event in events:
+            core.step(event, now)
+        effects = core.take_effects()
+        for effect in effects:
+            self._carry_out[type(effect)](effect)
+        self._flush()
+        self._reads.answer(self.applied_index)
+        self._arm_timer()
+        if self._observer is not None:
+            self._observer(self, events, effects)
+
+    def _arm_timer(self) -> None:
+        deadline = self.core.deadline
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return  # it looks again when it fires: messages move the deadline all the time
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._time_passed)
+
+    def _time_passed(self) -> None:
+        self._timer = None
+        if self._loop.time() >= self.core.deadline:
+            self.post(TimePassed())
+        else:
+            self._arm_timer()
+
+    def _persist(self, effect: Persist) -> None:
+        self._log.append(effect.mark, effect.hard_state, effect.entries)
+
+    def _stored(self, mark: int) -> None:
+        self._stored_mark = mark
+        while self._held and self._held[0].after <= mark:
+            self._put(self._held.popleft().message)
+        self.post(Stored(mark))
+
+    def _send(self, effect: Send) -> None:
+        if effect.after > self._stored_mark:
+            self._held.append(effect)
+        else:
+            self._put(effect.message)
+
+    def _put(self, message: Message) -> None:
+        self._outbox.setdefault(message.target, []).append(message)
+
+    def _flush(self) -> None:
+        if self._outbox:
+            outbox, self._outbox = self._outbox, {}
+            for target, messages in outbox.items():
+                self._deliver(target, tuple(messages))
+
+    def _apply(self, effect: Apply) -> None:
+        for entry in effect.entries:
+            if entry.kind == EntryKind.COMMAND:
+                outcome = self._machine.apply(entry)
+                proposal = self._proposals.claim(entry)
+                if proposal is not None:
+                    proposal.applied(outcome)
+            else:
+                self._proposals.claim(entry)
+            self.applied_index = entry.index
+
+    def _read_entries(self, effect: ReadEntries) -> None:
+        task = self._loop.create_task(self._read_from_log(effect))
+        self._disk_reads.add(task)
+        task.add_done_callback(self._disk_reads.discard)
+
+    async def _read_from_log(self, effect: ReadEntries) -> None:
+        try:
+            entries = await self._log.read(effect.first, effect.last, effect.bytes_max)
+        except StorageError as error:
+            self._fail(error)
+        else:
+            self.post(EntriesRead(effect.first, entries))
+
+    def _read_ready(self, effect: ReadReady) -> None:
+        self._reads.confirmed(effect.read_ids, effect.index)
+
+    def _read_rejected(self, effect: ReadRejected) -> None:
+        self._reads.rejected(effect.read_ids, effect.leader)
+
+    def _role_changed(self, effect: RoleChanged) -> None:
+        if effect.role != "leader":
+            self._proposals.lose_all(effect.leader)
+
+    def _fail(self, error: LiferaftError) -> None:
+        if not self._is_stopped:
+            self._is_stopped = True
+            self._on_failure(error)

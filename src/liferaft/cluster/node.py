@@ -1,0 +1,218 @@
+"""One node's life: from its data directory to a server that answers, and back.
+
+The node makes the parts and ties them together; what they do, they do. Everything undetermined
+comes in from outside: the network, the disk, the randomness and the wall clock; the monotonic
+clock is the running loop's. So a whole cluster of them runs in the simulator as it is.
+"""
+
+import asyncio
+import logging
+import random as random_module
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus, StateDigest
+from liferaft.cluster.config import NodeConfig, checked
+from liferaft.cluster.driver import Driver, Observer, StateMachine
+from liferaft.cluster.peers import PEER_OBJECT, Mailbox, Peers, RaftPeer
+from liferaft.errors import LiferaftError, StubClosed
+from liferaft.link.address import parse_address
+from liferaft.link.base import Network
+from liferaft.raft.core import RaftCore
+from liferaft.raft.events import Received
+from liferaft.raft.log import LogSummary
+from liferaft.raft.messages import Message
+from liferaft.rpc.callee import ObjectDispatcher
+from liferaft.rpc.dispatch import Dispatcher
+from liferaft.rpc.interface import Interface
+from liferaft.rpc.server import Server
+from liferaft.storage.directory import Directory, Identity, open_directory
+from liferaft.storage.disk import Disk
+from liferaft.storage.wal import WriteAheadLog
+
+_log = logging.getLogger("liferaft.cluster")
+
+
+class InspectableStateMachine(StateMachine, Protocol):
+    """A state machine whose replicas can be compared."""
+
+    def digest(self) -> str:
+        """Return the digest of the whole state."""
+
+    def encoded_state(self, name: str) -> bytes:
+        """Return the state of one object as bytes; raises `NoSuchObject`."""
+
+
+DispatcherMaker = Callable[[Driver], Mapping[str, Dispatcher]]
+"""Makes what answers the clients' calls, by the names of the objects."""
+
+
+class Node:
+    """A member of a cluster. Started once, stopped once."""
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        machine: InspectableStateMachine,
+        *,
+        dispatchers: DispatcherMaker,
+        network: Network,
+        disk: Disk,
+        random: random_module.Random,
+        observer: Observer | None = None,
+    ) -> None:
+        self.config = checked(config)
+        self._machine = machine
+        self._dispatchers = dispatchers
+        self._network = network
+        self._disk = disk
+        self._random = random
+        self._observer = observer
+        self._directory: Directory | None = None
+        self._wal: WriteAheadLog | None = None
+        self._driver: Driver | None = None
+        self._peers: Peers | None = None
+        self._server: Server | None = None
+        self._failure: asyncio.Future[LiferaftError] = asyncio.get_running_loop().create_future()
+
+    @property
+    def driver(self) -> Driver:
+        """The running driver; raises `StubClosed` when the node does not run."""
+        if self._driver is None:
+            raise StubClosed(f"node {self.config.node_id} is not running")
+        return self._driver
+
+    async def start(self) -> None:
+        """Recover from disk, begin to listen, and take part.
+
+        Raises `DataDirectoryError` or `DamagedLog` when the data directory cannot be used, and
+        `AddressError` when the node cannot listen. What was begun is undone.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        config = self.config
+        identity = Identity(cluster_id=config.cluster_id, node_id=config.node_id)
+        self._directory = await open_directory(
+            self._disk, config.data, identity, config.configuration
+        )
+        self._wal, recovered = await WriteAheadLog.open(self._disk, config.data)
+        if recovered.torn is not None:
+            _log.warning("node %s cut a torn tail off its log: %s", config.node_id, recovered.torn)
+        core = RaftCore(
+            config.node_id,
+            config.raft,
+            self._directory.configuration,
+            recovered.hard_state,
+            LogSummary(
+                first=recovered.first,
+                last=recovered.last,
+                runs=recovered.runs,
+                tail=recovered.tail,
+            ),
+            now=asyncio.get_running_loop().time(),
+            random=self._random,
+        )
+        self._peers = Peers(
+            config.cluster_id,
+            {node: address for node, address in config.peers.items() if node != config.node_id},
+            network=self._network,
+            random=self._random,
+        )
+        self._driver = Driver(
+            core=core,
+            log=self._wal,
+            machine=self._machine,
+            deliver=self._peers.deliver,
+            on_failure=self._fail,
+            observer=self._observer,
+        )
+        await self._listen(self._driver)
+        self._peers.start()
+        self._driver.start()
+
+    async def _listen(self, driver: Driver) -> None:
+        self._server = Server(
+            parse_address(self.config.address), network=self._network, random=self._random
+        )
+        mailbox = Mailbox(self.config.cluster_id, self.config.node_id, self._receive)
+        self._server.host(PEER_OBJECT, ObjectDispatcher(mailbox, Interface.of(RaftPeer), threads=0))
+        self._server.host(ADMIN_OBJECT, ObjectDispatcher(_Admin(self), Interface.of(NodeAdmin)))
+        for name, dispatcher in self._dispatchers(driver).items():
+            self._server.host(name, dispatcher)
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """End the node, and leave nothing behind: no task, no timer, no socket, no open file."""
+        if self._driver is not None:
+            await self._driver.stop()
+            self._driver = None
+        if self._server is not None:
+            await self._server.stop()
+        if self._peers is not None:
+            await self._peers.stop()
+        if self._wal is not None:
+            await self._wal.close()
+        if self._directory is not None:
+            self._directory.close()
+        if not self._failure.done():
+            self._failure.cancel()
+
+    async def wait_failed(self) -> LiferaftError:
+        """Wait until the node cannot go on, and return why; it must still be stopped.
+
+        Raises `asyncio.CancelledError` when the node is stopped instead.
+        """
+        return await asyncio.shield(self._failure)
+
+    def status(self) -> NodeStatus:
+        """Return who leads, and how far this node is."""
+        driver = self.driver
+        core = driver.core
+        return NodeStatus(
+            node_id=self.config.node_id,
+            cluster_id=self.config.cluster_id,
+            role=core.role,
+            current_term=core.current_term,
+            leader=core.leader,
+            commit_index=core.commit_index,
+            applied_index=driver.applied_index,
+            last_index=core.last_index,
+        )
+
+    def digest(self) -> StateDigest:
+        """Return the digest of the state machine as it is now."""
+        return StateDigest(self.driver.applied_index, self._machine.digest())
+
+    def encoded_state(self, name: str) -> bytes:
+        """Return the state of one object as it is on this node."""
+        return self._machine.encoded_state(name)
+
+    def _receive(self, message: Message) -> None:
+        if self._driver is not None:
+            self._driver.post(Received(message))
+
+    def _fail(self, error: LiferaftError) -> None:
+        _log.critical("node %s ends: %s", self.config.node_id, error, exc_info=error)
+        if not self._failure.done():
+            self._failure.set_result(error)
+
+
+class _Admin:
+    """Answers `NodeAdmin` for one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def status(self) -> NodeStatus:
+        return self._node.status()
+
+    async def digest(self) -> StateDigest:
+        return self._node.digest()
+
+    async def state(self, name: str) -> bytes:
+        return self._node.encoded_state(name)

@@ -1,0 +1,109 @@
+"""How Raft's messages travel: as one-way calls of the rpc package on the interface `RaftPeer`.
+
+Raft resends by itself, so a message that is lost is lost, and a peer that cannot be reached costs
+nothing but the attempt to connect. Nothing here opens a socket: rpc does, over the node's network.
+"""
+
+import logging
+import random as random_module
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+from liferaft.link.address import parse_addresses
+from liferaft.link.base import Network
+from liferaft.raft.messages import Message
+from liferaft.raft.types import NodeId
+from liferaft.rpc.caller import CallerStubCreator
+from liferaft.rpc.connection import CallerConnection
+from liferaft.rpc.interface import Interface, oneway
+
+PEER_OBJECT: Final = "_raft"
+"""The name of every node's `RaftPeer`; the underscore keeps it out of users' way."""
+
+_log = logging.getLogger("liferaft.cluster")
+
+
+class RaftPeer(Protocol):
+    """What a node is to the other nodes."""
+
+    @oneway
+    def deliver(self, cluster_id: str, messages: tuple[Message, ...]) -> None:
+        """Take messages of the node's own cluster; others are dropped."""
+
+
+class Mailbox:
+    """The receiving side: hands the messages for this node to `receive`, and no others."""
+
+    def __init__(
+        self, cluster_id: str, node_id: NodeId, receive: Callable[[Message], None]
+    ) -> None:
+        self._cluster_id = cluster_id
+        self._node_id = node_id
+        self._receive = receive
+        self._strangers: set[str] = set()
+
+    def deliver(self, cluster_id: str, messages: tuple[Message, ...]) -> None:
+        """Take messages of the node's own cluster; others are dropped."""
+        if cluster_id != self._cluster_id:
+            self._complain(f"messages of cluster {cluster_id!r}")
+            return
+        for message in messages:
+            if message.target == self._node_id:
+                self._receive(message)
+            else:
+                self._complain(f"messages for node {message.target!r}")
+
+    def _complain(self, what: str) -> None:
+        if what not in self._strangers and len(self._strangers) < 100:
+            self._strangers.add(what)
+            _log.warning(
+                "node %s of cluster %s got %s and dropped them: check the peers' addresses",
+                self._node_id,
+                self._cluster_id,
+                what,
+            )
+
+
+class Peers:
+    """The sending side: one connection to each other node, kept up by rpc."""
+
+    def __init__(
+        self,
+        cluster_id: str,
+        addresses: Mapping[NodeId, str],
+        *,
+        network: Network,
+        random: random_module.Random,
+    ) -> None:
+        self._cluster_id = cluster_id
+        self._creator = CallerStubCreator(Interface.of(RaftPeer))
+        self._connections = {
+            node_id: CallerConnection(
+                parse_addresses(address),
+                interface=self._creator.interface,
+                object=PEER_OBJECT,
+                network=network,
+                random=random,
+            )
+            for node_id, address in sorted(addresses.items())
+        }
+        self._stubs = {
+            node_id: self._creator.create(connection)
+            for node_id, connection in self._connections.items()
+        }
+
+    def start(self) -> None:
+        """Begin to connect, in the background, for as long as it takes."""
+        for connection in self._connections.values():
+            connection.open()
+
+    def deliver(self, target: NodeId, messages: tuple[Message, ...]) -> None:
+        """Send the messages, or lose them; messages for an unknown node are lost."""
+        stub = self._stubs.get(target)
+        if stub is not None:
+            stub.deliver(self._cluster_id, messages)
+
+    async def stop(self) -> None:
+        """Close every connection."""
+        for connection in self._connections.values():
+            await connection.aclose()

@@ -1,0 +1,205 @@
+"""Answers the calls for one replicated object on one node.
+
+A command becomes an entry of the log with the client's own bytes in it; a query waits for the
+leader's confirmation and looks. A node that does not lead sends the client to the one that does.
+Sessions live in the replicated state, so an answer that was lost on its way is given again by
+whichever node leads when the client asks again (Raft dissertation, section 6.3).
+"""
+
+import asyncio
+import random as random_module
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from liferaft.cluster.driver import Driver
+from liferaft.errors import NoSuchObject, Overloaded, SessionExpired
+from liferaft.raft.types import NodeId
+from liferaft.replicated.command import SEED_BITS, CommandKind, pack
+from liferaft.replicated.machine import ReplicatedMachine
+from liferaft.rpc.dispatch import Redirected, Request
+from liferaft.rpc.interface import Interface
+from liferaft.rpc.wire import Call
+
+
+class ReplicatedDispatcher:
+    """The `rpc.Dispatcher` of one replicated object."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        machine: ReplicatedMachine,
+        driver: Driver,
+        addresses: Mapping[NodeId, str],
+        wall_clock: Callable[[], float],
+        random: random_module.Random,
+    ) -> None:
+        self.interface: Final[Interface] = machine.objects[name].interface
+        self.is_durable: Final = True
+        self._queries = machine.objects[name].queries
+        self._name = name
+        self._machine = machine
+        self._driver = driver
+        self._addresses = addresses
+        self._wall_clock = wall_clock
+        self._random = random
+        self._pending: dict[tuple[bytes, int], _Command] = {}
+
+    async def admit(self, session: bytes, *, is_resumed: bool) -> None:
+        """Let a session in, after making sure that every node knows it.
+
+        Raises `Redirected` where another node must be asked, `SessionExpired` when the session
+        was known once and is forgotten, `Overloaded` when the log takes no more at present.
+        """
+        barrier = _Barrier(self)
+        self._driver.read(barrier)
+        await barrier.future
+        if self._machine.sessions.get(session) is not None:
+            return
+        if is_resumed:
+            raise SessionExpired(
+                "the session was idle for too long; calls without an answer may have been executed"
+            )
+        opening = _Opening(self)
+        self._driver.propose(self._pack(CommandKind.OPEN_SESSION, session, b""), opening)
+        await opening.future
+
+    def dispatch(self, request: Request) -> None:
+        """Take a call: read for a query, append for a command."""
+        call = request.call
+        if call.method not in self.interface.methods:
+            request.refuse(NoSuchObject(f"{self._name} has no method {call.method}"))
+        elif call.method in self._queries:
+            self._driver.read(_Query(self, request))
+        else:
+            self._dispatch_command(request)
+
+    def notify(self, method: str, arguments: bytes) -> None:
+        """Do nothing: a replicated class has no one-way methods, which its making checks."""
+
+    def cancel(self, session: bytes, number: int) -> None:
+        """Do nothing: what is in the log cannot be called back, and the answer will be dropped."""
+
+    def acknowledge(self, session: bytes, acked_below: int) -> None:
+        """Do nothing: only what the log carries may change the sessions."""
+
+    def address_of(self, leader: NodeId | None) -> str | None:
+        """Return where clients find the leader, None when it is not known."""
+        return None if leader is None else self._addresses.get(leader)
+
+    def query(self, call: Call) -> bytes:
+        """Return the answer to a query on the state as it is now."""
+        return self._machine.execute_query(call)
+
+    def done(self, command: "_Command") -> None:
+        """Forget a command that has its outcome."""
+        self._pending.pop(command.key, None)
+
+    def _dispatch_command(self, request: Request) -> None:
+        key = (request.session, request.call.number)
+        reply = self._machine.answered(*key)
+        if reply is not None:
+            request.answer(reply)
+            return
+        pending = self._pending.get(key)
+        if pending is not None:
+            pending.request = request  # a repeat, perhaps over another link: the answer goes there
+            return
+        command = self._pending[key] = _Command(self, request, key)
+        self._driver.propose(self._pack(CommandKind.CALL, request.session, request.frame), command)
+
+    def _pack(self, kind: CommandKind, session: bytes, frame: bytes) -> bytes:
+        return pack(
+            kind,
+            session=session,
+            wall_now=self._wall_clock(),
+            seed=self._random.getrandbits(SEED_BITS),
+            frame=frame,
+        )
+
+
+_OVERLOADED: Final = "the leader's queue of commands is full: try again after a while"
+
+
+class _Command:
+    """A command of a client that waits for its entry to be applied."""
+
+    __slots__ = ("_dispatcher", "key", "request")
+
+    def __init__(
+        self, dispatcher: ReplicatedDispatcher, request: Request, key: tuple[bytes, int]
+    ) -> None:
+        self._dispatcher = dispatcher
+        self.request = request
+        self.key: Final = key
+
+    def applied(self, outcome: bytes) -> None:
+        self._dispatcher.done(self)
+        self.request.answer(outcome)
+
+    def lost(self, leader: NodeId | None) -> None:
+        # The session makes it harmless to ask again: the next leader knows what became of it.
+        self._dispatcher.done(self)
+        self.request.redirect(self._dispatcher.address_of(leader))
+
+    def rejected(self, leader: NodeId | None, *, is_overloaded: bool) -> None:
+        self._dispatcher.done(self)
+        if is_overloaded:
+            self.request.refuse(Overloaded(_OVERLOADED))
+        else:
+            self.request.redirect(self._dispatcher.address_of(leader))
+
+
+class _Query:
+    """A query of a client that waits for the leader's confirmation."""
+
+    __slots__ = ("_dispatcher", "_request")
+
+    def __init__(self, dispatcher: ReplicatedDispatcher, request: Request) -> None:
+        self._dispatcher = dispatcher
+        self._request = request
+
+    def ready(self) -> None:
+        self._request.answer(self._dispatcher.query(self._request.call))
+
+    def rejected(self, leader: NodeId | None) -> None:
+        self._request.redirect(self._dispatcher.address_of(leader))
+
+
+class _Barrier:
+    """Waits until this node is known to lead and has applied all that was acknowledged."""
+
+    def __init__(self, dispatcher: ReplicatedDispatcher) -> None:
+        self._dispatcher = dispatcher
+        self.future: Final = asyncio.get_running_loop().create_future()
+
+    def ready(self) -> None:
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def rejected(self, leader: NodeId | None) -> None:
+        if not self.future.done():
+            self.future.set_exception(Redirected(self._dispatcher.address_of(leader)))
+
+
+class _Opening:
+    """Waits until the log knows a session."""
+
+    def __init__(self, dispatcher: ReplicatedDispatcher) -> None:
+        self._dispatcher = dispatcher
+        self.future: Final = asyncio.get_running_loop().create_future()
+
+    def applied(self, outcome: bytes) -> None:
+        assert not outcome, "opening a session has no answer of its own"
+        if not self.future.done():
+            self.future.set_result(None)
+
+    def lost(self, leader: NodeId | None) -> None:
+        if not self.future.done():
+            self.future.set_exception(Redirected(self._dispatcher.address_of(leader)))
+
+    def rejected(self, leader: NodeId | None, *, is_overloaded: bool) -> None:
+        if is_overloaded and not self.future.done():
+            self.future.set_exception(Overloaded(_OVERLOADED))
+        else:
+            self.lost(leader)

@@ -1,0 +1,165 @@
+"""The state machine that ordinary classes make: commands, queries and sessions.
+
+It applies what the log carries, one command at a time, in the order of the log, and answers each
+with the very frame that the client gets: a `Reply`, or a `Failure` when the method raised, for an
+exception is a result like any other and the same on every replica (trap 47).
+
+Invariant: two machines that applied the same entries are equal, sessions included.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from liferaft.errors import (
+    InterfaceError,
+    InvariantViolated,
+    NoSuchObject,
+    OutcomeUnknown,
+    Overloaded,
+    SessionExpired,
+)
+from liferaft.raft.types import Entry
+from liferaft.replicated.command import Command, CommandKind, unpack
+from liferaft.replicated.determinism import CommandContext
+from liferaft.replicated.sessions import REPLIES_MAX, Session, SessionTable
+from liferaft.replicated.state import digest_of, encoded_state
+from liferaft.rpc.codec import encode, encode_failure
+from liferaft.rpc.interface import Interface
+from liferaft.rpc.wire import Call, Reply
+
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+
+_call_decoder: Final = msgspec.msgpack.Decoder(Call)
+_QUERY_MARK: Final = "__liferaft_query__"
+
+
+def query(method: MethodT) -> MethodT:
+    """Mark a method that only reads: it is answered without a log entry, and still linearizable."""
+    setattr(method, _QUERY_MARK, True)
+    return method
+
+
+class ReplicatedObject:
+    """One object of the machine, with its methods looked up once.
+
+    Raises `InterfaceError` for a class whose methods cannot be commands, and `ConfigurationError`
+    for one whose state cannot be encoded.
+    """
+
+    def __init__(self, name: str, instance: object) -> None:
+        self.name: Final = name
+        self.instance: Final = instance
+        self.interface: Final = Interface.of(type(instance))
+        self.queries: Final = frozenset(
+            method
+            for method in self.interface.methods
+            if getattr(getattr(type(instance), method), _QUERY_MARK, False)
+        )
+        for signature in self.interface.methods.values():
+            if signature.is_async or signature.is_oneway:
+                raise InterfaceError(
+                    f"{type(instance).__qualname__}.{signature.name} cannot be replicated: "
+                    "a command is a plain method that returns when it is done"
+                )
+        encoded_state(name, instance)
+
+    def execute(self, call: Call) -> bytes:
+        """Run the method and return the encoded answer."""
+        signature = self.interface.methods.get(call.method)
+        if signature is None:
+            missing = NoSuchObject(f"{self.name} has no method {call.method}")
+            return encode_failure(call.number, missing)
+        try:
+            arguments = signature.arguments.decode(call.arguments)
+            result = signature.apply(getattr(self.instance, call.method), arguments)
+            return encode(Reply(call.number, msgspec.Raw(encode(result))))
+        except Exception as error:  # noqa: BLE001 - an exception is the command's result
+            return encode_failure(call.number, _without_traceback(error), signature.declared)
+
+
+def _without_traceback(error: Exception) -> Exception:
+    """Take off what holds paths and line numbers: replicas may be installed in other places."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+class ReplicatedMachine:
+    """All objects of one cluster, and the sessions of their clients."""
+
+    def __init__(self, objects: Mapping[str, object]) -> None:
+        self.objects: Final = {
+            name: ReplicatedObject(name, instance) for name, instance in objects.items()
+        }
+        self.sessions: Final = SessionTable()
+        self.applied_index = 0
+        self._wall_now = 0.0
+
+    def apply(self, entry: Entry) -> bytes:
+        """Carry out one command of the log and return its answer as a frame."""
+        if entry.index <= self.applied_index:
+            raise InvariantViolated(
+                f"entry {entry.index} is to be applied after {self.applied_index}"
+            )
+        self.applied_index = entry.index
+        command = unpack(entry.data)
+        # The leaders' clocks may differ; the log's time never falls.
+        self._wall_now = max(self._wall_now, command.wall_now)
+        if command.kind == CommandKind.CALL:
+            return self._call(command)
+        if command.kind == CommandKind.OPEN_SESSION:
+            self.sessions.open(command.session, self._wall_now)
+            return b""
+        raise InvariantViolated(f"entry {entry.index} has the unknown kind {command.kind}")
+
+    def execute_query(self, call: Call) -> bytes:
+        """Run a query on the state as it is and return its answer as a frame."""
+        return self.objects[call.object].execute(call)
+
+    def answered(self, session_id: bytes, number: int) -> bytes | None:
+        """Return the reply that this call was given before, None when it has none."""
+        session = self.sessions.get(session_id)
+        return None if session is None else session.replies.get(number)
+
+    def digest(self) -> str:
+        """Return the digest of the whole state at `applied_index`."""
+        states = {name: self.encoded_state(name) for name in self.objects}
+        return digest_of(states, self.sessions.state())
+
+    def encoded_state(self, name: str) -> bytes:
+        """Return the state of one object as bytes; raises `NoSuchObject`."""
+        hosted = self.objects.get(name)
+        if hosted is None:
+            raise NoSuchObject(f"there is no object {name!r}")
+        return encoded_state(name, hosted.instance)
+
+    def _call(self, command: Command) -> bytes:
+        call = _call_decoder.decode(command.frame)
+        session = self.sessions.touch(command.session, self._wall_now)
+        if session is None:
+            return encode_failure(
+                call.number,
+                SessionExpired("the session was idle for too long and its replies are forgotten"),
+            )
+        session.acknowledge(call.acked_below)
+        if call.number < session.acked_below:
+            return encode_failure(
+                call.number, OutcomeUnknown("the call was acknowledged before it came again")
+            )
+        reply = session.replies.get(call.number)
+        if reply is None:
+            reply = self._execute_once(command, call, session)
+        return reply
+
+    def _execute_once(self, command: Command, call: Call, session: Session) -> bytes:
+        if len(session.replies) >= REPLIES_MAX:
+            full = Overloaded(f"{REPLIES_MAX} replies of this session are not acknowledged yet")
+            return encode_failure(call.number, full)
+        hosted = self.objects.get(call.object)
+        if hosted is None:
+            return encode_failure(call.number, NoSuchObject(f"there is no object {call.object!r}"))
+        with CommandContext(self._wall_now, command.seed):
+            reply = hosted.execute(call)
+        session.replies[call.number] = reply
+        return reply

@@ -1,0 +1,66 @@
+"""A node that hosts replicated objects: a cluster's node and the state machine of their classes."""
+
+import random as random_module
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from liferaft.cluster.config import NodeConfig
+from liferaft.cluster.driver import Driver, Observer
+from liferaft.cluster.node import Node
+from liferaft.link.base import Network
+from liferaft.replicated.host import ReplicatedDispatcher
+from liferaft.replicated.machine import ReplicatedMachine
+from liferaft.rpc.dispatch import Dispatcher
+from liferaft.storage.disk import Disk
+
+
+def replicated_node(
+    config: NodeConfig,
+    objects: Mapping[str, object],
+    *,
+    network: Network,
+    disk: Disk,
+    random: random_module.Random,
+    wall_clock: Callable[[], float] = time.time,
+    observer: Observer | None = None,
+) -> Node:
+    """Return a node, not started yet, that hosts `objects` by their names.
+
+    Each object must be in its first state, the same on every node: what happened since comes from
+    the log. Raises `InterfaceError` for a class whose methods cannot be commands, and
+    `ConfigurationError` for one whose state cannot be encoded.
+    """
+    machine = ReplicatedMachine(objects)
+    return Node(
+        config,
+        machine,
+        dispatchers=partial(
+            _dispatchers, machine=machine, config=config, random=random, wall_clock=wall_clock
+        ),
+        network=network,
+        disk=disk,
+        random=random,
+        observer=observer,
+    )
+
+
+def _dispatchers(
+    driver: Driver,
+    *,
+    machine: ReplicatedMachine,
+    config: NodeConfig,
+    random: random_module.Random,
+    wall_clock: Callable[[], float],
+) -> Mapping[str, Dispatcher]:
+    return {
+        name: ReplicatedDispatcher(
+            name,
+            machine=machine,
+            driver=driver,
+            addresses=config.peers,
+            wall_clock=wall_clock,
+            random=random,
+        )
+        for name in machine.objects
+    }

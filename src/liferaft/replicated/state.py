@@ -1,0 +1,67 @@
+"""The state of a replicated object as bytes: what digests are taken of.
+
+An object's state is what its `snapshot()` returns, where it has one, or else its attributes. It
+must be made of what msgspec can encode. The order of a dictionary is part of the state, as methods
+can see it, and the same on every replica; the order of a set is neither, and is fixed here.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from liferaft.errors import ConfigurationError
+from liferaft.replicated.sessions import Session
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+DIGEST_BYTES: Final = 16
+"""128 bits: two different states never meet by chance."""
+
+
+def encoded_state(name: str, instance: object) -> bytes:
+    """Return the state of the object `name` as bytes, the same for equal states.
+
+    Raises `ConfigurationError` when its state cannot be encoded.
+    """
+    snapshot = getattr(instance, "snapshot", None)
+    state: Any = snapshot() if callable(snapshot) else vars(instance)
+    try:
+        return _encode(_ordered(state))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise ConfigurationError(
+            f"the state of {name} ({type(instance).__qualname__}) cannot be encoded: {error}; "
+            "keep to types that msgspec knows, or give the class a snapshot() method"
+        ) from error
+
+
+def digest_of(states: Mapping[str, bytes], sessions: Mapping[bytes, Session]) -> str:
+    """Return one digest, in hex, of all objects' states and of the sessions."""
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    digest.update(_encode((states, sessions)))
+    return digest.hexdigest()
+
+
+def _ordered(value: Any) -> Any:
+    """Return the value with each set in it as a list in the order of its elements' bytes."""
+    if isinstance(value, (str, bytes, int, float, type(None))):
+        return value
+    if isinstance(value, dict):
+        return {key: _ordered(each) for key, each in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(_encode(_ordered(each)) for each in value)
+    if isinstance(value, (list, tuple)):
+        return [_ordered(each) for each in value]
+    names = _field_names(value)
+    return {name: _ordered(getattr(value, name)) for name in names} if names else value
+
+
+def _field_names(value: Any) -> tuple[str, ...]:
+    """Return the names of the fields of a Struct or a dataclass; of anything else, none."""
+    if isinstance(value, msgspec.Struct):
+        return value.__struct_fields__
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return tuple(field.name for field in dataclasses.fields(value))
+    return ()
