@@ -36,7 +36,8 @@ from tests.rpc.objects import (
     hosted,
 )
 
-pytestmark = pytest.mark.looptime
+# Without the idle cycles that looptime runs before each step of time: 10 times faster.
+pytestmark = pytest.mark.looptime(noop_cycles=0)
 
 
 async def test_a_call_returns_what_the_method_returned() -> None:
@@ -322,7 +323,7 @@ async def test_an_object_that_is_not_there_is_reported_with_those_that_are() -> 
     network = MemoryNetwork()
     async with hosted(network, CounterObject(), Counter):
         connection = connection_to(network, Counter, object="Todo")
-        with pytest.raises(NoSuchObject, match="no object 'Todo'.*it has Counter"):
+        with pytest.raises(NoSuchObject, match=r"no object 'Todo'.*it has Counter"):
             await connection.wait_bound()
         await connection.aclose()
 
@@ -347,14 +348,16 @@ async def test_the_next_address_is_tried_when_a_host_does_not_answer() -> None:
     network = MemoryNetwork()
     leaky = LeakyNetwork(network, seed=1)
     silent = await Host(network, CounterObject(), Counter, address="memory:a").start()
-    async with hosted(network, CounterObject(), Counter, address="memory:b"):
-        async with connected(leaky, Counter, "memory:a,memory:b") as counter:
+    async with (
+        hosted(network, CounterObject(), Counter, address="memory:b"),
+        connected(leaky, Counter, "memory:a,memory:b") as counter,
+    ):
+        await counter.increment()
+        leaky.cut(parse_address("memory:a"))
+        with pytest.raises(OutcomeUnknown):
             await counter.increment()
-            leaky.cut(parse_address("memory:a"))
-            with pytest.raises(OutcomeUnknown):
-                await counter.increment()
 
-            assert 1 == await counter.increment()
+        assert 1 == await counter.increment()
     await silent.stop()
 
 
@@ -441,7 +444,8 @@ async def test_a_call_costs_no_timer_of_its_own() -> None:
         connection = connection_to(network, Counter)
         await connection.wait_bound()
         hang = connection.interface.methods["hang"]
-        await connection.call(connection.interface.methods["value"], ())
+        for _ in range(2):  # the first round trip shortens the interval, and so moves the timer
+            await connection.call(connection.interface.methods["value"], ())
         armed_before = connection._timer
         calls = [asyncio.ensure_future(connection.call(hang, ())) for _ in range(1000)]
         await asyncio.sleep(0)

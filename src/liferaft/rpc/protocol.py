@@ -215,9 +215,10 @@ class CallerProtocol(Generic[WaiterT]):
         if self.state is not State.BOUND and self._handshake_at <= now:
             self._shake_hands(now)
         ping, silence_max = self._patience()
-        if now - self._heard_at >= silence_max:
+        # Written as in _next_due: a difference may round to just below, and never become due.
+        if self._heard_at + silence_max <= now:
             self._quit(Unreachable("the host no longer answers"))
-        elif now - max(self._heard_at, self._pinged_at) >= ping:
+        elif max(self._heard_at, self._pinged_at) + ping <= now:
             self._pinged_at = now
             self._send_if_bound(wire.Ping(self.session.acked_below))
         self._due = self._next_due()
