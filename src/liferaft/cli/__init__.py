@@ -1,1 +1,4 @@
-"""The `liferaft` command: what a person touches."""
+"""The command `liferaft`: one file per verb, errors as sentences, one exit status per meaning.
+
+Importing it imports neither cyclopts nor rich: they come with the extra `liferaft[cli]`.
+"""

@@ -1,0 +1,115 @@
+"""`liferaft node`: one node of a cluster, until it is told to stop."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from cyclopts import Parameter
+
+from liferaft.cli.exits import ExitStatus
+from liferaft.cluster.config import CLUSTER_ID_DEFAULT, NodeConfig, checked, parse_peers
+from liferaft.link.leak import Leak
+from liferaft.ops.hosting import Hosting, host_node, new_event_loop
+from liferaft.ops.objects import load_objects
+
+LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def node(
+    *,
+    id: str,  # noqa: A002 - the option is called --id
+    peers: str,
+    data: Path,
+    object: list[str],  # noqa: A002 - the option is called --object
+    listen: str = "",
+    cluster: str = CLUSTER_ID_DEFAULT,
+    log_level: Literal["debug", "info", "warning", "error"] = "warning",
+    loss: float = 0.0,
+    delay_max: float = 0.0,
+    duplicate: float = 0.0,
+    seed: int = 0,
+    control: str = "",
+    stop_with_stdin: Annotated[bool, Parameter(show=False)] = False,
+) -> int:
+    """Run one node of a cluster until SIGTERM or Ctrl-C.
+
+    Parameters
+    ----------
+    id
+        This node's name, one of those in --peers.
+    peers
+        Every node of the cluster with its address, this one included:
+        n1=127.0.0.1:7401,n2=127.0.0.1:7402,n3=127.0.0.1:7403
+    data
+        The node's own directory; made when it does not exist.
+    object
+        What to host: NAME=module:Class, or module:Class to use the class's name. May be given
+        again for more. Every node of a cluster must host the same objects.
+    listen
+        Where to listen, if not at this node's own address in --peers.
+    cluster
+        The cluster's name, which keeps nodes of different clusters apart.
+    log_level
+        How much is logged to stderr.
+    loss
+        For trials: how likely each frame that this node sends is lost, from 0 to 1.
+    delay_max
+        For trials: hold each frame that this node sends for up to so many seconds.
+    duplicate
+        For trials: how likely each frame that this node sends arrives twice, from 0 to 1.
+    seed
+        For trials: where the chances of --loss, --delay-max and --duplicate come from.
+    control
+        For trials: serve liferaft.ops.control.LinkControl at this address, such as
+        unix:/tmp/n1.sock, so that other processes can make the links leak or cut them.
+    """
+    logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
+    sys.path.insert(0, str(Path.cwd()))  # so that a class beside the user is found
+    config = NodeConfig(
+        node_id=id,
+        peers=dict(parse_peers(peers)),
+        data=str(data),
+        listen=listen,
+        cluster_id=cluster,
+    )
+    hosting = Hosting(
+        config=checked(config),
+        objects=load_objects(object),
+        leak=Leak(loss=loss, delay_max=delay_max, duplicate=duplicate),
+        seed=seed,
+        control=control,
+    )
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        runner.run(_run(hosting, stop_with_stdin=stop_with_stdin))
+    return ExitStatus.OK
+
+
+async def _run(hosting: Hosting, *, stop_with_stdin: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, _stop_or_leave, stop)
+    if stop_with_stdin:
+        loop.add_reader(sys.stdin.fileno(), _watch_stdin, stop)
+    await host_node(hosting, stop=stop, on_listening=_announce)
+
+
+def _stop_or_leave(stop: asyncio.Event) -> None:
+    """Ask for a clean stop the first time; the second time there is no patience left."""
+    if stop.is_set():
+        os._exit(ExitStatus.INTERRUPTED)
+    stop.set()
+
+
+def _watch_stdin(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+        stop.set()
+
+
+def _announce(sentence: str) -> None:
+    print(sentence, flush=True)

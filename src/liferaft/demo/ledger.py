@@ -1,0 +1,73 @@
+"""What the clients were told, put together: what the cluster must be able to show afterwards."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from liferaft.demo.reports import Added, Asked, Completed, Report, Saw, Unknown
+
+
+class Witness(msgspec.Struct, frozen=True):
+    """All that was acknowledged, and all that may or may not have been done.
+
+    `added` maps each acknowledged item's text, which is unique, to its number. `completed` holds
+    pairs of an item's number and of who was first to complete it, as each client was told.
+    """
+
+    added: dict[str, int]
+    unknown: tuple[str, ...]
+    completed: tuple[tuple[int, str], ...]
+
+
+class Tally(msgspec.Struct):
+    """What one client did and saw so far."""
+
+    added: int = 0
+    completed: int = 0
+    unknown: int = 0
+    sees_items: int = 0
+    sees_done: int = 0
+
+
+class Ledger:
+    """Collects the clients' reports. Times are the parent's, in seconds, and never fall."""
+
+    def __init__(self, clients: Sequence[str]) -> None:
+        self.tallies = {client: Tally() for client in clients}
+        self.acknowledged_at: list[float] = []
+        self._open: dict[str, None] = {}
+        self._added: dict[str, int] = {}
+        self._completed: list[tuple[int, str]] = []
+
+    def record(self, client: str, report: Report, now: float) -> None:
+        """Take down what a client reports."""
+        tally = self.tallies[client]
+        match report:
+            case Asked(text):
+                self._open[text] = None
+            case Added(text, item_id):
+                tally.added += 1
+                self._added[text] = item_id
+                self._open.pop(text, None)
+                self.acknowledged_at.append(now)
+            case Completed(item_id, done_by):
+                tally.completed += 1
+                self._completed.append((item_id, done_by))
+                self.acknowledged_at.append(now)
+            case Saw(items, done):
+                tally.sees_items, tally.sees_done = items, done
+            case Unknown():
+                tally.unknown += 1
+
+    def witness(self) -> Witness:
+        """Return what is known now; items asked for and not acknowledged are unknown."""
+        return Witness(dict(self._added), tuple(self._open), tuple(self._completed))
+
+
+def longest_gap(times: Sequence[float], start: float, stop: float) -> float:
+    """Return the longest time in seconds, between `start` and `stop`, in which nothing happened.
+
+    `times` is when something did, in rising order.
+    """
+    moments = [start, *(time for time in times if start < time < stop), stop]
+    return max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False))

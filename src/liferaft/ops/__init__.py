@@ -1,0 +1,1 @@
+"""Drives and observes the real stack: nodes as processes, and faults on their links."""

@@ -1,0 +1,293 @@
+"""A cluster of real processes on this machine, to try things on: started, killed, paused, cut off.
+
+Each node is `liferaft node` in a process of its own, with its own data directory, behind links that
+leak as they are told. It is an async context manager, and no process outlives it: not when the
+block is left by an error, and not when this process is killed (see `liferaft.ops.child`).
+"""
+
+import asyncio
+import random as random_module
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from liferaft import api
+from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus
+from liferaft.cluster.config import CLUSTER_ID_DEFAULT
+from liferaft.errors import ConfigurationError, LiferaftError, NoLeader
+from liferaft.link.leak import Leak
+from liferaft.ops.child import ChildProcess
+from liferaft.ops.control import CONTROL_OBJECT, LinkControl
+from liferaft.raft.types import NodeId
+from liferaft.rpc.deadline import deadline
+
+START_TIMEOUT: Final = 30.0
+"""Seconds from a node's start until it listens; a recovery of a long log is the longest part."""
+
+POLL_INTERVAL: Final = 0.05
+"""Seconds between two questions for who leads: nodes answer, they do not call."""
+
+STATUS_TIMEOUT: Final = 1.0
+
+_PORTS: Final = range(10_000, 32_000)
+"""Below the ports that systems draw for outgoing connections. A port from there could be taken, or
+even be connected to itself, by a peer that knocks while the node that owns it is down."""
+
+
+class NodeDidNotStart(LiferaftError):
+    """A node's process ended, or hung, before it listened; the message has its last log line."""
+
+
+class LocalCluster:
+    """Nodes n1, n2, ... as processes on loopback.
+
+    `objects` is what each hosts, as `liferaft node --object` reads it. `directory` holds the nodes'
+    data and their logs (n1.log, ...), a temporary one without it. `leak` is for what each node
+    sends; its chances come from `seed`.
+    """
+
+    def __init__(
+        self,
+        size: int = 3,
+        *,
+        objects: Sequence[str],
+        directory: Path | None = None,
+        leak: Leak | None = None,
+        seed: int = 0,
+        cluster_id: str = CLUSTER_ID_DEFAULT,
+    ) -> None:
+        if size < 1:
+            raise ConfigurationError(f"a cluster of {size} nodes: give 1 or more")
+        self.nodes: Final[tuple[NodeId, ...]] = tuple(f"n{n}" for n in range(1, size + 1))
+        self.addresses: Final = dict(zip(self.nodes, _free_addresses(size), strict=True))
+        self._objects = tuple(objects)
+        self._leak = leak or Leak()
+        self._seed = seed
+        self._cluster_id = cluster_id
+        # Paths of Unix sockets are short by law, and a user's directory may be anywhere.
+        self._scratch = Path(tempfile.mkdtemp(prefix="liferaft-"))
+        self.directory: Final = directory or self._scratch
+        self._children: dict[NodeId, ChildProcess] = {}
+        self._admins: dict[NodeId, NodeAdmin] = {}
+
+    @property
+    def address(self) -> str:
+        """The addresses of all nodes, as `liferaft.connect` takes them."""
+        return ",".join(self.addresses.values())
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start_all()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    def is_running(self, node: NodeId) -> bool:
+        """Whether the node's process lives, paused or not."""
+        child = self._children.get(node)
+        return child is not None and child.returncode is None
+
+    def pid(self, node: NodeId) -> int:
+        """Return the id of the node's process, or of its last one when it does not run."""
+        return self._children[node].pid
+
+    def log_file(self, node: NodeId) -> Path:
+        """Where the node's stderr goes, over all its lives."""
+        return self.directory / f"{node}.log"
+
+    async def start_all(self) -> None:
+        """Start every node that does not run, and wait until all of them listen."""
+        starting = [node for node in self.nodes if not self.is_running(node)]
+        for node in starting:
+            await self._spawn(node)
+        for node in starting:
+            await self._wait_listening(node)
+
+    async def start(self, node: NodeId) -> None:
+        """Start a node that does not run, and wait until it listens.
+
+        Raises `NodeDidNotStart`.
+        """
+        assert not self.is_running(node), f"{node} runs already"
+        await self._spawn(node)
+        await self._wait_listening(node)
+
+    async def kill(self, *nodes: NodeId) -> None:
+        """End nodes at once with SIGKILL: all of them are hit before the first is waited for."""
+        for node in nodes:
+            self._children[node].send_signal(signal.SIGKILL)
+        for node in nodes:
+            await self._children[node].wait()
+
+    def pause(self, node: NodeId) -> None:
+        """Freeze a node with SIGSTOP."""
+        self._children[node].send_signal(signal.SIGSTOP)
+
+    def resume(self, node: NodeId) -> None:
+        """Let a paused node go on, as if no time had passed."""
+        self._children[node].send_signal(signal.SIGCONT)
+
+    async def cut(self, node: NodeId) -> None:
+        """Cut a node off from everybody: nothing arrives, nothing leaves, all links seem open."""
+        async with _link_control(self._control(node)) as control:
+            await control.cut()
+
+    async def heal(self, node: NodeId) -> None:
+        """Undo `cut`."""
+        async with _link_control(self._control(node)) as control:
+            await control.heal()
+
+    async def set_leak(self, node: NodeId, leak: Leak) -> None:
+        """Change what happens to the frames that a node sends, until its process ends."""
+        async with _link_control(self._control(node)) as control:
+            await control.set_leak(
+                loss=leak.loss,
+                delay_min=leak.delay_min,
+                delay_max=leak.delay_max,
+                duplicate=leak.duplicate,
+            )
+
+    async def admin(self, node: NodeId) -> NodeAdmin:
+        """Return a stub of the node's `_node` object; raises `Unreachable`."""
+        if node not in self._admins:
+            self._admins[node] = await api.aconnect(
+                NodeAdmin, self.addresses[node], name=ADMIN_OBJECT
+            )
+        return self._admins[node]
+
+    async def status(self, node: NodeId, *, within: float = STATUS_TIMEOUT) -> NodeStatus | None:
+        """Return how a node sees itself, None when it does not answer within so many seconds."""
+        if not self.is_running(node):
+            return None
+        try:
+            with deadline(within):
+                return await (await self.admin(node)).status()
+        except (ConnectionError, TimeoutError):
+            return None
+
+    async def wait_leader(self, timeout: float = 30.0) -> NodeStatus:  # noqa: ASYNC109 - its error
+        """Wait until a node leads with a majority's consent, and return its status.
+
+        Raises `NoLeader` after `timeout` seconds.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                leader = None
+                while leader is None:
+                    await asyncio.sleep(POLL_INTERVAL)
+                    leader = agreed_leader(await self.statuses(), len(self.nodes))
+        except TimeoutError:
+            raise NoLeader(
+                f"no node leads after {timeout:g} s; the nodes' logs are in {self.directory}"
+            ) from None
+        return leader
+
+    async def statuses(self) -> list[NodeStatus]:
+        """Return the statuses of the nodes that answer, in the nodes' order."""
+        found = await asyncio.gather(*(self.status(node) for node in self.nodes))
+        return [status for status in found if status is not None]
+
+    async def stop(self) -> None:
+        """End every process, leave none behind, and remove the temporary directory.
+
+        May be called again.
+        """
+        for admin in self._admins.values():
+            await api.aclose(admin)
+        self._admins.clear()
+        await asyncio.gather(*(child.stop() for child in self._children.values()))
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    async def _spawn(self, node: NodeId) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._children[node] = await ChildProcess.start(
+            self._command(node), log=self.log_file(node)
+        )
+
+    def _command(self, node: NodeId) -> list[str]:
+        peers = ",".join(f"{name}={address}" for name, address in self.addresses.items())
+        command = [sys.executable, "-m", "liferaft", "node", "--stop-with-stdin"]
+        command += ["--id", node, "--peers", peers, "--cluster", self._cluster_id]
+        command += ["--data", str(self.directory / node), "--control", self._control(node)]
+        command += [f"--loss={self._leak.loss}", f"--delay-max={self._leak.delay_max}"]
+        command += [f"--duplicate={self._leak.duplicate}", f"--seed={self._seed}"]
+        for spec in self._objects:
+            command += ["--object", spec]
+        return command
+
+    def _control(self, node: NodeId) -> str:
+        return f"unix:{self._scratch / node}.sock"
+
+    async def _wait_listening(self, node: NodeId) -> None:
+        child = self._children[node]
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                line = await child.read_line()
+        except TimeoutError:
+            await child.kill()
+            line = ""
+        if not line:
+            await child.stop()
+            last = _last_line(self.log_file(node))
+            raise NodeDidNotStart(f"node {node} did not start: {last}")
+
+
+@asynccontextmanager
+async def _link_control(address: str) -> AsyncIterator[LinkControl]:
+    control = await api.aconnect(LinkControl, address, name=CONTROL_OBJECT)
+    try:
+        yield control
+    finally:
+        await api.aclose(control)
+
+
+def agreed_leader(statuses: Sequence[NodeStatus], size: int) -> NodeStatus | None:
+    """Return the status of the leader that a majority of `size` nodes follows in its own term."""
+    for candidate in statuses:
+        if candidate.role != "leader":
+            continue
+        agreeing = [
+            status
+            for status in statuses
+            if (status.leader, status.current_term) == (candidate.node_id, candidate.current_term)
+        ]
+        if len(agreeing) > size // 2:
+            return candidate
+    return None
+
+
+def _free_addresses(count: int) -> list[str]:
+    """Return addresses on loopback whose ports are free now: each was bound a moment ago."""
+    addresses: list[str] = []
+    # Not from a seed: two clusters with one seed run side by side.
+    for port in random_module.SystemRandom().sample(_PORTS, len(_PORTS)):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue  # somebody has it
+        addresses.append(f"127.0.0.1:{port}")
+        if len(addresses) == count:
+            return addresses
+    raise ConfigurationError(f"there are no {count} free ports on this machine")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return lines[-1] if lines else "it said nothing"
