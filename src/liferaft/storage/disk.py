@@ -231,8 +231,9 @@ class SystemDisk(Disk):
             holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
             os.close(descriptor)
             by = f"by process {holder}" if holder else "by another process"
+            directory = Path(path).parent
             raise DataDirectoryError(
-                f"{Path(path).parent} is in use {by}: stop it first, or choose another data directory"
+                f"{directory} is in use {by}: stop it first, or choose another data directory"
             ) from error
         except BaseException:
             os.close(descriptor)

@@ -149,12 +149,14 @@ class _Reader:
         numbers = segment_numbers(self._disk.names(self._directory))
         headers: list[SegmentHeader] = []
         for number in numbers:
-            header = self._read_header(number, is_last=number == numbers[-1])
-            if header is None:
-                continue
-            if headers and number != headers[-1].number + 1:
-                raise self._damaged(headers[-1].number + 1, 0, "the file is missing")
-            headers.append(header)
+            expected = headers[-1].number + 1 if headers else 1
+            # What a snapshot covers may have been dropped, with the segments that held it.
+            if number != expected and (headers or self._base_index == 0):
+                raise self._damaged(expected, 0, "the file is missing")
+            can_be_torn = number == numbers[-1] and number == expected
+            header = self._read_header(number, can_be_torn=can_be_torn)
+            if header is not None:
+                headers.append(header)
         if headers:
             self._begin_with(headers[0])
         return headers
@@ -166,8 +168,8 @@ class _Reader:
         self._places = Places(first=header.first)
         self._position = Position(header.number, header.previous_end, header.previous_crc)
 
-    def _read_header(self, number: int, *, is_last: bool) -> SegmentHeader | None:
-        """Return a segment's header, None when the segment was never finished being made."""
+    def _read_header(self, number: int, *, can_be_torn: bool) -> SegmentHeader | None:
+        """Return a segment's header, None when making the newest segment was never finished."""
         path = segment_path(self._directory, number)
         data = self._read_file(number, SEGMENT_HEADER_BYTES)
         try:
@@ -179,7 +181,7 @@ class _Reader:
         # A segment is made durable before its first record, so one that holds a record had a
         # header.
         whole = self._read_file(number)
-        if not is_last or find_record(whole, segment=number, start=0) is not None:
+        if not can_be_torn or find_record(whole, segment=number, start=0) is not None:
             raise self._damaged(number, 0, "the segment's header does not fit its checksum")
         if length := len(whole.rstrip(b"\0")):
             self._torn = TornTail(path, 0, length, 0)

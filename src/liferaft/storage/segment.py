@@ -106,8 +106,8 @@ def write_record(file: File, path: str, offset: int, data: bytes) -> None:
     sync(file, path)
 
 
-def finish_segment(disk: Disk, directory: str, position: Position) -> None:
-    """Give back the space behind a segment's end, torn bytes included.
+def finish_segment(disk: Disk, directory: str, position: Position, opened: File | None) -> None:
+    """Give back the space behind a segment's end, torn bytes included, and close its file.
 
     The cut needs no sync: the next segment's header, which is durable, says where this one ends.
     """
@@ -116,6 +116,8 @@ def finish_segment(disk: Disk, directory: str, position: Position) -> None:
         file.truncate(position.offset)
     finally:
         file.close()
+        if opened is not None:
+            opened.close()
 
 
 def check_record(header: RecordHeader | None, position: Position) -> RecordHeader | None:

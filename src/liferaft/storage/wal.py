@@ -17,6 +17,7 @@ no sync is ever tried again.
 """
 
 import asyncio
+import contextlib
 import errno
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -236,9 +237,9 @@ class WriteAheadLog:
         self._terms.append(term=term, first=first, last=index - 1)
 
     async def read(self, first: int, last: int, bytes_max: int) -> tuple[Entry, ...]:
-        """Return entries from `first` up to `last`, as many as fit `bytes_max`, at least one.
+        """Return entries from `first` up to `last`, as fit `bytes_max`, at least one.
 
-        What was appended but is not written yet is waited for. Empty when the log does not hold
+        It may be fewer than would fit, for records are counted with their headers. What was appended but is not written yet is waited for. Empty when the log does not hold
         `first`: it was replaced, or lies below the log's beginning. Raises `DamagedLog` when the
         disk does not return what was written, and `DiskFailed`.
         """
@@ -325,7 +326,9 @@ class WriteAheadLog:
             self._queue.clear()
             self._tell_readers()
             if self._file is not None:
-                await self._disk.run(self._file.close)
+                # All that was reported is synced, so a close that fails loses nothing.
+                with contextlib.suppress(OSError):
+                    await self._disk.run(self._file.close)
 
     async def _next_group(self) -> _Group | None:
         """Wait for the next group; an empty one is a seal. None when the log is to end."""
@@ -434,10 +437,7 @@ class WriteAheadLog:
             segments=counts.segments + 1,
         )
         if position.segment > 0:
-            finish = partial(finish_segment, self._disk, self._directory, position)
-            await self._try(finish)
-        if old is not None:
-            await self._disk.run(old.close)
+            await self._try(partial(finish_segment, self._disk, self._directory, position, old))
 
     async def _try(self, work: Callable[[], ResultT]) -> ResultT:
         """Carry out `work` until it succeeds or fails for another reason than a full disk.
