@@ -1,0 +1,353 @@
+"""The caller's side of the protocol: no loop, no link, time moved by hand."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from liferaft import errors
+from liferaft.errors import (
+    DeadlineExceeded,
+    InterfaceMismatch,
+    InvalidArgument,
+    NoLeader,
+    OutcomeUnknown,
+    ProtocolError,
+    SessionExpired,
+    Unreachable,
+)
+from liferaft.rpc import wire
+from liferaft.rpc.codec import decode_frame, encode
+from liferaft.rpc.interface import Interface
+from liferaft.rpc.protocol import CallerProtocol, State
+from tests.rpc.objects import Counter
+
+INTERFACE = Interface.of(Counter)
+INCREMENT = INTERFACE.methods["increment"]
+VALUE = INTERFACE.methods["value"]
+ONE, OTHER = b"1" * 16, b"2" * 16
+
+
+class Hand:
+    """Moves one protocol by hand, and keeps what it sent."""
+
+    def __init__(self) -> None:
+        sessions = iter(bytes([65 + number]) * 16 for number in range(20))
+        self.protocol: CallerProtocol[str] = CallerProtocol(
+            object_name="", signatures=INTERFACE.signatures, draw_session=lambda: next(sessions)
+        )
+        self.now = 0.0
+
+    def sent(self) -> list[wire.Frame]:
+        frames = [decode_frame(frame) for frame in self.protocol.outgoing]
+        self.protocol.outgoing.clear()
+        return frames
+
+    def give(self, *frames: wire.Frame) -> None:
+        self.protocol.receive([encode(frame) for frame in frames], self.now)
+
+    def bind(self, incarnation: bytes = ONE, *, is_durable: bool = False) -> list[wire.Frame]:
+        self.protocol.link_opened(self.now)
+        self.give(wire.Welcome(1, incarnation, 1000))
+        self.sent()
+        self.give(wire.Bound("", "Counter", is_durable))
+        return self.sent()
+
+    def call(self, method: Any = INCREMENT, deadline: float | None = None) -> Any:
+        return self.protocol.call(
+            method,
+            (1,)[: len(method.signature.parameters)],
+            now=self.now,
+            deadline=deadline,
+            waiter="w",
+        )
+
+    def pass_time(self, until: float) -> list[tuple[float, wire.Frame]]:
+        """Move to `until` from due time to due time; return what was sent, and when."""
+        sent = []
+        while (due := self.protocol.deadline()) is not None and due <= until:
+            self.now = max(self.now, due)
+            self.protocol.time_passed(self.now)
+            sent += [(round(self.now, 3), frame) for frame in self.sent()]
+            if self.protocol.leave is not None:
+                break
+        self.now = until
+        return sent
+
+    def outcomes(self) -> list[Any]:
+        found = [outcome for _, outcome in self.protocol.answers]
+        self.protocol.answers.clear()
+        return found
+
+
+def test_the_handshake_greets_binds_and_then_sends_what_waited() -> None:
+    hand = Hand()
+    hand.call()
+    hand.protocol.link_opened(0.0)
+    greeting = hand.sent()
+    hand.give(wire.Welcome(1, ONE, 1000))
+    binding = hand.sent()
+    hand.give(wire.Bound("", "Counter", is_durable=False))
+    [call] = hand.sent()
+
+    assert [wire.Hello("liferaft", 1, b"A" * 16)] == greeting
+    assert [wire.Bind("", INTERFACE.signatures, is_resumed=False)] == binding
+    assert isinstance(call, wire.Call)
+    assert (1, 1, "Counter", "increment") == (
+        call.number,
+        call.acked_below,
+        call.object,
+        call.method,
+    )
+
+
+def test_frames_of_the_handshake_are_sent_again_at_growing_intervals() -> None:
+    hand = Hand()
+    hand.protocol.link_opened(0.0)
+    hand.sent()
+    repeats = [at for at, frame in hand.pass_time(2.0) if isinstance(frame, wire.Hello)]
+
+    assert [0.25, 0.75, 1.75] == repeats
+
+
+def test_an_unanswered_call_is_sent_again_under_its_number_at_growing_intervals() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.call(deadline=100.0)
+    hand.sent()
+    calls = [(at, f) for at, f in hand.pass_time(2.0) if isinstance(f, wire.Call)]
+
+    assert [0.25, 0.75, 1.75] == [at for at, _ in calls]
+    assert {1} == {call.number for _, call in calls}
+    assert [99.75, 99.25, 98.25] == [call.time_left for _, call in calls]
+
+
+def test_working_makes_the_interval_long() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.call()
+    hand.sent()
+    hand.give(wire.Working(1))
+    calls = [at for at, f in hand.pass_time(2.9) if isinstance(f, wire.Call)]
+
+    assert [2.0] == calls
+
+
+def test_a_repeated_answer_is_given_once() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.call()
+    hand.give(wire.Reply(1, msgspec.Raw(b"\x01")), wire.Reply(1, msgspec.Raw(b"\x01")))
+
+    assert 1 == len(hand.outcomes())
+
+
+def test_a_call_is_acknowledged_with_the_next_one() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.call()
+    hand.give(wire.Reply(1, msgspec.Raw(b"\x01")))
+    hand.sent()
+    hand.call()
+    [call] = hand.sent()
+
+    assert isinstance(call, wire.Call)
+    assert (2, 2) == (call.number, call.acked_below)
+
+
+def test_a_deadline_ends_a_sent_call_with_a_cancel() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.call(deadline=0.1)
+    hand.sent()
+    sent = hand.pass_time(0.2)
+
+    assert [(0.1, wire.Cancel(1))] == sent
+    assert [DeadlineExceeded] == [type(outcome) for outcome in hand.outcomes()]
+
+
+def test_a_deadline_ends_a_call_that_was_never_sent_with_the_reason() -> None:
+    hand = Hand()
+    hand.call(deadline=0.1)
+    hand.protocol.link_lost(NoLeader("none"))
+    hand.pass_time(0.2)
+
+    assert [NoLeader] == [type(outcome) for outcome in hand.outcomes()]
+
+
+def test_after_a_new_link_unanswered_calls_are_sent_again_in_order() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.call()
+    hand.call()
+    hand.protocol.link_lost(Unreachable("gone"))
+    calls = hand.bind()
+
+    assert [1, 2] == [call.number for call in calls if isinstance(call, wire.Call)]
+    assert [] == hand.outcomes()
+
+
+def test_the_second_binding_says_that_it_is_resumed() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.protocol.link_lost(Unreachable("gone"))
+    hand.protocol.link_opened(0.0)
+    hand.give(wire.Welcome(1, ONE, 1000))
+    bind = hand.sent()[-1]
+
+    assert wire.Bind("", INTERFACE.signatures, is_resumed=True) == bind
+
+
+def test_another_incarnation_makes_sent_calls_unknown_but_not_idempotent_or_unsent_ones() -> None:
+    hand = Hand()
+    hand.bind(ONE)
+    hand.call(INCREMENT)
+    hand.call(VALUE)
+    hand.protocol.link_lost(Unreachable("gone"))
+    hand.call(INCREMENT)
+    calls = hand.bind(OTHER)
+
+    assert [OutcomeUnknown] == [type(outcome) for outcome in hand.outcomes()]
+    assert [2, 3] == [call.number for call in calls if isinstance(call, wire.Call)]
+
+
+def test_a_durable_session_goes_on_at_another_incarnation() -> None:
+    hand = Hand()
+    hand.bind(ONE, is_durable=True)
+    hand.call()
+    hand.protocol.link_lost(Unreachable("gone"))
+    calls = hand.bind(OTHER, is_durable=True)
+
+    assert [1] == [call.number for call in calls if isinstance(call, wire.Call)]
+    assert [] == hand.outcomes()
+
+
+def test_an_expired_session_fails_what_was_sent_and_renumbers_what_was_not() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.call()
+    hand.protocol.link_lost(Unreachable("gone"))
+    hand.call()
+    hand.protocol.link_opened(0.0)
+    hand.give(wire.Welcome(1, ONE, 1000), wire.Unbound("", "expired", "idle"))
+    hand.protocol.link_lost(Unreachable("left"))
+    outcomes = hand.outcomes()
+    hand.protocol.link_opened(0.0)
+    greeting = hand.sent()[-1]
+    hand.give(wire.Welcome(1, ONE, 1000), wire.Bound("", "Counter", is_durable=False))
+    call = hand.sent()[-1]
+
+    assert [SessionExpired] == [type(outcome) for outcome in outcomes]
+    assert wire.Hello("liferaft", 1, b"B" * 16) == greeting
+    assert isinstance(call, wire.Call)
+    assert (1, 1) == (call.number, call.acked_below)
+
+
+def test_a_mismatch_fails_what_waits_and_what_comes() -> None:
+    hand = Hand()
+    hand.call()
+    hand.protocol.link_opened(0.0)
+    hand.give(wire.Welcome(1, ONE, 1000), wire.Unbound("", "mismatch", "differs"))
+
+    assert [InterfaceMismatch] == [type(outcome) for outcome in hand.outcomes()]
+    with pytest.raises(InterfaceMismatch, match="differs"):
+        hand.call()
+
+
+@pytest.mark.parametrize("code", ["NoLeader", "Overloaded", "Refused"])
+def test_a_refused_binding_keeps_its_class_as_the_reason(code: str) -> None:
+    hand = Hand()
+    hand.call(deadline=1.0)
+    hand.protocol.link_opened(0.0)
+    hand.give(wire.Welcome(1, ONE, 1000), wire.Unbound("", code, "not now"))
+    hand.protocol.link_lost(hand.protocol.trouble)
+    hand.protocol.leave = None
+    hand.pass_time(2.0)
+
+    assert [getattr(errors, code)] == [type(outcome) for outcome in hand.outcomes()]
+
+
+def test_a_redirect_of_a_waiting_call_asks_to_move() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.call()
+    hand.give(wire.Redirect(1, "127.0.0.1:7"))
+    leave = hand.protocol.leave
+
+    assert leave is not None
+    assert "127.0.0.1:7" == leave.address
+
+
+@pytest.mark.parametrize("number", [0, 1, 9])
+def test_a_late_redirect_moves_nobody(number: int) -> None:
+    hand = Hand()
+    hand.bind()
+    hand.call()
+    hand.give(wire.Reply(1, msgspec.Raw(b"\x01")), wire.Redirect(number, "127.0.0.1:7"))
+
+    assert hand.protocol.leave is None
+
+
+def test_silence_is_asked_about_and_then_left() -> None:
+    hand = Hand()
+    hand.bind()
+    sent = hand.pass_time(20.0)
+
+    assert [(5.0, wire.Ping(1)), (10.0, wire.Ping(1))] == sent
+    assert hand.protocol.leave is not None
+    assert isinstance(hand.protocol.leave.reason, Unreachable)
+
+
+def test_a_ping_that_is_due_is_sent_however_its_time_was_rounded() -> None:
+    """Once `now - heard_at >= ping` was false at `now = heard_at + ping`, and time stood still."""
+    for step in range(1, 500):
+        hand = Hand()
+        hand.now = step * 0.1
+        hand.bind()
+        due = hand.protocol.deadline()
+        assert due is not None
+        hand.protocol.time_passed(due)
+        following = hand.protocol.deadline()
+
+        assert following is not None
+        assert due < following
+
+
+def test_a_host_of_another_version_is_left() -> None:
+    hand = Hand()
+    hand.protocol.link_opened(0.0)
+    hand.give(wire.Welcome(2, ONE, 1000))
+    leave = hand.protocol.leave
+
+    assert leave is not None
+    assert isinstance(leave.reason, ProtocolError)
+
+
+def test_what_only_callers_send_breaks_the_protocol() -> None:
+    hand = Hand()
+    hand.bind()
+    with pytest.raises(ProtocolError, match="a host does not send Ping"):
+        hand.give(wire.Ping(1))
+
+
+def test_arguments_larger_than_the_host_bears_are_refused_when_it_has_said_so() -> None:
+    hand = Hand()
+    hand.protocol.call(INCREMENT, ("x" * 2000,), now=0.0, deadline=None, waiter="w")
+    hand.bind()
+
+    assert [InvalidArgument] == [type(outcome) for outcome in hand.outcomes()]
+
+
+def test_the_state_is_bound_only_after_the_whole_handshake() -> None:
+    hand = Hand()
+    states = [hand.protocol.state]
+    hand.protocol.link_opened(0.0)
+    states.append(hand.protocol.state)
+    hand.give(wire.Bound("", "Counter", is_durable=False))
+    states.append(hand.protocol.state)
+    hand.give(wire.Welcome(1, ONE, 1000))
+    states.append(hand.protocol.state)
+    hand.give(wire.Bound("", "Counter", is_durable=False))
+    states.append(hand.protocol.state)
+
+    assert [State.DOWN, State.GREETING, State.GREETING, State.BINDING, State.BOUND] == states
