@@ -230,7 +230,10 @@ def _decode_hard_state(data: bytes, start: int, stop: int) -> HardState:
         raise FormatError("half a hard state")
     (current_term,) = _HARD_STATE.unpack_from(data, start)
     vote = data[start + _HARD_STATE.size : stop]
-    return HardState(current_term, vote.decode() or None)
+    try:
+        return HardState(current_term, vote.decode() or None)
+    except UnicodeDecodeError as error:
+        raise FormatError("a vote for what is no name") from error
 
 
 def _decode_run(data: bytes, start: int, stop: int, previous: Run | None) -> Run:

@@ -239,9 +239,10 @@ class WriteAheadLog:
     async def read(self, first: int, last: int, bytes_max: int) -> tuple[Entry, ...]:
         """Return entries from `first` up to `last`, as fit `bytes_max`, at least one.
 
-        It may be fewer than would fit, for records are counted with their headers. What was appended but is not written yet is waited for. Empty when the log does not hold
-        `first`: it was replaced, or lies below the log's beginning. Raises `DamagedLog` when the
-        disk does not return what was written, and `DiskFailed`.
+        It may be fewer than would fit, for records are counted with their headers. What was
+        appended but is not written yet is waited for. Empty when the log does not hold `first`: it
+        was replaced, or lies below the log's beginning. Raises `DamagedLog` when the disk does not
+        return what was written, and `DiskFailed`.
         """
         assert 1 <= first <= last
         while self._places.last < first <= self._terms.last:

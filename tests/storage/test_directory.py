@@ -1,0 +1,117 @@
+"""The data directory: whose it is, and who holds it. Trap 29."""
+
+import asyncio
+import errno
+import subprocess
+import sys
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from liferaft.errors import DataDirectoryError, DiskFailed
+from liferaft.raft.types import Configuration
+from liferaft.storage.directory import Identity, open_directory
+from liferaft.storage.disk import SystemDisk
+from liferaft.storage.faulty import FaultyDisk, Operation
+
+pytestmark = pytest.mark.looptime
+
+NODE = Identity("blue", "n1")
+THREE = Configuration(("n1", "n2", "n3"))
+ONE = Configuration(("n1",))
+
+
+@pytest.fixture
+def disk() -> FaultyDisk:
+    return FaultyDisk(Random(1))
+
+
+async def test_the_first_configuration_is_remembered(disk: FaultyDisk) -> None:
+    first = await open_directory(disk, "/data", NODE, THREE)
+    first.close()
+    disk.crash()
+    second = await open_directory(disk, "/data", NODE, ONE)
+
+    assert THREE == first.configuration == second.configuration
+    assert NODE == second.identity
+
+
+@pytest.mark.parametrize("other", [Identity("blue", "n2"), Identity("green", "n1")])
+async def test_a_directory_of_somebody_else_is_refused(disk: FaultyDisk, other: Identity) -> None:
+    (await open_directory(disk, "/data", NODE, THREE)).close()
+    with pytest.raises(DataDirectoryError, match="/data belongs to node n1 of cluster blue"):
+        await open_directory(disk, "/data", other, THREE)
+
+    # The refusal lets go of the lock.
+    (await open_directory(disk, "/data", NODE, THREE)).close()
+
+
+async def test_a_crash_while_it_is_made_leaves_it_whole_or_new() -> None:
+    for seed in range(100):
+        disk = FaultyDisk(Random(seed))
+        making = asyncio.create_task(open_directory(disk, "/data", NODE, THREE))
+        await asyncio.sleep(0.0005)
+        disk.crash()
+        await asyncio.gather(making, return_exceptions=True)
+        directory = await open_directory(disk, "/data", NODE, THREE)
+
+        assert THREE == directory.configuration
+
+
+async def test_every_flipped_byte_of_the_identity_is_noticed(disk: FaultyDisk) -> None:
+    (await open_directory(disk, "/data", NODE, THREE)).close()
+    for offset in range(len(disk.content("/data/identity"))):
+        disk.flip("/data/identity", offset)
+        with pytest.raises(DataDirectoryError, match="is damaged"):
+            await open_directory(disk, "/data", NODE, THREE)
+        disk.flip("/data/identity", offset)
+
+
+async def test_a_log_without_an_identity_is_refused(disk: FaultyDisk) -> None:
+    disk.make_directory("/data")
+    disk.open("/data/000000000001.log", create=True).close()
+    with pytest.raises(DataDirectoryError, match="nothing says whose"):
+        await open_directory(disk, "/data", NODE, THREE)
+
+
+@pytest.mark.parametrize("operation", ["read", "sync"])
+async def test_a_disk_that_fails_is_told(disk: FaultyDisk, operation: Operation) -> None:
+    (await open_directory(disk, "/data", NODE, THREE)).close()
+    disk.fail(operation, errno.EIO)
+    with pytest.raises(DiskFailed):
+        await open_directory(disk, "/data", NODE, THREE)
+
+    (await open_directory(disk, "/data", NODE, THREE)).close()
+
+
+@pytest.mark.processes
+async def test_another_process_cannot_have_it(tmp_path: Path) -> None:
+    path = str(tmp_path / "data")
+    disk = SystemDisk()
+    directory = await open_directory(disk, path, NODE, THREE)
+    program = (
+        "import sys\n"
+        "from liferaft.storage.disk import SystemDisk\n"
+        "try:\n"
+        f"    SystemDisk().lock({path + '/lock'!r})\n"
+        "except OSError as error:\n"
+        "    sys.exit(f'{type(error).__name__}: {error}')\n"
+    )
+    refused = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)  # noqa: ASYNC221  the loop has nothing else to do
+    directory.close()
+    admitted = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)  # noqa: ASYNC221
+    await disk.close()
+
+    assert refused.stderr.startswith(b"DataDirectoryError: ")
+    assert b"data is in use by process " in refused.stderr
+    assert (1, 0) == (refused.returncode, admitted.returncode)
+
+
+async def test_a_path_that_cannot_be_a_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    disk = SystemDisk()
+    for path in (tmp_path / "file", tmp_path / "file" / "data"):
+        with pytest.raises(DataDirectoryError, match="choose another"):
+            await open_directory(disk, str(path), NODE, THREE)
+    await disk.close()
