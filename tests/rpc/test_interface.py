@@ -304,7 +304,7 @@ def test_an_implementation_is_called_with_the_kinds_of_its_parameters() -> None:
 
     method = Interface.of(Kinds).methods["call"]
 
-    assert 123 == method.apply(Implementation().call, (1, 2, 3))
+    assert 123 == method.prepare(Implementation().call, (1, 2, 3))()
 
 
 def test_an_implementation_without_a_method_or_with_another_shape_is_refused() -> None:

@@ -6,6 +6,7 @@ process. `CalleeStub` is what `liferaft.serve` gives: one object behind one serv
 
 import asyncio
 import functools
+import inspect
 import logging
 import random as random_module
 from collections.abc import Callable
@@ -32,7 +33,7 @@ from liferaft.rpc.interface import Interface, MethodSignature
 from liferaft.rpc.server import Limits, Server
 from liferaft.rpc.session import CalleeSession, Verdict
 from liferaft.rpc.wire import Reply
-from liferaft.rpc.workers import Job, Workers, is_awaited
+from liferaft.rpc.workers import Job, Workers
 
 logger = logging.getLogger("liferaft.rpc")
 
@@ -79,7 +80,10 @@ class ObjectDispatcher:
         interface.check_implementation(implementation)
         self.interface = interface
         self.calls_served = 0
-        self._functions = {name: getattr(implementation, name) for name in interface.methods}
+        self._functions: dict[str, tuple[Callable[..., Any], bool]] = {}
+        for name in interface.methods:
+            function = getattr(implementation, name)
+            self._functions[name] = (function, inspect.iscoroutinefunction(function))
         self._memory = memory or Memory()
         self._workers = Workers(threads=threads, is_serial=is_serial)
         self._sessions: dict[bytes, CalleeSession] = {}
@@ -214,10 +218,10 @@ class ObjectDispatcher:
         done: Callable[[bytes | BaseException], None],
         deadline: float | None,
     ) -> Job:
-        function = self._functions[signature.name]
-        run = functools.partial(signature.apply, function, values)
+        function, is_async = self._functions[signature.name]
+        run = signature.prepare(function, values)
         job = Job(run, encode=encode_result, done=done, deadline=deadline)
-        self._workers.start(job, is_async=is_awaited(function))
+        self._workers.start(job, is_async=is_async)
         return job
 
     def _finish(self, session: CalleeSession, number: int, reply: bytes) -> None:

@@ -49,6 +49,11 @@ def set_time_left(seconds: float | None) -> Token[_Deadline | None]:
     return _current.set(None if seconds is None else _Deadline(clock, clock() + seconds))
 
 
+def set_deadline(clock: Callable[[], float], at: float | None) -> None:
+    """Set the ambient deadline of this context to the instant `at` of `clock`, whatever it was."""
+    _current.set(None if at is None else _Deadline(clock, at))
+
+
 def clear() -> None:
     """Forget the ambient deadline of this context."""
     _current.set(None)

@@ -102,13 +102,13 @@ class MethodSignature:
         bound.apply_defaults()
         return tuple(bound.arguments.values())
 
-    def apply(self, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-        """Call `method` with arguments in the order of the signature."""
+    def prepare(self, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[[], Any]:
+        """Return a call of `method` with arguments in the order of the signature, to be made."""
         if not self.keyword_only:
-            return method(*arguments)
+            return functools.partial(method, *arguments)
         names = self.keyword_only
         keywords = dict(zip(names, arguments[self.positional_count :], strict=True))
-        return method(*arguments[: self.positional_count], **keywords)
+        return functools.partial(method, *arguments[: self.positional_count], **keywords)
 
 
 class Interface:
@@ -139,7 +139,7 @@ class Interface:
                 raise InterfaceError(f"{where} is missing: {self.name} declares {method.text}")
             filler = (None,) * len(method.signature.parameters)
             try:
-                method.apply(inspect.signature(found).bind, filler)
+                method.prepare(inspect.signature(found).bind, filler)()
             except TypeError as error:
                 raise InterfaceError(f"{where}: {error}; {self.name} has {method.text}") from error
 

@@ -8,7 +8,6 @@ loop's thread, exactly once. Threads exist only once a blocking method was calle
 import asyncio
 import collections
 import contextvars
-import inspect
 from collections.abc import Callable
 from concurrent import futures
 from typing import Any, Final
@@ -113,7 +112,7 @@ class Workers:
             self._timer = None
 
     async def _run_async(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
-        ambient.set_time_left(_time_left(job, loop))
+        ambient.set_deadline(loop.time, job.deadline)
         try:
             outcome: bytes | BaseException = job.encode(await job.function())
         except asyncio.CancelledError as error:
@@ -168,11 +167,6 @@ class Workers:
         later = [j.deadline for j in running if j.deadline is not None and j.deadline > now]
         if later:
             self._watch(min(later), loop)
-
-
-def is_awaited(function: object) -> bool:
-    """Return whether a method of the implementation is to be run as a task."""
-    return inspect.iscoroutinefunction(function)
 
 
 def _time_left(job: Job, loop: asyncio.AbstractEventLoop) -> float | None:
