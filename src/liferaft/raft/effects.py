@@ -6,6 +6,7 @@ mark (and so every earlier one) is on stable storage. A `Send` with `after` 0 ma
 
 import msgspec
 
+from liferaft.raft.log import RaftLog
 from liferaft.raft.messages import Message
 from liferaft.raft.types import Entry, HardState, NodeId
 
@@ -101,3 +102,64 @@ Effect = (
     | ReadRejected
     | RoleChanged
 )
+
+
+class Outbox:
+    """Collects effects, and knows what is stored: the one place for "persist before you answer".
+
+    A message leaves at once only if the term and vote that it speaks for are on stable storage
+    (trap 1), and, where it speaks for entries too, those as well. Marks only grow.
+    """
+
+    def __init__(self, stored: HardState) -> None:
+        self._answers: list[Effect] = []
+        self._messages: list[tuple[Message, bool]] = []
+        self._last_mark = 0
+        self._stored_mark = 0
+        self._handed_hard_state = stored
+        self._hard_state_mark = 0
+
+    def answer(self, effect: Effect) -> None:
+        """Queue what the driver must learn in the order of the events."""
+        self._answers.append(effect)
+
+    def send(self, message: Message, *, speaks_for_log: bool = False) -> None:
+        """Queue a message; with `speaks_for_log` it leaves after all that the log holds by now."""
+        self._messages.append((message, speaks_for_log))
+
+    def stored(self, mark: int) -> None:
+        """Learn that everything up to the `Persist` with this mark is on stable storage."""
+        assert mark <= self._last_mark
+        self._stored_mark = max(self._stored_mark, mark)
+
+    def is_stored(self, hard_state: HardState) -> bool:
+        """Return whether this term and vote are on stable storage."""
+        return hard_state == self._handed_hard_state and self._hard_state_mark <= self._stored_mark
+
+    def take(self, hard_state: HardState, log: RaftLog) -> list[Effect]:
+        """Return what was queued: the answers, one `Persist` for all that is new, the messages.
+
+        A message that waits, waits for that `Persist`: what the disk then holds is what the core
+        held after it wrote the message, or later, and no later state takes a promise back.
+        """
+        effects, self._answers = self._answers, []
+        messages, self._messages = self._messages, []
+        self._persist(hard_state, log, effects)
+        all_stored = self._last_mark if self._last_mark > self._stored_mark else 0
+        term_stored = 0 if self.is_stored(hard_state) else all_stored
+        effects += [
+            Send(message, all_stored if speaks_for_log else term_stored)
+            for message, speaks_for_log in messages
+        ]
+        return effects
+
+    def _persist(self, hard_state: HardState, log: RaftLog, effects: list[Effect]) -> None:
+        is_changed = hard_state != self._handed_hard_state
+        mark = self._last_mark + 1
+        entries = log.hand_out(mark)
+        if not entries and not is_changed:
+            return
+        self._last_mark = mark
+        if is_changed:
+            self._handed_hard_state, self._hard_state_mark = hard_state, mark
+        effects.append(Persist(mark, hard_state if is_changed else None, entries))

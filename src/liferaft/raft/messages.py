@@ -75,3 +75,29 @@ class AppendEntriesReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 Message = RequestVote | RequestVoteReply | AppendEntries | AppendEntriesReply
+
+
+def is_sound(message: Message) -> bool:
+    """Return whether a message could have been written by a correct server.
+
+    Checked once, when it arrives; whoever handles it relies on it.
+    """
+    if isinstance(message, AppendEntries):
+        return _are_sound_entries(message)
+    if isinstance(message, AppendEntriesReply):
+        return message.match_index >= 0 and message.rejected_index >= 0 and message.round >= 0
+    if isinstance(message, RequestVote):
+        return 0 <= message.last_log_term < message.term and message.last_log_index >= 0
+    return message.term >= 0
+
+
+def _are_sound_entries(message: AppendEntries) -> bool:
+    index, term = message.prev_log_index, message.prev_log_term
+    if index < 0 or message.leader_commit < 0 or message.round < 0:
+        return False
+    for entry in message.entries:
+        index += 1
+        if entry.index != index or entry.term < term:
+            return False
+        term = entry.term
+    return 0 <= term <= message.term

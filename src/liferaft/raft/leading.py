@@ -1,0 +1,156 @@
+"""Figure 2, Rules for Servers, Leaders; and check-quorum (D§6.2).
+
+Handlers change what the leader knows; messages to followers are made once for all events that
+were stepped, by `replicate`.
+"""
+
+from liferaft.errors import InvariantViolated
+from liferaft.raft.effects import Accepted, Outbox, Rejected
+from liferaft.raft.log import ENTRY_OVERHEAD_BYTES
+from liferaft.raft.messages import AppendEntries, AppendEntriesReply
+from liferaft.raft.progress import Progress
+from liferaft.raft.quorum import quorum_reached
+from liferaft.raft.state import Leader, RaftState
+from liferaft.raft.types import Entry, EntryKind, NodeId
+
+
+def begin_term(state: RaftState) -> Leader:
+    """Return the record of a new leader, its no-op appended and its first heartbeats begun.
+
+    "Upon election: send initial empty AppendEntries RPCs (heartbeat) to each server".
+    """
+    now, log = state.now, state.log
+    term_start = log.last_index + 1
+    leader = Leader(
+        term_start=term_start,
+        progress={peer: Progress(next_index=term_start, contact=now) for peer in state.peers},
+        heartbeat_due=now + state.config.heartbeat_interval,
+        contact_until=now + state.config.election_timeout,
+    )
+    leader.begin_round(now)
+    log.append((Entry(state.current_term, term_start, int(EntryKind.NOOP), b""),))
+    return leader
+
+
+def propose(state: RaftState, leader: Leader, commands: tuple[bytes, ...]) -> Accepted | Rejected:
+    """Append the commands, unless too much waits to be committed already.
+
+    "If command received from client: append entry to local log, respond after entry applied".
+    An empty queue takes one batch however large, or it could never be proposed.
+    """
+    assert commands
+    size_bytes = sum(map(len, commands)) + ENTRY_OVERHEAD_BYTES * len(commands)
+    queued_bytes = leader.uncommitted_bytes
+    if queued_bytes and queued_bytes + size_bytes > state.config.uncommitted_bytes_max:
+        return Rejected(leader=state.node_id, is_overloaded=True)
+    term, first, kind = state.current_term, state.log.last_index + 1, int(EntryKind.COMMAND)
+    state.log.append([Entry(term, i, kind, command) for i, command in enumerate(commands, first)])
+    leader.uncommitted.append((state.log.last_index, size_bytes))
+    leader.uncommitted_bytes += size_bytes
+    return Accepted(term=term, first=first, count=len(commands))
+
+
+def take_reply(state: RaftState, leader: Leader, reply: AppendEntriesReply) -> None:
+    """Learn from a follower's answer in the current term. Strangers are not listened to."""
+    progress = leader.progress.get(reply.source)
+    if progress is None or reply.round > leader.round:
+        return
+    progress.round_acked = max(progress.round_acked, reply.round)
+    progress.contact = max(progress.contact, leader.round_started.get(reply.round, 0.0))
+    if reply.is_success:
+        if reply.match_index > state.log.last_index:
+            raise InvariantViolated(
+                f"{reply.source} stores {reply.match_index} of this leader's "
+                f"{state.log.last_index} entries"
+            )
+        # "If successful", Figure 2 goes on, "update nextIndex and matchIndex for follower".
+        progress.accepted(reply.match_index)
+        return
+    is_at_base = reply.rejected_index <= state.log.base_index
+    if not is_at_base and not progress.is_stale_rejection(reply.rejected_index):
+        # "If AppendEntries fails because of log inconsistency", it says, "decrement nextIndex and
+        # retry": over whole terms at once.
+        common = state.log.last_at_or_below(reply.conflict_index, reply.conflict_term)
+        progress.rewind(common.index + 1)
+
+
+def has_quorum_contact(state: RaftState, leader: Leader) -> bool:
+    """Return whether a quorum answered a round that began less than an election timeout ago.
+
+    Asked before every event: after a pause the clock, not habit, says whether this node leads.
+    """
+    if state.now < leader.contact_until:
+        return True
+    contacts = {peer: progress.contact for peer, progress in leader.progress.items()}
+    contacts[state.node_id] = state.now
+    contact = quorum_reached(contacts, state.configuration)
+    leader.contact_until = contact + state.config.election_timeout
+    return state.now < leader.contact_until
+
+
+def pass_time(state: RaftState, leader: Leader) -> None:
+    """Begin a round of heartbeats when one is due, and forget rounds too old to prove anything."""
+    if state.now < leader.heartbeat_due:
+        return
+    leader.heartbeat_due = state.now + state.config.heartbeat_interval
+    oldest = state.now - state.config.election_timeout
+    for number in [n for n, started in leader.round_started.items() if started < oldest]:
+        del leader.round_started[number]
+    leader.begin_round(state.now)
+
+
+def replicate(state: RaftState, leader: Leader, outbox: Outbox) -> int | None:
+    """Send every follower its heartbeat and its entries, as far as flow control allows.
+
+    Heartbeats go first and alone: their answers wait for no disk. Returns the lowest index that a
+    follower needs and memory does not hold, None if there is none: so whoever is furthest behind
+    is read for first, and the others join in when it has caught up with them.
+    """
+    missing: int | None = None
+    for peer, progress in leader.progress.items():
+        if progress.round_sent < leader.round:
+            progress.round_sent = leader.round
+            outbox.send(_append_entries(state, leader, peer, progress, ()))
+        if not _send_entries(state, leader, peer, progress, outbox):
+            missing = progress.next_index if missing is None else min(missing, progress.next_index)
+    return missing
+
+
+def _send_entries(
+    state: RaftState, leader: Leader, peer: NodeId, progress: Progress, outbox: Outbox
+) -> bool:
+    """Send what may be sent; returns False when it stopped at what memory does not hold.
+
+    "If last log index >= nextIndex for a follower: send AppendEntries RPC with log entries
+    starting at nextIndex".
+    """
+    config, log = state.config, state.log
+    while progress.next_index <= log.last_index and progress.can_send(
+        messages_max=config.inflight_messages_max, bytes_max=config.inflight_bytes_max
+    ):
+        piece = log.piece(progress.next_index, log.last_index, config.append_bytes_max)
+        if piece is None:
+            return False
+        outbox.send(_append_entries(state, leader, peer, progress, piece.entries))
+        progress.sent(piece.entries[-1].index, piece.size_bytes)
+    return True
+
+
+def _append_entries(
+    state: RaftState,
+    leader: Leader,
+    peer: NodeId,
+    progress: Progress,
+    entries: tuple[Entry, ...],
+) -> AppendEntries:
+    prev_log_index = progress.next_index - 1
+    return AppendEntries(
+        term=state.current_term,
+        source=state.node_id,
+        target=peer,
+        prev_log_index=prev_log_index,
+        prev_log_term=state.log.term_at(prev_log_index),
+        entries=entries,
+        leader_commit=state.commit_index,
+        round=leader.round,
+    )

@@ -1,0 +1,84 @@
+"""What the leader knows of one follower: Figure 2's nextIndex[] and matchIndex[], and flow control.
+
+Invariants: match_index < next_index; match_index only grows; in flight is only what was sent since
+the last rewind and is above match_index.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class ProgressState(Enum):
+    """How the leader sends to a follower."""
+
+    PROBE = "probe"
+    """It does not know yet where the logs meet: one message with entries, then it waits."""
+    REPLICATE = "replicate"
+    """It knows, and sends on before the answers come (pipelining)."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """One follower, as its leader sees it.
+
+    - `next_index`: the next entry to send; the follower's log is taken to match just before it.
+    - `match_index`: up to here the follower has the leader's log on stable storage.
+    - `contact`: when the latest round of heartbeats that it answered began.
+    - `round_sent`, `round_acked`: the latest round sent to it, and the latest it answered.
+    """
+
+    next_index: int
+    contact: float
+    match_index: int = 0
+    state: ProgressState = ProgressState.PROBE
+    is_probe_sent: bool = False
+    round_sent: int = 0
+    round_acked: int = 0
+    inflight_bytes: int = 0
+    inflight: deque[tuple[int, int]] = field(default_factory=deque)
+
+    def can_send(self, *, messages_max: int, bytes_max: int) -> bool:
+        """Return whether one more message with entries may leave."""
+        if self.state is ProgressState.PROBE:
+            return not self.is_probe_sent
+        return len(self.inflight) < messages_max and self.inflight_bytes < bytes_max
+
+    def sent(self, last: int, size_bytes: int) -> None:
+        """Note a message with entries up to `last`."""
+        assert last >= self.next_index
+        if self.state is ProgressState.PROBE:
+            self.is_probe_sent = True
+            return
+        self.next_index = last + 1
+        self.inflight.append((last, size_bytes))
+        self.inflight_bytes += size_bytes
+
+    def accepted(self, match_index: int) -> None:
+        """Take a success: the logs meet, so go on with pipelining; match_index never falls."""
+        self.match_index = max(self.match_index, match_index)
+        self.next_index = max(self.next_index, self.match_index + 1)
+        self.state = ProgressState.REPLICATE
+        while self.inflight and self.inflight[0][0] <= self.match_index:
+            self.inflight_bytes -= self.inflight.popleft()[1]
+
+    def is_stale_rejection(self, rejected_index: int) -> bool:
+        """Return whether a rejection is no news.
+
+        What is stored at the follower stays there, so a rejection at or below match_index is old.
+        A probe is outstanding at just one place. While replicating, nothing has been sent from
+        beyond next_index since the last rewind.
+        """
+        if rejected_index <= self.match_index:
+            return True
+        if self.state is ProgressState.PROBE:
+            return rejected_index != self.next_index - 1
+        return rejected_index >= self.next_index
+
+    def rewind(self, next_index: int) -> None:
+        """Probe from `next_index` on, but never below what matches, nor up; forget what flew."""
+        self.next_index = max(min(next_index, self.next_index - 1), self.match_index + 1)
+        self.state = ProgressState.PROBE
+        self.is_probe_sent = False
+        self.inflight.clear()
+        self.inflight_bytes = 0
