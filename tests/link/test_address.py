@@ -1,7 +1,7 @@
 """Addresses as users write them, and the sentences for those that are none."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liferaft.errors import AddressError
@@ -61,6 +61,7 @@ def test_what_is_no_address_gets_a_sentence(text: str, sentence: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_an_address_or_an_address_error(text: str) -> None:
     try:

@@ -27,6 +27,7 @@ class Line:
         self.batches: list[list[bytes]] = []
         self.times: list[float] = []
         self.changes = 0
+        self.changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._began = self._loop.time()
         self.direction = LeakyDirection(
@@ -44,6 +45,7 @@ class Line:
 
     def _changed(self) -> None:
         self.changes += 1
+        self.changed.set()
 
 
 def numbered(count: int) -> list[bytes]:
@@ -51,9 +53,10 @@ def numbered(count: int) -> list[bytes]:
 
 
 async def drain(line: Line) -> None:
-    """Let virtual time pass until nothing is held."""
+    """Let virtual time pass until nothing is held any more."""
     while line.direction.is_holding:
-        await asyncio.sleep(0.01)
+        line.changed.clear()
+        await line.changed.wait()
 
 
 class TestSettings:

@@ -92,10 +92,7 @@ async def test_a_refusal_of_the_system_is_told_in_a_sentence(
     async def refuse(*args: object, **kwargs: object) -> None:
         raise OSError(number, "as the system says")
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "create_server", refuse)
-    loop = asyncio.get_running_loop()
-    if not isinstance(loop, asyncio.BaseEventLoop):
-        pytest.skip("uvloop's methods cannot be replaced; the mapping is the same")
+    monkeypatch.setattr("liferaft.link.tcp._host_to_bind", refuse)
     with pytest.raises(AddressError, match=sentence):
         await SystemNetwork().listen(parse_address("127.0.0.1:80"), Acceptor())
 

@@ -18,6 +18,26 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "socket"
 
 
+def exists(path: Path) -> bool:
+    return path.exists()
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def write(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+def read(path: Path) -> str:
+    return path.read_text()
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
 @pytest.fixture
 def address(path: Path) -> Address:
     return Address(kind="unix", host=str(path))
@@ -27,18 +47,18 @@ async def test_the_file_is_for_its_owner_alone_and_goes_with_the_listener(
     path: Path, address: Address
 ) -> None:
     listener = await SystemNetwork().listen(address, Acceptor())
-    mode = stat.S_IMODE(path.stat().st_mode)
+    mode = mode_of(path)
     await listener.close()
 
     assert 0o600 == mode
-    assert not path.exists()
+    assert not exists(path)
 
 
 async def test_the_file_of_a_dead_process_is_replaced(path: Path, address: Address) -> None:
     with closing(socket.socket(socket.AF_UNIX)) as dead:
         dead.bind(str(path))
         dead.listen()
-    was_left_behind = path.exists()
+    was_left_behind = exists(path)
     connecting, accepted, listener = await make_pair(SystemNetwork(), address)
     await end_all(connecting, accepted)
     await listener.close()
@@ -52,7 +72,7 @@ async def test_the_socket_of_a_live_process_is_refused(path: Path, address: Addr
         alive.listen()
         with pytest.raises(AddressError) as caught:
             await SystemNetwork().listen(address, Acceptor())
-        still_there = path.exists()
+        still_there = exists(path)
 
     assert still_there
     assert f"{address} is in use by another process: stop it or choose another path" == str(
@@ -79,21 +99,21 @@ async def test_a_live_process_that_is_too_busy_to_accept_is_refused(
 
 
 async def test_a_file_that_is_no_socket_is_never_removed(path: Path, address: Address) -> None:
-    path.write_text("precious")
+    write(path, "precious")
     with pytest.raises(AddressError, match="is there and is no socket"):
         await SystemNetwork().listen(address, Acceptor())
 
-    assert "precious" == path.read_text()
+    assert "precious" == read(path)
 
 
 async def test_a_closing_listener_leaves_the_file_of_another_one(
     path: Path, address: Address
 ) -> None:
     ours = await SystemNetwork().listen(address, Acceptor())
-    path.unlink()
+    remove(path)
     theirs = await SystemNetwork().listen(address, Acceptor())
     await ours.close()
-    is_left = path.exists()
+    is_left = exists(path)
     await theirs.close()
 
     assert is_left
