@@ -85,21 +85,20 @@ async def _leader(clients: list[str]) -> str:
     deadline = loop.time() + START_SECONDS
     while loop.time() < deadline:
         for client in clients:
-            status = await asyncio.to_thread(_status, client)
-            if status and status.get("leader") == status["header"]["member_id"]:
+            if await asyncio.to_thread(_is_leading, client):
                 return client
         await asyncio.sleep(0.1)
     raise Unreachable(f"etcd did not elect a leader within {START_SECONDS:g} s")
 
 
-def _status(client: str) -> dict[str, dict[str, str]] | None:
+def _is_leading(client: str) -> bool:
     request = urllib.request.Request(f"{client}/v3/maintenance/status", data=b"{}")  # noqa: S310 - loopback
     try:
         with urllib.request.urlopen(request, timeout=2) as answer:  # noqa: S310 - loopback
-            status: dict[str, dict[str, str]] = json.load(answer)
-            return status
+            status = json.load(answer)
     except OSError:
-        return None
+        return False  # it has not started yet
+    return bool(status.get("leader") == status["header"]["member_id"])
 
 
 async def _h2load(client: str, body: Path, in_flight: int, seconds: float) -> str:

@@ -16,9 +16,16 @@ from liferaft.raft.types import NodeId
 from liferaft.rpc.caller import CallerStubCreator
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import Interface, oneway
+from liferaft.rpc.protocol import Timing
 
 PEER_OBJECT: Final = "_raft"
 """The name of every node's `RaftPeer`; the underscore keeps it out of users' way."""
+
+PEER_TIMING: Final = Timing(
+    ping_busy=0.2, silence_busy_max=2.0, ping_idle=0.2, silence_idle_max=2.0
+)
+"""One-way calls are never answered, so only pings tell that a peer's host went away without a word.
+Ten in a row are lost once in 800 times when 30 % of the frames are, both ways."""
 
 _log = logging.getLogger("liferaft.cluster")
 
@@ -84,6 +91,7 @@ class Peers:
                 object=PEER_OBJECT,
                 network=network,
                 random=random,
+                timing=PEER_TIMING,
             )
             for node_id, address in sorted(addresses.items())
         }

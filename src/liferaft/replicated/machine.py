@@ -73,7 +73,7 @@ class ReplicatedObject:
             return encode_failure(call.number, missing)
         try:
             arguments = signature.arguments.decode(call.arguments)
-            result = signature.apply(getattr(self.instance, call.method), arguments)
+            result = signature.prepare(getattr(self.instance, call.method), arguments)()
             return encode(Reply(call.number, msgspec.Raw(encode(result))))
         except Exception as error:  # noqa: BLE001 - an exception is the command's result
             return encode_failure(call.number, _without_traceback(error), signature.declared)

@@ -34,6 +34,10 @@ class FaultInjector:
             self._cut_one_way,
             self._change_weather,
             self._heal,
+            self._heal,
+            self._heal,
+            self._restart,
+            self._restart,
             self._restart,
         )
 

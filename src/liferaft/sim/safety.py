@@ -101,8 +101,9 @@ class SafetyChecker:
             return
         self._leaders[term] = node_id
         self.elections += 1
+        core = driver.core
         for entry in self._applied:
-            if driver.core.term_at(entry.index) != entry.term:
+            if entry.index > core.last_index or core.term_at(entry.index) != entry.term:
                 raise InvariantViolated(
                     f"leader completeness: {node_id} leads term {term} without {entry!r}"
                 )

@@ -93,7 +93,7 @@ class World:
         return max(leading)[1] if leading else None
 
     def connection(
-        self, name: str, creator: CallerStubCreator, **options: float
+        self, name: str, creator: CallerStubCreator, *, timeout: float
     ) -> CallerConnection:
         """Return a client's connection to the cluster, from a host of its own."""
         return CallerConnection(
@@ -101,7 +101,7 @@ class World:
             interface=creator.interface,
             network=self.network.host(name),
             random=self.random(name),
-            **options,
+            timeout=timeout,
         )
 
     def _observe(
