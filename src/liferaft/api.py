@@ -23,8 +23,8 @@ InterfaceT = TypeVar("InterfaceT")
 
 
 def serve(
-    implementation: InterfaceT,
-    interface: TypeForm[InterfaceT],
+    implementation: object,
+    interface: TypeForm[object],
     address: str,
     *,
     name: str | None = None,
@@ -37,7 +37,9 @@ def serve(
     `address` is "127.0.0.1:7400", "[::1]:7400" or "unix:/path"; port 0 has the system choose one,
     which the stub's `address` then tells. `name` is what callers may ask for, the interface's name
     if not given. Blocking methods run on at most `threads` threads (0: on the loop itself), one
-    call at a time if `is_serial`. Raises `InterfaceError` and `AddressError`.
+    call at a time if `is_serial`. Raises `InterfaceError` when the implementation lacks a method,
+    and `AddressError`. A method may be `def` or `async def` in either, so no type checker compares
+    the two.
     """
     stub = CalleeStub(
         implementation,
@@ -52,8 +54,8 @@ def serve(
 
 
 async def aserve(
-    implementation: InterfaceT,
-    interface: TypeForm[InterfaceT],
+    implementation: object,
+    interface: TypeForm[object],
     address: str,
     *,
     name: str | None = None,

@@ -138,12 +138,12 @@ def encode_failure(
             if codec.cls is ancestor:
                 try:
                     fields = codec.encode(error)
-                except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
+                except Exception:  # noqa: BLE001 - a user's attribute may raise anything at all
                     return _encode_remote(number, error)
-                return encode(Failure(number, "declared", codec.name, str(error), "", fields))
+                return encode(Failure(number, "declared", codec.name, _text(error), "", fields))
     if isinstance(error, _TRAVELLING):
         name = _travelling_name(error)
-        return encode(Failure(number, "liferaft", name, str(error), "", NOTHING))
+        return encode(Failure(number, "liferaft", name, _text(error), "", NOTHING))
     return _encode_remote(number, error)
 
 
@@ -177,12 +177,15 @@ def _encode_remote(number: int, error: BaseException) -> bytes:
     is_builtin = cls.__module__ == "builtins"
     name = cls.__qualname__ if is_builtin else f"{cls.__module__}.{cls.__qualname__}"
     lines = "".join(traceback.format_exception(error))
-    try:
-        message = str(error)
-    except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything at all
-        message = f"<its text cannot be had: {type(broken).__name__}>"
     text = _sendable(lines[-TRACEBACK_CHARACTERS_MAX:])
-    return encode(Failure(number, "remote", name, _sendable(message), text, NOTHING))
+    return encode(Failure(number, "remote", _sendable(name), _text(error), text, NOTHING))
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return _sendable(str(error))
+    except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything at all
+        return f"<its text cannot be had: {type(broken).__name__}>"
 
 
 def _sendable(text: str) -> str:

@@ -1,0 +1,10 @@
+from typing import Protocol
+
+import liferaft
+
+
+class Todo(Protocol):
+    def add(self, text: str) -> int: ...
+
+
+liferaft.connect(Todo, "127.0.0.1:7400").add(3)  # error: Argument 1 to "add"
