@@ -148,6 +148,23 @@ class TestReading:
         assert [b"early"] == there.frames
         assert [ConnectionLost] == [type(end) for end in there.ends]
 
+    async def test_the_peer_s_end_closes_the_link_at_once(self) -> None:
+        link = make_link()
+        FakeTransport(link)
+        link.eof_received()
+
+        assert link.is_closed
+
+    async def test_what_came_before_a_link_was_closed_here_is_not_told(self) -> None:
+        link = make_link()
+        FakeTransport(link)
+        link.data_received(encode_frame(b"early", FRAME_BYTES_MAX))
+        link.close()
+        there = Recorder(link)
+        await there.wait_end()
+
+        assert [] == there.frames
+
     async def test_an_end_in_the_middle_of_a_frame_is_told_as_such(self) -> None:
         link = make_link()
         FakeTransport(link)
