@@ -80,7 +80,7 @@ def nothing_left(loop_of_pytest: None) -> Iterator[None]:
     yield
     gc.collect()
     assert threads == threading.enumerate()
-    assert fds == _descriptor_count()
+    assert fds >= _descriptor_count()
 
 
 pytestmark = pytest.mark.usefixtures("nothing_left")

@@ -1,0 +1,73 @@
+"""The background loop: shared, counted, and gone with its last user."""
+
+import asyncio
+import threading
+
+import pytest
+
+from liferaft.errors import ConfigurationError
+from liferaft.rpc.bridge import Bridge
+
+
+async def thread_name() -> str:
+    return threading.current_thread().name
+
+
+def test_its_users_share_one_thread_that_ends_with_the_last() -> None:
+    before = threading.enumerate()
+    first, second = Bridge.acquire(), Bridge.acquire()
+    names = [first.run(thread_name()), second.run(thread_name())]
+    first.release()
+    name_after_one = second.run(thread_name())
+    second.release()
+
+    assert first is second
+    assert ["liferaft-loop"] * 3 == [*names, name_after_one]
+    assert before == threading.enumerate()
+
+
+def test_a_new_user_after_the_last_gets_a_new_thread() -> None:
+    Bridge.acquire().release()
+    bridge = Bridge.acquire()
+    name = bridge.run(thread_name())
+    bridge.release()
+
+    assert "liferaft-loop" == name
+
+
+def test_an_exception_comes_back_to_who_asked() -> None:
+    async def fail() -> None:
+        raise ValueError("broken")
+
+    bridge = Bridge.acquire()
+    with pytest.raises(ValueError, match="broken"):
+        bridge.run(fail())
+    bridge.release()
+
+
+def test_its_own_thread_cannot_wait_for_itself() -> None:
+    bridge = Bridge.acquire()
+
+    async def ask() -> None:
+        bridge.run(thread_name())
+
+    with pytest.raises(ConfigurationError, match="wait for itself"):
+        bridge.run(ask())
+    bridge.release()
+
+
+def test_what_still_runs_when_the_last_user_goes_is_cancelled() -> None:
+    bridge = Bridge.acquire()
+    ended = threading.Event()
+
+    async def linger() -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            ended.set()
+
+    future = bridge.submit(linger())
+    bridge.run(thread_name())  # one turn of the loop, so that it has begun
+    bridge.release()
+
+    assert (True, True) == (ended.is_set(), future.cancelled())
