@@ -337,6 +337,17 @@ async def test_a_segment_whose_making_was_torn_is_made_anew() -> None:
 
 
 @pytest.mark.looptime
+async def test_a_damaged_header_of_a_segment_with_records_is_refused() -> None:
+    """A segment is durable before its first record, so its making was not torn."""
+    disk = FaultyDisk(Random(1))
+    path, _, _ = await make_log_with_last_record(disk)
+    disk.flip(path, 20)
+
+    with pytest.raises(DamagedLog, match="offset 0: the segment's header"):
+        await open_log(disk)
+
+
+@pytest.mark.looptime
 async def test_what_only_the_cache_held_is_written_again_before_it_is_told() -> None:
     """A sync that failed leaves pages that read well and are not on the disk (ATC 2020)."""
     for seed in range(20):

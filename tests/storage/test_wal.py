@@ -210,13 +210,14 @@ async def test_a_failed_sync_ends_the_log_and_is_never_tried_again(disk: FaultyD
     writes, syncs = disk.writes, disk.syncs
     opened.append(make_entries(3, 3))
     await asyncio.sleep(60)
+    queued = opened.log.statistics().queued
     with pytest.raises(DiskFailed, match="never written"):
         await opened.log.read(2, 2, 100)
     await opened.log.close()
 
     assert [1] == opened.stored
     assert [DiskFailed] == [type(error) for error in opened.failures]
-    assert (writes, syncs) == (disk.writes, disk.syncs)
+    assert (writes, syncs, 0) == (disk.writes, disk.syncs, queued)
 
 
 async def test_a_sync_that_finds_no_space_ends_the_log_too(disk: FaultyDisk) -> None:
