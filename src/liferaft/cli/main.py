@@ -14,6 +14,7 @@ from liferaft.cli.exits import ExitStatus, sentence_of, status_of
 from liferaft.errors import LiferaftError
 
 VERBS: Final = {
+    "bench": "liferaft.cli.bench:bench",
     "demo": "liferaft.cli.demo:demo",
     "node": "liferaft.cli.node:node",
 }

@@ -79,6 +79,7 @@ class Driver:
         self._outbox: dict[NodeId, list[Message]] = {}
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._is_scheduled = False
         self._is_stopped = False
         self._disk_reads: set[asyncio.Task[None]] = set()
@@ -175,10 +176,10 @@ class Driver:
     def _arm_timer(self) -> None:
         deadline = self.core.deadline
         if self._timer is not None:
-            if self._timer.when() <= deadline:
+            if self._timer_at <= deadline:
                 return  # it looks again when it fires: messages move the deadline all the time
             self._timer.cancel()
-        self._timer = self._loop.call_at(deadline, self._time_passed)
+        self._timer, self._timer_at = self._loop.call_at(deadline, self._time_passed), deadline
 
     def _time_passed(self) -> None:
         self._timer = None

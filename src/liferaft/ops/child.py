@@ -11,6 +11,7 @@ Only processes that were started here are ever signalled, and each is waited for
 
 import asyncio
 import contextlib
+import os
 import signal
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Sequence
@@ -38,7 +39,11 @@ class ChildProcess:
             stderr = None if log is None else stack.enter_context(log.open("ab"))
             return cls(
                 await asyncio.create_subprocess_exec(
-                    *arguments, stdin=PIPE, stdout=PIPE, stderr=stderr, process_group=0
+                    *arguments,
+                    stdin=PIPE,
+                    stdout=PIPE,
+                    stderr=stderr,
+                    preexec_fn=os.setpgrp,  # noqa: PLW1509 - uvloop has no process_group
                 )
             )
 
