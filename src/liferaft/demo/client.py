@@ -28,7 +28,7 @@ PAUSE_MAX: Final = 0.03
 """Seconds between two calls, at most: these are people with a list, not a benchmark."""
 
 COMPLETE_SHARE: Final = 0.4
-LOOK_SHARE: Final = 0.05
+LOOK_SHARE: Final = 0.08
 
 
 class ClientOptions(msgspec.Struct, frozen=True):

@@ -1,5 +1,6 @@
 """What the clients were told, put together: what the cluster must be able to show afterwards."""
 
+import itertools
 from collections.abc import Sequence
 
 import msgspec
@@ -70,4 +71,4 @@ def longest_gap(times: Sequence[float], start: float, stop: float) -> float:
     `times` is when something did, in rising order.
     """
     moments = [start, *(time for time in times if start < time < stop), stop]
-    return max(later - earlier for earlier, later in zip(moments, moments[1:], strict=False))
+    return max(later - earlier for earlier, later in itertools.pairwise(moments))

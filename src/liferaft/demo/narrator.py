@@ -102,7 +102,7 @@ def describe_commits(scene: Scene) -> str:
 def describe_tally(tally: Tally) -> str:
     """Return what a client did and sees, in words."""
     unknown = f", {tally.unknown} calls without an answer" if tally.unknown else ""
-    return (
-        f"added {tally.added} and completed {tally.completed}{unknown}; "
-        f"it sees {tally.sees_items} items, {tally.sees_done} of them done"
-    )
+    did = f"added {tally.added} and completed {tally.completed}{unknown}"
+    if not tally.sees_items:
+        return did  # it has not looked yet
+    return f"{did}; it sees {tally.sees_items} items, {tally.sees_done} of them done"

@@ -1,6 +1,7 @@
 """The demonstration from start to verdict."""
 
 import asyncio
+import math
 import random as random_module
 from contextlib import AsyncExitStack
 from typing import Final
@@ -31,7 +32,7 @@ class Demo:
         self._narrator = narrator
         self._random = random_module.Random(options.seed)
         self._crew = Crew(options, cluster.address, cluster.directory)
-        self._began_at = self._now()
+        self._began_at = math.inf
         self._statuses: dict[NodeId, NodeStatus | None] = dict.fromkeys(cluster.nodes)
         self._leaderships: dict[int, NodeId] = {}
         self._marks: dict[NodeId, str] = {}
@@ -40,8 +41,8 @@ class Demo:
 
     async def run(self) -> Summary:
         """Let the clients write while the faults happen, and compare what is left."""
-        leader = await self._cluster.wait_leader()
-        self._note_leader(leader)
+        self._introduce()
+        self._note_leader(await self._cluster.wait_leader())
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._crew.stop)
             await self._crew.start()
@@ -110,7 +111,7 @@ class Demo:
 
     def _scene(self) -> Scene:
         return Scene(
-            elapsed=self._now() - self._began_at,
+            elapsed=self._elapsed(),
             duration=self._options.duration,
             nodes=self._statuses,
             marks=self._marks,
@@ -144,8 +145,20 @@ class Demo:
             digests={view.node_id: view.digest for view in views},
         )
 
+    def _introduce(self) -> None:
+        options = self._options
+        self._tell(
+            f"{options.nodes} nodes listen; every link loses {options.loss:.0%} of its frames each "
+            f"way, repeats {options.duplicate:.0%} and delays all by up to {options.delay:g} s "
+            f"(seed {options.seed})"
+        )
+
     def _tell(self, sentence: str) -> None:
-        self._narrator.tell(self._now() - self._began_at, sentence)
+        self._narrator.tell(self._elapsed(), sentence)
+
+    def _elapsed(self) -> float:
+        """Return the seconds since the clients began, 0 before."""
+        return max(0.0, self._now() - self._began_at)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

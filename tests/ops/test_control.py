@@ -1,0 +1,69 @@
+"""A process's links, changed from outside."""
+
+import pytest
+
+from liferaft.errors import ConfigurationError
+from liferaft.link.address import parse_address
+from liferaft.link.leak import Leak
+from liferaft.link.leaky_network import LeakyNetwork
+from liferaft.link.memory import MemoryNetwork
+from liferaft.ops.control import LinkController
+
+NOTHING = {"loss": 0.0, "delay_min": 0.0, "delay_max": 0.0, "duplicate": 0.0}
+
+
+async def leaks_after(controller: LinkController, network: LeakyNetwork) -> tuple[Leak, Leak]:
+    """Return what counts for a link that is there."""
+    return (network.links[0].outgoing, network.links[0].incoming)
+
+
+async def connected_network() -> LeakyNetwork:
+    memory = MemoryNetwork()
+    address = parse_address("memory:peer")
+    await memory.listen(address, lambda link: None)
+    network = LeakyNetwork(memory, seed=1)
+    await network.connect(address)
+    return network
+
+
+async def test_a_new_leak_counts_for_what_the_process_sends() -> None:
+    network = await connected_network()
+    controller = LinkController(network)
+    await controller.set_leak(loss=0.5, delay_min=0.1, delay_max=0.2, duplicate=0.3)
+
+    leak = Leak(loss=0.5, delay_min=0.1, delay_max=0.2, duplicate=0.3)
+
+    assert (leak, Leak()) == await leaks_after(controller, network)
+
+
+async def test_a_cut_counts_in_both_directions_and_is_undone() -> None:
+    network = await connected_network()
+    controller = LinkController(network)
+    await controller.cut()
+    cut = await leaks_after(controller, network)
+    await controller.heal()
+    healed = await leaks_after(controller, network)
+
+    assert ((True, True), (False, False)) == (
+        tuple(leak.is_cut for leak in cut),
+        tuple(leak.is_cut for leak in healed),
+    )
+
+
+async def test_a_new_leak_does_not_heal_a_cut() -> None:
+    network = await connected_network()
+    controller = LinkController(network)
+    await controller.cut()
+    await controller.set_leak(**NOTHING)
+
+    assert [True, True] == [leak.is_cut for leak in await leaks_after(controller, network)]
+
+
+async def test_a_leak_out_of_its_range_is_refused_and_changes_nothing() -> None:
+    network = await connected_network()
+    controller = LinkController(network)
+
+    with pytest.raises(ConfigurationError, match="loss is 2"):
+        await controller.set_leak(**(NOTHING | {"loss": 2.0}))
+
+    assert (Leak(), Leak()) == await leaks_after(controller, network)
