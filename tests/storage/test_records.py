@@ -69,6 +69,13 @@ def test_every_flipped_bit_of_a_record_header_is_noticed() -> None:
         assert decode_record_header(bytes(flipped)) is None
 
 
+def test_a_record_with_another_magic_is_none() -> None:
+    data, _ = encode_record(b"", segment=2, offset=52, previous_crc=17)
+    packed = b"\xb2REC" + data[4:-4]
+
+    assert decode_record_header(packed + checksum(packed).to_bytes(4, "little")) is None
+
+
 @st.composite
 def logs(draw: st.DrawFn) -> list[Entry]:
     """Entries that follow each other, in terms that never fall."""

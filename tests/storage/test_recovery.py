@@ -327,11 +327,11 @@ async def test_a_segment_whose_making_was_torn_is_made_anew() -> None:
     await opened.store(make_entries(1, 2), FIRST)
     await opened.log.close()
     header = encode_segment_header(SegmentHeader(2, 3, 1, 0, 0))
-    put(disk, segment_path(DIRECTORY, 2), header[:20] + bytes(100))
+    put(disk, segment_path(DIRECTORY, 2), header[:20] + bytes(3000) + b"stale")
     recovered, _ = await read_log(disk)
     again, entries = await read_log(disk)
 
-    assert TornTail(segment_path(DIRECTORY, 2), 0, 13, 2) == recovered.torn
+    assert TornTail(segment_path(DIRECTORY, 2), 0, 3025, 2) == recovered.torn
     assert again.torn is None
     assert make_entries(1, 2) == entries
 

@@ -232,6 +232,23 @@ async def test_a_sync_that_finds_no_space_ends_the_log_too(disk: FaultyDisk) -> 
     assert [DiskFailed] == [type(error) for error in opened.failures]
 
 
+async def test_whatever_ends_the_writer_is_told(
+    disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node must not believe that a log whose writer is gone still writes."""
+
+    def misbehave(path: str) -> None:
+        raise ZeroDivisionError
+
+    opened = await open_log(disk)
+    monkeypatch.setattr(disk, "sync_directory", misbehave)
+    await opened.wait_failed()
+    with pytest.raises(ZeroDivisionError):
+        await opened.log.close()
+
+    assert [DiskFailed] == [type(error) for error in opened.failures]
+
+
 async def test_a_failed_write_ends_the_log(disk: FaultyDisk) -> None:
     opened = await open_log(disk)
     await opened.store([], FIRST)
