@@ -23,7 +23,9 @@ from liferaft.link.address import parse_address
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
+from liferaft.rpc import connection as connection_module
 from liferaft.rpc.callee import Memory
+from liferaft.rpc.connection import ADDRESSES_MAX
 from liferaft.rpc.deadline import deadline
 from liferaft.rpc.server import Limits
 from tests.rpc.objects import (
@@ -503,3 +505,28 @@ async def test_nothing_is_left_when_all_is_closed() -> None:
     await asyncio.wait([call])
 
     assert before == asyncio.all_tasks()
+
+
+async def test_a_caller_without_a_brake_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "UNANSWERED_MAX", 2)
+    network = MemoryNetwork()
+    async with hosted(network, CounterObject(), Counter), connected(network, Counter) as counter:
+        calls = [asyncio.ensure_future(counter.hang()) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        with pytest.raises(Overloaded, match="unanswered"):
+            await counter.increment()
+        for call in calls:
+            call.cancel()
+        await asyncio.sleep(0.1)
+
+        assert 1 == await counter.increment()
+
+
+async def test_redirects_cannot_grow_the_list_of_addresses_for_ever() -> None:
+    connection = connection_to(MemoryNetwork(), Counter, "memory:a")
+    for number in range(1000):
+        connection._turn_to(f"memory:b{number}")
+
+    assert ADDRESSES_MAX == len(connection.addresses)
+    assert "memory:a" == str(connection.addresses[0])
+    await connection.aclose()

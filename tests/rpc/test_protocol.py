@@ -338,6 +338,27 @@ def test_arguments_larger_than_the_host_bears_are_refused_when_it_has_said_so() 
     assert [InvalidArgument] == [type(outcome) for outcome in hand.outcomes()]
 
 
+def test_arguments_larger_than_the_host_bears_are_not_sent() -> None:
+    hand = Hand()
+    hand.bind()
+    with pytest.raises(InvalidArgument, match="1000 are allowed"):
+        hand.protocol.call(INCREMENT, ("x" * 2000,), now=0.0, deadline=None, waiter="w")
+
+    assert [] == hand.sent()
+
+
+def test_the_answer_to_a_call_that_was_sent_twice_measures_nothing() -> None:
+    """Karn's rule: nobody knows which of the two it answers."""
+    hand = Hand()
+    hand.bind()
+    hand.call()
+    hand.pass_time(0.3)
+    hand.give(wire.Reply(1, msgspec.Raw(b"\x01")))
+    hand.call()
+
+    assert 0.25 == hand.protocol.session.pending[2].interval
+
+
 def test_the_state_is_bound_only_after_the_whole_handshake() -> None:
     hand = Hand()
     states = [hand.protocol.state]

@@ -1,0 +1,176 @@
+"""The host's side of the handshake and its limits, spoken to frame by frame."""
+
+import asyncio
+import math
+
+import msgspec
+import pytest
+
+from liferaft.errors import ConfigurationError, LiferaftError
+from liferaft.link.address import parse_address
+from liferaft.link.base import Link
+from liferaft.link.memory import MemoryNetwork
+from liferaft.rpc import wire
+from liferaft.rpc.codec import decode_frame, encode
+from liferaft.rpc.interface import Interface
+from liferaft.rpc.server import Limits
+from tests.rpc.objects import Counter, CounterObject, Host, hosted
+
+pytestmark = pytest.mark.looptime(noop_cycles=0)
+SIGNATURES = Interface.of(Counter).signatures
+HELLO = wire.Hello("liferaft", 1, b"s" * 16)
+BIND = wire.Bind("", SIGNATURES, is_resumed=False)
+
+
+class Peer:
+    """A caller that says what a test has it say."""
+
+    def __init__(self) -> None:
+        self.heard: list[wire.Frame] = []
+        self.link: Link
+        self.is_closed = False
+
+    async def connect(self, network: MemoryNetwork) -> "Peer":
+        self.link = await network.connect(parse_address("memory:host"))
+        self.link.start(self)
+        return self
+
+    async def say(self, *frames: wire.Frame) -> list[wire.Frame]:
+        """Send frames; return what came back within a tenth of a second."""
+        self.heard.clear()
+        for frame in frames:
+            self.link.send(encode(frame))
+        await asyncio.sleep(0.1)
+        return list(self.heard)
+
+    def frames_received(self, frames: list[bytes]) -> None:
+        self.heard += map(decode_frame, frames)
+
+    def link_closed(self, reason: LiferaftError | None) -> None:
+        self.is_closed = True
+
+    def sending_paused(self) -> None: ...
+    def sending_resumed(self) -> None: ...
+
+
+async def test_repeated_frames_of_the_handshake_are_answered_again() -> None:
+    network = MemoryNetwork()
+    async with hosted(network, CounterObject(), Counter) as host:
+        peer = await Peer().connect(network)
+        welcome = wire.Welcome(1, host.server.incarnation, host.server.limits.frame_bytes_max)
+        greeted = await peer.say(HELLO, HELLO)
+        bound = [await peer.say(BIND), await peer.say(BIND)]
+
+    assert [welcome, welcome] == greeted
+    assert [[wire.Bound("", "Counter", is_durable=False)]] * 2 == bound
+
+
+async def test_a_binding_under_way_is_not_begun_again() -> None:
+    network = MemoryNetwork()
+    async with hosted(network, CounterObject(), Counter):
+        peer = await Peer().connect(network)
+        await peer.say(HELLO)
+
+        assert 1 == len(await peer.say(BIND, BIND))
+
+
+async def test_frames_before_the_greeting_are_ignored() -> None:
+    network, object_ = MemoryNetwork(), CounterObject()
+    async with hosted(network, object_, Counter):
+        peer = await Peer().connect(network)
+        call = wire.Call(1, 1, "Counter", "increment", None, msgspec.Raw(b"\x91\x01"))
+
+        assert [] == await peer.say(BIND, call, wire.Ping(1))
+    assert 0 == object_.count
+
+
+@pytest.mark.parametrize(
+    "greeting", [wire.Hello("http", 1, b"s" * 16), wire.Hello("liferaft", 1, b"short")]
+)
+async def test_another_protocol_is_shown_the_door(greeting: wire.Hello) -> None:
+    network = MemoryNetwork()
+    async with hosted(network, CounterObject(), Counter):
+        peer = await Peer().connect(network)
+        answers = await peer.say(greeting)
+
+    assert [wire.Goodbye("what came is not understood", is_final=False)] == answers
+    assert peer.is_closed
+
+
+async def test_another_version_is_told_which_one_is_spoken() -> None:
+    network = MemoryNetwork()
+    async with hosted(network, CounterObject(), Counter):
+        peer = await Peer().connect(network)
+        answers = await peer.say(wire.Hello("liferaft", 2, b"s" * 16))
+
+    assert [wire.Goodbye("this host speaks version 1 only", is_final=True)] == answers
+
+
+@pytest.mark.parametrize("left", [-1.0, math.nan])
+async def test_a_time_left_that_is_none_ends_the_link(left: float) -> None:
+    network, object_ = MemoryNetwork(), CounterObject()
+    async with hosted(network, object_, Counter):
+        peer = await Peer().connect(network)
+        await peer.say(HELLO)
+        await peer.say(BIND)
+        await peer.say(wire.Call(1, 1, "", "increment", left, msgspec.Raw(b"\x91\x01")))
+
+        assert (True, 0) == (peer.is_closed, object_.count)
+
+
+async def test_a_link_has_one_session() -> None:
+    network = MemoryNetwork()
+    async with hosted(network, CounterObject(), Counter):
+        peer = await Peer().connect(network)
+        await peer.say(HELLO, wire.Hello("liferaft", 1, b"t" * 16))
+
+        assert peer.is_closed
+
+
+async def test_a_peer_that_falls_silent_is_dropped_after_a_while() -> None:
+    network = MemoryNetwork()
+    async with hosted(network, CounterObject(), Counter) as host:
+        peer = await Peer().connect(network)
+        await peer.say(HELLO)
+        await peer.say(BIND)
+        await asyncio.sleep(host.server.limits.silence_max - 5)
+        before = peer.is_closed
+        await asyncio.sleep(15)
+
+        assert (False, True) == (before, peer.is_closed)
+
+
+async def test_connections_are_bounded() -> None:
+    network = MemoryNetwork()
+    limits = Limits(connections_max=2)
+    async with hosted(network, CounterObject(), Counter, limits=limits):
+        peers = [await Peer().connect(network) for _ in range(3)]
+        answers = [len(await peer.say(HELLO)) for peer in peers]
+
+    assert [1, 1, 0] == answers
+
+
+async def test_a_name_is_hosted_once() -> None:
+    async with hosted(MemoryNetwork(), CounterObject(), Counter) as host:
+        with pytest.raises(ConfigurationError, match="hosted here already"):
+            host.server.host("Counter", host.dispatcher)
+
+
+async def test_a_private_object_is_found_by_its_name_only() -> None:
+    async with hosted(MemoryNetwork(), CounterObject(), Counter) as host:
+        host.server.host("_peer", host.dispatcher)
+
+        assert "Counter" == host.server.find("")[0]
+        assert "_peer" == host.server.find("_peer")[0]
+
+
+async def test_a_server_stops_twice_and_hears_no_more() -> None:
+    network = MemoryNetwork()
+    host = await Host(network, CounterObject(), Counter).start()
+    peer = await Peer().connect(network)
+    await peer.say(HELLO)
+    await host.stop()
+    await host.stop()
+    await asyncio.sleep(0.1)
+
+    assert (True, False) == (peer.is_closed, host.server.is_running)
