@@ -73,6 +73,7 @@ def core_of(
     hard_state: HardState | None = None,
     config: RaftConfig | None = None,
     seed: int = 1,
+    tail_length: int | None = None,
 ) -> RaftCore:
     """Return a core alone, with a log of these terms on its disk."""
     return RaftCore(
@@ -80,7 +81,7 @@ def core_of(
         config or RaftConfig(),
         Configuration(voters=tuple(voters), learners=tuple(learners)),
         hard_state or HardState(current_term=max(terms, default=0)),
-        summary_of(entries_of(terms)),
+        summary_of(entries_of(terms), tail_length=tail_length),
         now=0.0,
         random=Random(seed),
     )

@@ -13,7 +13,7 @@ class ProgressState(Enum):
     """How the leader sends to a follower."""
 
     PROBE = "probe"
-    """It does not know yet where the logs meet: one message with entries, then it waits."""
+    """It does not know yet where the logs meet: one message with entries, and it waits."""
     REPLICATE = "replicate"
     """It knows, and sends on before the answers come (pipelining)."""
 
@@ -32,7 +32,6 @@ class Progress:
     contact: float
     match_index: int = 0
     state: ProgressState = ProgressState.PROBE
-    is_probe_sent: bool = False
     round_sent: int = 0
     round_acked: int = 0
     inflight_bytes: int = 0
@@ -41,24 +40,28 @@ class Progress:
     def can_send(self, *, messages_max: int, bytes_max: int) -> bool:
         """Return whether one more message with entries may leave."""
         if self.state is ProgressState.PROBE:
-            return not self.is_probe_sent
+            return not self.inflight
         return len(self.inflight) < messages_max and self.inflight_bytes < bytes_max
 
     def sent(self, last: int, size_bytes: int) -> None:
         """Note a message with entries up to `last`."""
         assert last >= self.next_index
-        if self.state is ProgressState.PROBE:
-            self.is_probe_sent = True
-            return
-        self.next_index = last + 1
         self.inflight.append((last, size_bytes))
         self.inflight_bytes += size_bytes
+        if self.state is ProgressState.REPLICATE:
+            self.next_index = last + 1
 
     def accepted(self, match_index: int) -> None:
-        """Take a success: the logs meet, so go on with pipelining; match_index never falls."""
+        """Take a success: the logs meet, so go on with pipelining; match_index never falls.
+
+        A probe that is still on its way counts as sent: if it was lost, what follows it is refused.
+        """
         self.match_index = max(self.match_index, match_index)
+        if self.state is ProgressState.PROBE:
+            self.state = ProgressState.REPLICATE
+            if self.inflight:
+                self.next_index = max(self.next_index, self.inflight[-1][0] + 1)
         self.next_index = max(self.next_index, self.match_index + 1)
-        self.state = ProgressState.REPLICATE
         while self.inflight and self.inflight[0][0] <= self.match_index:
             self.inflight_bytes -= self.inflight.popleft()[1]
 
@@ -79,6 +82,5 @@ class Progress:
         """Probe from `next_index` on, but never below what matches, nor up; forget what flew."""
         self.next_index = max(min(next_index, self.next_index - 1), self.match_index + 1)
         self.state = ProgressState.PROBE
-        self.is_probe_sent = False
         self.inflight.clear()
         self.inflight_bytes = 0
