@@ -8,6 +8,7 @@ from liferaft.errors import ConfigurationError
 from liferaft.link.address import parse_address
 from liferaft.raft.config import RaftConfig
 from liferaft.raft.types import Configuration, NodeId
+from liferaft.storage.wal import SEGMENT_BYTES
 
 CLUSTER_ID_DEFAULT = "liferaft"
 
@@ -17,7 +18,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
 
     `peers` maps every node of the first configuration, this one included, to the address at which
     the others and the clients reach it. `listen` is where this node listens, its own address in
-    `peers` unless said otherwise. `data` is its directory, which it shares with nobody.
+    `peers` unless said otherwise. `data` is its directory, which it shares with nobody; its log is
+    made of files of `segment_bytes`.
     """
 
     node_id: NodeId
@@ -26,6 +28,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     listen: str = ""
     cluster_id: str = CLUSTER_ID_DEFAULT
     raft: RaftConfig = msgspec.field(default_factory=RaftConfig)
+    segment_bytes: int = SEGMENT_BYTES
 
     @property
     def address(self) -> str:

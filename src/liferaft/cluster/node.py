@@ -100,7 +100,9 @@ class Node:
         self._directory = await open_directory(
             self._disk, config.data, identity, config.configuration
         )
-        self._wal, recovered = await WriteAheadLog.open(self._disk, config.data)
+        self._wal, recovered = await WriteAheadLog.open(
+            self._disk, config.data, segment_bytes=config.segment_bytes
+        )
         if recovered.torn is not None:
             _log.warning("node %s cut a torn tail off its log: %s", config.node_id, recovered.torn)
         core = RaftCore(

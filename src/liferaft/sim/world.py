@@ -29,6 +29,9 @@ from liferaft.storage.faulty import FaultyDisk
 WALL_START: Final = 1_700_000_000.0
 """The simulated wall clock at virtual time 0, in seconds since 1970."""
 
+SEGMENT_BYTES: Final = 32 * 1024
+"""Small, so that a run goes through many segments, and disks in memory stay small."""
+
 
 class World:
     """The cluster, its network, its disks, and the checker that watches all of it."""
@@ -59,7 +62,9 @@ class World:
         self._lives[node_id] += 1
         self.safety.node_started(node_id)
         node = replicated_node(
-            NodeConfig(node_id=node_id, peers=self._peers, data="/data"),
+            NodeConfig(
+                node_id=node_id, peers=self._peers, data="/data", segment_bytes=SEGMENT_BYTES
+            ),
             self._objects(),
             network=self.network.host(node_id),
             disk=self.disks[node_id],
