@@ -12,6 +12,7 @@ from cyclopts import Parameter
 
 from liferaft.cli.exits import ExitStatus
 from liferaft.cluster.config import CLUSTER_ID_DEFAULT, NodeConfig, checked, parse_peers
+from liferaft.errors import ConfigurationError
 from liferaft.link.leak import Leak
 from liferaft.ops.hosting import Hosting, host_node, new_event_loop
 from liferaft.ops.objects import load_objects
@@ -76,6 +77,7 @@ def node(
         listen=listen,
         cluster_id=cluster,
     )
+    _check_directory(data)
     hosting = Hosting(
         config=checked(config),
         objects=load_objects(object),
@@ -86,6 +88,16 @@ def node(
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(_run(hosting, stop_with_stdin=stop_with_stdin))
     return ExitStatus.OK
+
+
+def _check_directory(data: Path) -> None:
+    """Raise `ConfigurationError` where there cannot be a directory that this user writes to."""
+    existing = next(path for path in (data, *data.absolute().parents) if path.exists())
+    if not (existing.is_dir() and os.access(existing, os.W_OK | os.X_OK)):
+        raise ConfigurationError(
+            f"--data is {data}, but {existing} is not a directory that you can write to: "
+            "choose another place"
+        )
 
 
 async def _run(hosting: Hosting, *, stop_with_stdin: bool) -> None:

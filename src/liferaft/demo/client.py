@@ -15,7 +15,8 @@ import msgspec
 
 import liferaft
 from liferaft.demo.reports import Added, Asked, Completed, Report, Saw, Unknown, encode_report
-from liferaft.errors import LiferaftError
+from liferaft.errors import LiferaftError, Refused, Unreachable
+from liferaft.link.base import Network
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.system import SystemNetwork
@@ -121,15 +122,27 @@ def main() -> None:
     leak = Leak(loss=options.loss, delay_max=options.delay, duplicate=options.duplicate)
     network = LeakyNetwork(SystemNetwork(), seed=options.seed, outgoing=leak)
     random = random_module.Random(options.seed)
-    todo = liferaft.connect(
-        Todo, options.address, name="Todo", timeout=CALL_TIMEOUT, network=network
-    )
+    todo = _connect_patiently(options.address, network, told_to_stop)
+    if todo is None:
+        return
     try:
         client = Client(options.name, todo, random=random, report=_print_report)
         while not told_to_stop.wait(random.uniform(0, PAUSE_MAX)):
             client.act()
     finally:
         liferaft.close(todo)
+
+
+def _connect_patiently(address: str, network: Network, stop: threading.Event) -> Todo | None:
+    """Return a stub of the list, however long that takes; None when told to stop before."""
+    while not stop.is_set():
+        try:
+            return liferaft.connect(
+                Todo, address, name="Todo", timeout=CALL_TIMEOUT, network=network
+            )
+        except (Unreachable, Refused) as error:
+            _print_report(Unknown("connect", _reason(error)))
+    return None
 
 
 if __name__ == "__main__":

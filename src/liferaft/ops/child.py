@@ -43,7 +43,7 @@ class ChildProcess:
                     stdin=PIPE,
                     stdout=PIPE,
                     stderr=stderr,
-                    preexec_fn=os.setpgrp,  # noqa: PLW1509 - uvloop has no process_group
+                    preexec_fn=os.setpgrp,
                 )
             )
 

@@ -36,7 +36,7 @@ POLL_INTERVAL: Final = 0.05
 
 STATUS_TIMEOUT: Final = 1.0
 
-_PORTS: Final = range(10_000, 32_000)
+PORTS: Final = range(10_000, 32_000)
 """Below the ports that systems draw for outgoing connections. A port from there could be taken, or
 even be connected to itself, by a peer that knocks while the node that owns it is down."""
 
@@ -66,13 +66,14 @@ class LocalCluster:
         if size < 1:
             raise ConfigurationError(f"a cluster of {size} nodes: give 1 or more")
         self.nodes: Final[tuple[NodeId, ...]] = tuple(f"n{n}" for n in range(1, size + 1))
-        self.addresses: Final = dict(zip(self.nodes, _free_addresses(size), strict=True))
+        self.addresses: Final = dict(zip(self.nodes, free_addresses(size), strict=True))
         self._objects = tuple(objects)
         self._leak = leak or Leak()
         self._seed = seed
         self._cluster_id = cluster_id
         # Paths of Unix sockets are short by law, and a user's directory may be anywhere.
-        self._scratch = Path(tempfile.mkdtemp(prefix="liferaft-"))
+        name = f"liferaft-{random_module.SystemRandom().randbytes(6).hex()}"
+        self._scratch = Path(tempfile.gettempdir()) / name
         self.directory: Final = directory or self._scratch
         self._children: dict[NodeId, ChildProcess] = {}
         self._admins: dict[NodeId, NodeAdmin] = {}
@@ -113,6 +114,8 @@ class LocalCluster:
 
     async def start_all(self) -> None:
         """Start every node that does not run, and wait until all of them listen."""
+        if not self._scratch.exists():
+            self._scratch.mkdir(mode=0o700)
         starting = [node for node in self.nodes if not self.is_running(node)]
         for node in starting:
             await self._spawn(node)
@@ -272,11 +275,11 @@ def agreed_leader(statuses: Sequence[NodeStatus], size: int) -> NodeStatus | Non
     return None
 
 
-def _free_addresses(count: int) -> list[str]:
+def free_addresses(count: int) -> list[str]:
     """Return addresses on loopback whose ports are free now: each was bound a moment ago."""
     addresses: list[str] = []
     # Not from a seed: two clusters with one seed run side by side.
-    for port in random_module.SystemRandom().sample(_PORTS, len(_PORTS)):
+    for port in random_module.SystemRandom().sample(PORTS, len(PORTS)):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))

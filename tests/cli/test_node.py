@@ -1,0 +1,98 @@
+"""The life of a node's process."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from liferaft.ops.processes import LocalCluster
+
+pytestmark = pytest.mark.processes
+
+TODO = "Todo=liferaft.recipes.todo:TodoList"
+TIMEOUT = 60.0
+
+
+@contextmanager
+def running_node(
+    directory: Path, *options: str, cwd: Path | None = None, said: str = TODO
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Run a cluster of one node; gives its process and the line that it printed."""
+    address = LocalCluster(1, objects=[]).address
+    command = [sys.executable, "-m", "liferaft", "node", "--id", "n1", "--peers", f"n1={address}"]
+    command += ["--data", str(directory), "--object", said, *options]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=cwd,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield process, process.stdout.readline().rstrip()
+        finally:
+            process.kill()
+
+
+def test_a_node_says_where_it_listens_and_where_its_data_is(tmp_path: Path) -> None:
+    with running_node(tmp_path, "--cluster", "payroll") as (process, line):
+        listens = f"listens on {process.args[7].partition('=')[2]}"  # type: ignore[index]
+
+    assert f"node n1 of cluster payroll {listens}, data in {tmp_path}" == line
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_node_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    with running_node(tmp_path) as (process, _):
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=TIMEOUT)
+
+    assert (0, "") == (process.returncode, errors)
+
+
+def test_a_node_whose_parent_is_gone_ends_when_told_to_watch(tmp_path: Path) -> None:
+    with running_node(tmp_path, "--stop-with-stdin") as (process, _):
+        _, errors = process.communicate(timeout=TIMEOUT)  # which ends its standard input first
+
+    assert (0, "") == (process.returncode, errors)
+
+
+def test_a_class_in_the_current_directory_is_found(tmp_path: Path) -> None:
+    module = "class Counter:\n    def increment(self) -> int:\n        return 1\n"
+    (tmp_path / "counter_of_a_user.py").write_text(module)
+    with running_node(tmp_path / "data", cwd=tmp_path, said="counter_of_a_user:Counter") as (
+        _,
+        line,
+    ):
+        pass
+
+    assert line.startswith("node n1 of cluster liferaft listens on")
+
+
+def test_a_second_node_on_the_same_directory_is_refused(tmp_path: Path) -> None:
+    with running_node(tmp_path), running_node(tmp_path) as (second, line):
+        _, errors = second.communicate(timeout=TIMEOUT)
+
+    assert ("", 2, 1) == (line, second.returncode, len(errors.splitlines()))
+    assert "is in use by process" in errors
+
+
+def test_a_damaged_log_ends_with_its_own_status(tmp_path: Path) -> None:
+    with running_node(tmp_path) as (process, _):
+        process.terminate()
+        process.communicate(timeout=TIMEOUT)
+    log = min(path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 4096)
+    damaged = bytearray(log.read_bytes())
+    damaged[8:24] = b"\xff" * 16
+    log.write_bytes(bytes(damaged))
+    with running_node(tmp_path) as (process, line):
+        _, errors = process.communicate(timeout=TIMEOUT)
+
+    assert ("", 6, 1) == (line, process.returncode, len(errors.splitlines())), errors
+    assert str(log) in errors

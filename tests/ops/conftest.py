@@ -1,0 +1,14 @@
+"""The tests leave no event loop behind."""
+
+import asyncio
+
+import pytest
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Say that there is no loop beside those of the tests.
+
+    looptime asks for the current loop around tests that are not async, too; asyncio would make one
+    then, which nobody closes, and the warning would fail whichever test comes next.
+    """
+    asyncio.set_event_loop(None)

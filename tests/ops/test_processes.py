@@ -1,0 +1,100 @@
+"""Clusters of real processes."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from liferaft.cluster.admin import NodeStatus
+from liferaft.errors import ConfigurationError, NoLeader
+from liferaft.ops.processes import LocalCluster, NodeDidNotStart, agreed_leader
+
+TODO = "Todo=liferaft.recipes.todo:TodoList"
+
+
+def status(node: str, role: str, term: int, leader: str | None) -> NodeStatus:
+    return NodeStatus(
+        node_id=node,
+        cluster_id="liferaft",
+        role=role,
+        current_term=term,
+        leader=leader,
+        commit_index=0,
+        applied_index=0,
+        last_index=0,
+    )
+
+
+def test_a_leader_counts_when_a_majority_follows_it_in_its_term() -> None:
+    leader = status("n1", "leader", 3, "n1")
+    statuses = [leader, status("n2", "follower", 3, "n1"), status("n3", "follower", 2, None)]
+
+    assert leader == agreed_leader(statuses, 3)
+
+
+def test_a_leader_that_a_majority_has_left_does_not_count() -> None:
+    statuses = [
+        status("n1", "leader", 3, "n1"),
+        status("n2", "leader", 4, "n2"),
+        status("n3", "follower", 4, "n2"),
+    ]
+
+    assert statuses[1] == agreed_leader(statuses, 3)
+
+
+def test_a_leader_alone_does_not_count_while_the_others_are_silent() -> None:
+    assert None is agreed_leader([status("n1", "leader", 3, "n1")], 3)
+
+
+def test_a_cluster_of_no_nodes_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="0 nodes"):
+        LocalCluster(0, objects=[TODO])
+
+
+@pytest.mark.processes
+async def test_a_cluster_elects_kills_pauses_cuts_and_leaves_nothing() -> None:
+    async with LocalCluster(3, objects=[TODO]) as cluster:
+        scratch = cluster.directory
+        first = await cluster.wait_leader()
+        await cluster.kill(first.node_id)
+        assert not cluster.is_running(first.node_id)
+        assert await cluster.status(first.node_id) is None
+        second = await cluster.wait_leader()
+        await cluster.start(first.node_id)
+        cluster.pause(second.node_id)
+        third = await wait_other_leader(cluster, than=second.node_id)
+        cluster.resume(second.node_id)
+        await cluster.cut(third.node_id)
+        fourth = await wait_other_leader(cluster, than=third.node_id)
+        await cluster.heal(third.node_id)
+        terms = [found.current_term for found in (first, second, third, fourth)]
+
+    assert sorted(set(terms)) == terms
+    assert not any(map(cluster.is_running, cluster.nodes))
+    assert not scratch.exists()
+
+
+async def wait_other_leader(cluster: LocalCluster, *, than: str) -> NodeStatus:
+    async with asyncio.timeout(60):
+        while (leader := await cluster.wait_leader()).node_id == than:
+            pass
+    return leader
+
+
+@pytest.mark.processes
+async def test_without_a_majority_nobody_leads() -> None:
+    async with LocalCluster(3, objects=[TODO]) as cluster:
+        await cluster.wait_leader()
+        await cluster.kill("n1", "n2")
+
+        with pytest.raises(NoLeader, match="no node leads after 0.5 s"):
+            await cluster.wait_leader(timeout=0.5)
+
+
+@pytest.mark.processes
+async def test_a_node_that_cannot_start_is_reported_with_its_last_words(tmp_path: Path) -> None:
+    with pytest.raises(
+        NodeDidNotStart, match="node n1 did not start: liferaft: .*'no_such_module'"
+    ):
+        async with LocalCluster(1, objects=["no_such_module:Thing"], directory=tmp_path):
+            pytest.fail("it must not be entered")
