@@ -270,6 +270,12 @@ class Cluster:
                 self.deliver(message)
         raise AssertionError("the cluster does not come to rest")
 
+    def settle_prevotes(self, node_id: NodeId) -> None:
+        """Deliver the node's requests for pre-votes, and the answers; nothing else."""
+        while self[node_id].role == "pre-candidate":
+            self.deliver(self.bag.pop(0))
+        self.take(lambda message: getattr(message, "is_prevote", False))
+
     def crash(self, node_id: NodeId, *, kept_writes: int = 0) -> None:
         """Stop the node; writes under way are lost but for the first few."""
         node = self.nodes[node_id]
