@@ -13,6 +13,7 @@ from liferaft.ops.processes import free_addresses
 
 pytestmark = pytest.mark.processes
 
+START = "examples/todo_replicated/start.py"
 TIMEOUT = 120.0
 
 
@@ -21,8 +22,7 @@ def started(directory: Path, addresses: list[str]) -> Iterator[subprocess.Popen[
     """Run the example's three nodes; they listen when the block begins."""
     ports = [address.rpartition(":")[2] for address in addresses]
     with subprocess.Popen(
-        [sys.executable, "examples/todo_replicated/start.py"]
-        + ["--data", str(directory), "--ports", *ports],
+        (sys.executable, START, "--data", str(directory), "--ports", *ports),
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

@@ -27,7 +27,8 @@ def address() -> Iterator[str]:
             yield line.removeprefix("the list is served at ").partition(";")[0]
         finally:
             server.terminate()
-    assert 0 == server.returncode
+            last_words, _ = server.communicate(timeout=TIMEOUT)
+    assert (0, True) == (server.returncode, last_words.endswith("calls were served\n"))
 
 
 def run(script: str, *words: str, typed: str = "") -> subprocess.CompletedProcess[str]:

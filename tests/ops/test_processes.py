@@ -87,14 +87,14 @@ async def test_without_a_majority_nobody_leads() -> None:
         await cluster.wait_leader()
         await cluster.kill("n1", "n2")
 
-        with pytest.raises(NoLeader, match="no node leads after 0.5 s"):
+        with pytest.raises(NoLeader, match=r"no node leads after 0\.5 s"):
             await cluster.wait_leader(timeout=0.5)
 
 
 @pytest.mark.processes
 async def test_a_node_that_cannot_start_is_reported_with_its_last_words(tmp_path: Path) -> None:
-    with pytest.raises(
-        NodeDidNotStart, match="node n1 did not start: liferaft: .*'no_such_module'"
-    ):
+    words = r"node n1 did not start: liferaft: .*'no_such_module'"
+
+    with pytest.raises(NodeDidNotStart, match=words):
         async with LocalCluster(1, objects=["no_such_module:Thing"], directory=tmp_path):
             pytest.fail("it must not be entered")
