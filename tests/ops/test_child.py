@@ -16,7 +16,7 @@ ECHO = (sys.executable, "-uc", "import sys; print('ready'); sys.stdin.read(); pr
 IGNORE = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready')"
 DEAF = (sys.executable, "-uc", f"{IGNORE}; signal.pause()")
 PARENT = """
-import asyncio, signal, sys
+import asyncio, os, signal
 from liferaft.ops.child import ChildProcess
 
 async def main():
@@ -24,6 +24,7 @@ async def main():
     await child.read_line()
     if IS_PAUSED:
         child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)
     print(child.pid, flush=True)
     await asyncio.Event().wait()
 
