@@ -155,3 +155,26 @@ def test_a_learner_never_campaigns() -> None:
     assert "follower" == core.role
     assert core.deadline > before
     assert [] == core.take_effects()
+
+
+def test_an_earlier_write_does_not_store_the_own_vote() -> None:
+    """A single voter must not lead on the strength of somebody else's write."""
+    core = core_of(voters=("a",))
+    core.step(Received(RequestVote(4, "x", "a", 0, 0, is_transfer=True)), 0.0)
+    core.take_effects()
+    core.step(TimePassed(), core.deadline)
+    core.take_effects()
+    core.step(Stored(1), core.state.now)
+    assert ("candidate", 5) == (core.role, core.current_term)
+    core.step(Stored(2), core.state.now)
+
+    assert core.role == "leader"
+
+
+def test_a_late_prevote_of_an_earlier_term_does_not_count() -> None:
+    """Trap 3: it was granted for the term that this node has reached since."""
+    core = candidate()
+    core.step(TimePassed(), core.deadline)
+    core.step(Received(reply("b", term=2, is_prevote=True)), core.state.now)
+
+    assert ("pre-candidate", 2) == (core.role, core.current_term)

@@ -1,15 +1,20 @@
 """Figure 2, Leaders: sending, answers, flow control, check-quorum."""
 
+from random import Random
+
 import msgspec
 import pytest
 
 from liferaft.errors import InvariantViolated
 from liferaft.raft.config import RaftConfig
+from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import Accepted, Persist, Rejected, Send
-from liferaft.raft.events import Proposed, Received, TimePassed
-from liferaft.raft.messages import AppendEntries, AppendEntriesReply, Message
+from liferaft.raft.events import Proposed, Received, Stored, TimePassed
+from liferaft.raft.log import LogSummary
+from liferaft.raft.messages import AppendEntries, AppendEntriesReply, Message, RequestVoteReply
+from liferaft.raft.state import Leader
 from liferaft.raft.statistics import FollowerStatistics
-from liferaft.raft.types import Entry, EntryKind
+from liferaft.raft.types import Configuration, Entry, EntryKind, HardState, TermRun
 from tests.raft.harness import Cluster, has_entries, sent
 
 
@@ -229,6 +234,14 @@ def test_a_leader_that_one_of_two_followers_answers_stays() -> None:
     assert cluster["a"].role == "leader"
 
 
+def test_waking_a_leader_early_sends_nothing() -> None:
+    cluster = Cluster(3)
+    cluster.elect("a")
+    cluster.now = cluster["a"].deadline - 0.01
+
+    assert [] == cluster.step("a", TimePassed())
+
+
 def test_a_learners_answers_keep_no_leader_in_office() -> None:
     """Trap 6."""
     cluster = Cluster(3, learners=["l"])
@@ -314,3 +327,40 @@ def test_a_follower_far_behind_is_served_from_disk() -> None:
 
     assert 51 == follower(cluster, "c").match_index
     assert cluster.nodes["a"].log == cluster.nodes["c"].log
+
+
+def test_rounds_too_old_to_prove_anything_are_forgotten() -> None:
+    cluster = Cluster(3)
+    cluster.elect("a")
+    for _ in range(100):
+        cluster.heartbeat("a")
+        cluster.settle()
+    role = cluster["a"].state.role
+    assert isinstance(role, Leader)
+
+    assert 101 == role.round
+    assert len(role.round_started) <= 8
+
+
+def test_a_follower_that_lacks_what_was_compacted_is_not_sent_what_is_not_there() -> None:
+    """It needs a snapshot; until then it gets heartbeats."""
+    core = RaftCore(
+        "a",
+        RaftConfig(),
+        Configuration(voters=("a", "b")),
+        HardState(2),
+        LogSummary(first=4, last=4, runs=(TermRun(2, 4),), prior_term=1),
+        now=0.0,
+        random=Random(1),
+    )
+    core.step(TimePassed(), core.deadline)
+    core.step(Received(RequestVoteReply(3, "b", "a", is_granted=True, is_prevote=True)), 1.0)
+    core.take_effects()
+    core.step(Stored(1), 1.0)
+    core.step(Received(RequestVoteReply(3, "b", "a", is_granted=True)), 1.0)
+    for prev_log_index in (4, 3, 3):
+        core.take_effects()
+        rejection = AppendEntriesReply(3, "b", "a", False, 0, prev_log_index, 0, 0, 1)
+        core.step(Received(rejection), 1.0)
+
+    assert ("leader", 4) == (core.role, core.statistics().followers[0].next_index)

@@ -1,7 +1,7 @@
 """Linearizable reads by ReadIndex (trap 44)."""
 
 from liferaft.raft.effects import ReadReady, ReadRejected
-from liferaft.raft.events import ReadAsked
+from liferaft.raft.events import ReadAsked, Received
 from liferaft.raft.messages import AppendEntries, AppendEntriesReply
 from liferaft.raft.types import HardState
 from tests.raft.harness import Cluster, sent
@@ -124,3 +124,13 @@ def test_a_single_voter_answers_without_a_message() -> None:
     effects = cluster.read("a", 7)
 
     assert [ReadReady((7,), 1)] == effects
+
+
+def test_an_answer_to_a_round_that_never_began_confirms_nothing() -> None:
+    cluster = Cluster(3)
+    cluster.elect("a")
+    cluster.read("a", 7)
+    cluster.bag.clear()
+    cluster.step("a", Received(AppendEntriesReply(1, "b", "a", True, 1, 0, 0, 0, 99)))
+
+    assert {} == cluster.nodes["a"].ready

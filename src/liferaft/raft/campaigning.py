@@ -25,14 +25,13 @@ def vote_requests(state: RaftState, *, is_prevote: bool) -> list[RequestVote]:
 def is_of_campaign(state: RaftState, reply: RequestVoteReply) -> bool:
     """Return whether the reply answers the campaign that runs now, and no other.
 
-    A pre-vote is no vote, and a vote of another term is nobody's business any more.
+    The term gate has dropped answers of older terms. A pre-vote is no vote; one that was granted
+    names the term that was asked for, so that a late one of an earlier campaign is known.
     """
     if isinstance(state.role, PreCandidate):
-        term = state.current_term + 1 if reply.is_granted else state.current_term
-        return reply.is_prevote and reply.term == term
-    if isinstance(state.role, Candidate):
-        return not reply.is_prevote and reply.term == state.current_term
-    return False
+        is_late = reply.is_granted and reply.term != state.current_term + 1
+        return reply.is_prevote and not is_late
+    return isinstance(state.role, Candidate) and not reply.is_prevote
 
 
 def count_vote(role: PreCandidate | Candidate, reply: RequestVoteReply) -> None:

@@ -34,7 +34,7 @@ def answer_vote_request(state: RaftState, request: RequestVote) -> RequestVoteRe
 
 
 def _is_grantable(state: RaftState, request: RequestVote) -> bool:
-    if is_loyal(state) and not request.is_transfer:
+    if is_loyal(state):  # a transfer's new term has ended that already
         return False
     # 1. Reply false if term < currentTerm (a pre-vote is for a term that must be new)
     if request.is_prevote:
