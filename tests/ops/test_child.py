@@ -63,6 +63,13 @@ async def test_a_child_that_has_ended_may_be_ended_again() -> None:
     assert [-signal.SIGKILL] * 3 == statuses
 
 
+async def test_a_signal_does_not_lose_the_status_of_a_child_that_has_just_ended() -> None:
+    child = await ChildProcess.start((sys.executable, "-c", "raise SystemExit(3)"))
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # before the loop hears of it
+
+    assert 3 == await child.stop()
+
+
 async def test_what_a_child_says_on_stderr_is_appended_to_its_log(tmp_path: Path) -> None:
     log = tmp_path / "log"
     for word in ("one", "two"):

@@ -68,8 +68,13 @@ class ChildProcess:
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal; to a process that has ended, nothing."""
+        if self._process.returncode is not None:
+            return
+        # Not Process.send_signal: it polls before, and when the child has just ended, it takes the
+        # exit status away from asyncio, which then reports 255. The id is still the child's: it is
+        # free only once the child was waited for, and of that we hear in the next turn of the loop.
         with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+            os.kill(self.pid, number)
 
     def close_stdin(self) -> None:
         """End its standard input, which asks it to finish what it does and to end."""
