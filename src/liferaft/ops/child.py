@@ -43,7 +43,7 @@ class ChildProcess:
                     stdin=PIPE,
                     stdout=PIPE,
                     stderr=stderr,
-                    preexec_fn=os.setpgrp,
+                    preexec_fn=os.setpgrp,  # uvloop has no process_group=0
                 )
             )
 
