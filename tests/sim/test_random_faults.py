@@ -27,10 +27,12 @@ def test_a_cluster_keeps_its_promises_under_random_faults(first: int) -> None:
 def test_every_kind_of_fault_occurs() -> None:
     """A fault that is never made proves nothing."""
     seen: Counter[str] = Counter()
-    for seed in range(1_000, 1_006):
+    for seed in range(1_000, 1_010):
         seen.update(simulate(seed).faults)
 
     assert {
+        "bounce",
+        "changed majority",
         "crash",
         "crash of all",
         "crash of the leader",
@@ -39,6 +41,7 @@ def test_every_kind_of_fault_occurs() -> None:
         "one-way cut",
         "partition",
         "restart",
+        "slow disk",
         "weather",
     } == set(seen)
 

@@ -171,6 +171,12 @@ class Node:
         """
         return await asyncio.shield(self._failure)
 
+    @property
+    def failure(self) -> LiferaftError | None:
+        """Why the node cannot go on, None while it can."""
+        failure = self._failure
+        return failure.result() if failure.done() and not failure.cancelled() else None
+
     def status(self) -> NodeStatus:
         """Return who leads, and how far this node is."""
         driver = self.driver

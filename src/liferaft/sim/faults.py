@@ -17,6 +17,9 @@ _WEATHER: Final = (
     Conditions(delay_min=0.02, delay_max=0.08, long_delay=0.2),
 )
 
+_DISK_LATENCIES: Final = (0.002, 0.01, 0.05, 0.2)
+"""Seconds: from a good disk to one that is about to fail."""
+
 
 class FaultInjector:
     """Makes one fault after the other; `counts` tells how many of each kind there were."""
@@ -29,6 +32,13 @@ class FaultInjector:
             self._crash_one,
             self._crash_leader,
             self._crash_all,
+            self._bounce,
+            self._bounce,
+            self._bounce,
+            self._slow_disk,
+            self._slow_disk,
+            self._change_majority,
+            self._change_majority,
             self._isolate_leader,
             self._split,
             self._cut_one_way,
@@ -54,6 +64,7 @@ class FaultInjector:
         """Heal the network, calm the weather and start every node that is down."""
         self._world.network.heal()
         self._world.network.conditions = Conditions()
+        self._world.calm_disks()
         for node_id in self._down():
             await self._world.start(node_id)
 
@@ -78,6 +89,56 @@ class FaultInjector:
         if self._random.random() < 0.3:
             await self._crash("crash of all", list(self._world.node_ids))
             await self._restart_all()
+
+    async def _bounce(self) -> None:
+        """Crash some nodes at once and start them again at once: what was promised must be there.
+
+        Now and then the moment is that of an election: a voter that forgets elects two leaders.
+        """
+        if self._random.random() < 0.5:
+            await self._wait_campaign()
+        count = self._random.randint(1, len(self._world.node_ids))
+        bounced = self._random.sample(self._world.node_ids, count)
+        await self._crash("bounce", bounced)
+        for node_id in bounced:
+            if node_id not in self._world.nodes:
+                await self._world.start(node_id)
+
+    async def _change_majority(self) -> None:
+        """Let one majority commit, crash the leader, and leave it with the others.
+
+        The two majorities have only the leader in common: what it did not keep is lost.
+        """
+        leader = self._world.leader()
+        if leader is None:
+            return
+        self.counts["changed majority"] += 1
+        others = [node_id for node_id in self._world.node_ids if node_id != leader]
+        self._random.shuffle(others)
+        half = len(others) // 2
+        self._world.network.heal()
+        self._world.network.partition(others[:half], [leader, *others[half:]])
+        await asyncio.sleep(self._random.uniform(0.05, 0.3))
+        if leader in self._world.nodes:
+            await self._world.crash(leader)
+            await self._world.start(leader)
+        self._world.network.heal()
+        self._world.network.partition(others[half:], [leader, *others[:half]])
+        await asyncio.sleep(self._random.uniform(0.5, 1.0))
+
+    async def _wait_campaign(self) -> None:
+        """Wait until somebody asks for votes, but not for long; then a little longer."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + 0.5
+        # In virtual time, looking every two milliseconds costs nothing.
+        while loop.time() < end and not self._world.is_campaigning():  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(self._random.uniform(0.0, 0.01))
+
+    async def _slow_disk(self) -> None:
+        self.counts["slow disk"] += 1
+        node_id = self._random.choice(self._world.node_ids)
+        self._world.disk_latency_max[node_id] = self._random.choice(_DISK_LATENCIES)
 
     async def _restart_all(self) -> None:
         for node_id in self._down():

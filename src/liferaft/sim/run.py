@@ -46,7 +46,7 @@ class SimulationResult(msgspec.Struct, frozen=True):
 
 
 def simulate(
-    seed: int, *, nodes: int = 3, clients: int = 3, seconds: float = 6.0
+    seed: int, *, nodes: int = 3, clients: int = 4, seconds: float = 8.0
 ) -> SimulationResult:
     """Run one cluster under faults for so many virtual seconds, and check all its promises.
 
@@ -55,7 +55,7 @@ def simulate(
     simulation = Simulation(seed, nodes=nodes, clients=clients, seconds=seconds)
     try:
         return run_simulated(simulation.run)
-    except InvariantViolated as violation:
+    except LiferaftError as violation:
         raise SimulationFailed(
             f"seed {seed}: {violation}\n"
             f"repeat it: python -m liferaft.sim --seed {seed} --nodes {nodes} "
@@ -99,7 +99,7 @@ class Simulation:
         random = world.random(f"{name} workload")
         client = Client(name, self._stub(world, creator, name, timeout=3.0), self._history, random)
         while not self._is_over and not world.violations:
-            await asyncio.sleep(random.uniform(0.0, 0.1))
+            await asyncio.sleep(random.uniform(0.0, 0.03))
             await client.step()
 
     def _stub(
@@ -130,6 +130,7 @@ class Simulation:
         last = len(world.safety.applied)
         deadline = asyncio.get_running_loop().time() + PROGRESS_SECONDS
         while min(node.status().applied_index for node in world.nodes.values()) < last:
+            _raise_first(world)
             if asyncio.get_running_loop().time() > deadline:
                 raise InvariantViolated("a replica does not catch up after the faults ended")
             await asyncio.sleep(0.05)
@@ -158,5 +159,6 @@ class Simulation:
 
 
 def _raise_first(world: World) -> None:
-    if world.violations:
-        raise world.violations[0]
+    for violation in (*world.violations, *(node.failure for node in world.nodes.values())):
+        if violation is not None:
+            raise violation

@@ -5,7 +5,8 @@
   same term; by induction the logs are the same up to there.
 - Leader completeness: whoever becomes leader has every entry that was ever applied anywhere.
 - State machine safety: no two nodes apply different entries at an index.
-- A node's term and commit index never fall while it lives.
+- A node's term and commit index never fall while it lives, and after a crash it still has every
+  term and vote that it had reported as stored.
 
 The checker only looks: it holds what it saw, and asks nothing of the nodes but their logs' terms.
 """
@@ -15,8 +16,8 @@ from collections.abc import Sequence
 from liferaft.cluster.driver import Driver
 from liferaft.errors import InvariantViolated
 from liferaft.raft.effects import Apply, Effect, Persist
-from liferaft.raft.events import Event
-from liferaft.raft.types import Entry, NodeId
+from liferaft.raft.events import Event, Stored
+from liferaft.raft.types import Entry, HardState, NodeId
 
 
 class SafetyChecker:
@@ -30,6 +31,8 @@ class SafetyChecker:
         self._applied: list[Entry] = []
         self._term_of: dict[NodeId, int] = {}
         self._commit_of: dict[NodeId, int] = {}
+        self._written: dict[NodeId, list[tuple[int, HardState]]] = {}
+        self._promised: dict[NodeId, HardState] = {}
 
     @property
     def applied(self) -> Sequence[Entry]:
@@ -37,20 +40,29 @@ class SafetyChecker:
         return self._applied
 
     def node_started(self, node_id: NodeId) -> None:
-        """Learn that a node begins a new life: it knows less of what is committed than before."""
+        """Learn that a node begins a new life: what was not stored may be forgotten."""
+        self._term_of.pop(node_id, None)
         self._commit_of.pop(node_id, None)
+        self._written.pop(node_id, None)
 
     def observe(
         self, node_id: NodeId, driver: Driver, events: Sequence[Event], effects: Sequence[Effect]
     ) -> None:
         """Check all promises after one turn of one node."""
         self.events += len(events)
+        for event in events:
+            if isinstance(event, Stored):
+                self._note_promise(node_id, event.mark)
         for effect in effects:
             if isinstance(effect, Persist):
                 self._check_log_matching(node_id, driver, effect.entries)
+                if effect.hard_state is not None:
+                    written = self._written.setdefault(node_id, [])
+                    written.append((effect.mark, effect.hard_state))
             elif isinstance(effect, Apply):
                 self._check_state_machine(node_id, effect.entries)
         self._check_monotonic(node_id, driver)
+        self._check_promise(node_id, driver)
         if driver.core.role == "leader":
             self._check_leader(node_id, driver)
 
@@ -90,6 +102,22 @@ class SafetyChecker:
             if value < before:
                 raise InvariantViolated(f"the {name} of {node_id} fell from {before} to {value}")
             seen[node_id] = value
+
+    def _note_promise(self, node_id: NodeId, mark: int) -> None:
+        written = self._written.get(node_id, [])
+        while written and written[0][0] <= mark:
+            _, self._promised[node_id] = written.pop(0)
+
+    def _check_promise(self, node_id: NodeId, driver: Driver) -> None:
+        """Check that term and vote are those that were reported as stored, or later ones."""
+        promised = self._promised.get(node_id, HardState())
+        now = driver.core.state.hard_state
+        is_kept = now.current_term > promised.current_term or (
+            now.current_term == promised.current_term
+            and promised.voted_for in (None, now.voted_for)
+        )
+        if not is_kept:
+            raise InvariantViolated(f"{node_id} promised {promised!r} and now has {now!r}")
 
     def _check_leader(self, node_id: NodeId, driver: Driver) -> None:
         term = driver.core.current_term

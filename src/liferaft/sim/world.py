@@ -29,6 +29,9 @@ from liferaft.storage.faulty import FaultyDisk
 WALL_START: Final = 1_700_000_000.0
 """The simulated wall clock at virtual time 0, in seconds since 1970."""
 
+DISK_LATENCY_MAX: Final = 0.002
+"""Seconds that a write and its sync take at most, on a disk that is well."""
+
 SEGMENT_BYTES: Final = 32 * 1024
 """Small, so that a run goes through many segments, and disks in memory stay small."""
 
@@ -44,13 +47,20 @@ class World:
         self.safety: Final = SafetyChecker()
         self.node_ids: Final[Sequence[NodeId]] = tuple(f"n{i + 1}" for i in range(node_count))
         self.nodes: Final[dict[NodeId, Node]] = {}
-        self.disks: Final = {
-            node_id: FaultyDisk(self.random(f"disk {node_id}")) for node_id in self.node_ids
-        }
+        self.disk_latency_max: Final = dict.fromkeys(self.node_ids, DISK_LATENCY_MAX)
+        self.disks: Final = {node_id: self._make_disk(node_id) for node_id in self.node_ids}
         self._objects = objects
         self._lives = dict.fromkeys(self.node_ids, 0)
         self._peers = {node_id: f"memory:{node_id}" for node_id in self.node_ids}
         self.violations: Final[list[Exception]] = []
+
+    def is_campaigning(self) -> bool:
+        """Return whether a node that runs asks for votes at this moment."""
+        return any(node.status().role == "candidate" for node in self.nodes.values())
+
+    def calm_disks(self) -> None:
+        """Let every disk be as quick as at the beginning."""
+        self.disk_latency_max.update(dict.fromkeys(self.node_ids, DISK_LATENCY_MAX))
 
     def random(self, name: str) -> random_module.Random:
         """Return the source of chance of one part of the world."""
@@ -107,6 +117,13 @@ class World:
             network=self.network.host(name),
             random=self.random(name),
             timeout=timeout,
+        )
+
+    def _make_disk(self, node_id: NodeId) -> FaultyDisk:
+        draw = self.random(f"latency of {node_id}")
+        return FaultyDisk(
+            self.random(f"disk {node_id}"),
+            latency=lambda: draw.uniform(0.0005, self.disk_latency_max[node_id]),
         )
 
     def _observe(
