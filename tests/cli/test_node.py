@@ -57,6 +57,17 @@ def test_a_signal_ends_a_node_cleanly(tmp_path: Path, number: signal.Signals) ->
     assert (0, "") == (process.returncode, errors)
 
 
+def test_a_second_signal_ends_a_node_at_once(tmp_path: Path) -> None:
+    with running_node(tmp_path) as (process, _):
+        process.send_signal(signal.SIGSTOP)
+        for number in (signal.SIGTERM, signal.SIGINT):  # both wait until it goes on
+            process.send_signal(number)
+        process.send_signal(signal.SIGCONT)
+        process.communicate(timeout=TIMEOUT)
+
+    assert 130 == process.returncode
+
+
 def test_a_node_whose_parent_is_gone_ends_when_told_to_watch(tmp_path: Path) -> None:
     with running_node(tmp_path, "--stop-with-stdin") as (process, _):
         _, errors = process.communicate(timeout=TIMEOUT)  # which ends its standard input first
