@@ -1,6 +1,7 @@
 """Clusters of real processes."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,23 @@ async def test_without_a_majority_nobody_leads() -> None:
 
         with pytest.raises(NoLeader, match=r"no node leads after 0\.5 s"):
             await cluster.wait_leader(timeout=0.5)
+
+
+@pytest.mark.processes
+async def test_the_logs_are_there_after_an_error_and_after_nothing_else(tmp_path: Path) -> None:
+    clusters = [LocalCluster(1, objects=[TODO]) for _ in range(3)]
+    async with clusters[0]:
+        pass
+    with pytest.raises(KeyError):
+        async with clusters[1]:
+            raise KeyError
+    with pytest.raises(NoLeader):
+        async with clusters[2]:
+            raise NoLeader
+    kept = [cluster.directory.exists() for cluster in clusters]
+    shutil.rmtree(clusters[2].directory)
+
+    assert [False, False, True] == kept
 
 
 @pytest.mark.processes

@@ -70,6 +70,8 @@ async def _run(options: DemoOptions, *, is_kept: bool, is_json: bool) -> Summary
             summary = await Demo(options, cluster, narrator).run()
             if is_json:
                 print(msgspec.json.encode(summary).decode(), flush=True)
+            if not summary.is_ok:
+                print(f"The data and logs are kept in {cluster.keep()}", file=sys.stderr)
             if is_kept:
                 await _keep(cluster)
     return summary

@@ -75,6 +75,7 @@ class LocalCluster:
         name = f"liferaft-{random_module.SystemRandom().randbytes(6).hex()}"
         self._scratch = Path(tempfile.gettempdir()) / name
         self.directory: Final = directory or self._scratch
+        self._is_kept = False
         self._children: dict[NodeId, ChildProcess] = {}
         self._admins: dict[NodeId, NodeAdmin] = {}
 
@@ -97,6 +98,8 @@ class LocalCluster:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if isinstance(error, LiferaftError):
+            self.keep()  # the logs may tell why
         await self.stop()
 
     def is_running(self, node: NodeId) -> bool:
@@ -111,6 +114,11 @@ class LocalCluster:
     def log_file(self, node: NodeId) -> Path:
         """Where the node's stderr goes, over all its lives."""
         return self.directory / f"{node}.log"
+
+    def keep(self) -> Path:
+        """Let the directory be there after the cluster, and return it."""
+        self._is_kept = True
+        return self.directory
 
     async def start_all(self) -> None:
         """Start every node that does not run, and wait until all of them listen."""
@@ -207,7 +215,7 @@ class LocalCluster:
         return [status for status in found if status is not None]
 
     async def stop(self) -> None:
-        """End every process, leave none behind, and remove the temporary directory.
+        """End every process, leave none behind, and remove the temporary directory unless kept.
 
         May be called again.
         """
@@ -215,7 +223,8 @@ class LocalCluster:
             await api.aclose(admin)
         self._admins.clear()
         await asyncio.gather(*(child.stop() for child in self._children.values()))
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        if not self._is_kept:
+            shutil.rmtree(self._scratch, ignore_errors=True)
 
     async def _spawn(self, node: NodeId) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
