@@ -29,7 +29,7 @@ types: .venv/.ready
 	@$(BIN)/mypy
 
 layers: .venv/.ready
-	@$(BIN)/lint-imports --no-timing 2>&1 | tail -n 20; exit $${PIPESTATUS[0]}
+	@$(BIN)/lint-imports
 
 unit: .venv/.ready
 	@$(BIN)/python -m pytest -q -n 2

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from liferaft.cluster.driver import Driver
-from liferaft.cluster.reads import Read
 from liferaft.raft import commitment, core, following, voting
 from liferaft.raft.effects import Persist, Send
 from liferaft.raft.messages import AppendEntries, AppendEntriesReply, RequestVote
@@ -70,18 +69,6 @@ def run_a_repeated_command_again(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(ReplicatedMachine, "_execute_once", broken)
     patch.setattr(ReplicatedMachine, "answered", lambda *_: None)
-
-
-def read_without_asking_anybody(patch: pytest.MonkeyPatch) -> None:
-    """A leader that was deposed without knowing it serves old news."""
-
-    def broken(self: Driver, read: Read) -> None:
-        if self.core.role == "leader":
-            read.ready()
-        else:
-            read.rejected(self.core.leader)
-
-    patch.setattr(Driver, "read", broken)
 
 
 def vote_for_whoever_asks(patch: pytest.MonkeyPatch) -> None:
