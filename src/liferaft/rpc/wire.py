@@ -60,7 +60,10 @@ class Bound(msgspec.Struct, frozen=True, array_like=True, tag=4):
 
 
 class Unbound(msgspec.Struct, frozen=True, array_like=True, tag=5):
-    """The object cannot be bound: `code` is "missing", "mismatch", "expired" or "refused"."""
+    """The object cannot be bound: `code` is "missing", "mismatch", "expired", or a refusal.
+
+    A refusal is named by its class in liferaft.errors: "NoLeader", "Overloaded", "Refused".
+    """
 
     asked: str
     code: str
