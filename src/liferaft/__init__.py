@@ -34,6 +34,8 @@ if TYPE_CHECKING:
         StubClosed,
         Unreachable,
     )
+    from liferaft.replicated.determinism import now, random, uuid4
+    from liferaft.replicated.machine import query
     from liferaft.rpc.callee import CalleeStub
     from liferaft.rpc.caller import CallerStubCreator
     from liferaft.rpc.deadline import deadline
@@ -74,14 +76,20 @@ __all__ = [
     "connect",
     "deadline",
     "idempotent",
+    "now",
     "oneway",
+    "query",
     "raises",
+    "random",
     "serve",
+    "uuid4",
 ]
 
 _ELSEWHERE: Final = {
     **dict.fromkeys(("aclose", "aconnect", "aserve", "close", "connect", "serve"), "liferaft.api"),
     **dict.fromkeys(("Interface", "idempotent", "oneway", "raises"), "liferaft.rpc.interface"),
+    **dict.fromkeys(("now", "random", "uuid4"), "liferaft.replicated.determinism"),
+    "query": "liferaft.replicated.machine",
     "CalleeStub": "liferaft.rpc.callee",
     "CallerStubCreator": "liferaft.rpc.caller",
     "deadline": "liferaft.rpc.deadline",

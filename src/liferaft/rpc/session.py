@@ -20,8 +20,12 @@ RESEND_MIN: Final = 0.05
 RESEND_MAX: Final = 1.0
 RESEND_FIRST: Final = 0.25
 """Seconds, until a round trip was measured."""
-RESEND_CAP: Final = 2.0
-"""Seconds; what the doubling interval of one call never exceeds."""
+RESEND_CAP: Final = 0.5
+"""Seconds; what the doubling interval of one call never exceeds.
+
+Frames are lost here by links that lose at random, not by queues that overflow, so waiting longer
+does not help. With 30 % lost each way the slowest call in a hundred took 4.3 s under a cap of 2 s,
+1.2 s under 0.25 s."""
 WORKING_INTERVAL: Final = 2.0
 """Seconds between repeats of a call of which the host said that it is being executed."""
 
