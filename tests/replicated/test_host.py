@@ -1,0 +1,148 @@
+"""Clients of a cluster: led to the leader, answered once, whatever node they ask first."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+import pytest
+
+from liferaft.link.address import Address
+from liferaft.recipes.todo import NoSuchItem, TodoList
+from liferaft.rpc.caller import CallerStubCreator
+from liferaft.rpc.connection import CallerConnection
+from liferaft.rpc.interface import Interface
+from liferaft.sim.loop import run_simulated
+from liferaft.sim.workload import AsyncTodo
+from liferaft.sim.world import World
+
+CREATOR = CallerStubCreator(Interface.of(AsyncTodo))
+
+
+def simulated(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    def run() -> None:
+        run_simulated(test)
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
+async def running(node_count: int = 3) -> World:
+    """Return a cluster that has a leader."""
+    world = World(1, node_count, lambda: {"TodoList": TodoList()})
+    for node_id in world.node_ids:
+        await world.start(node_id)
+    while world.leader() is None:  # noqa: ASYNC110 - virtual time: looking costs nothing
+        await asyncio.sleep(0.01)
+    return world
+
+
+def client(world: World, name: str, *node_ids: str) -> tuple[CallerConnection, AsyncTodo]:
+    """Return a client that knows these nodes only."""
+    connection = CallerConnection(
+        [Address("memory", node_id) for node_id in node_ids],
+        interface=CREATOR.interface,
+        network=world.network.host(name),
+        random=Random(name),
+        timeout=20.0,
+    )
+    connection.open()
+    return connection, CREATOR.create(connection)
+
+
+@simulated
+async def test_a_client_that_asks_a_follower_is_led_to_the_leader() -> None:
+    world = await running()
+    follower = next(node for node in world.node_ids if node != world.leader())
+    connection, todo = client(world, "client", follower)
+
+    item = await todo.add("milk", by="me")
+    leader = world.leader()
+    await connection.aclose()
+    await world.stop()
+
+    assert ("milk", 1) == (item.text, item.id)
+    assert f"memory:{leader}" in connection.address_text
+
+
+@simulated
+async def test_a_client_survives_the_loss_of_the_leader() -> None:
+    world = await running()
+    connection, todo = client(world, "client", *world.node_ids)
+    await todo.add("before")
+    leader = world.leader()
+    assert leader is not None
+    await world.crash(leader)
+
+    await todo.add("after")
+    texts = [item.text for item in await todo.items()]
+    await connection.aclose()
+    await world.stop()
+
+    assert ["before", "after"] == texts
+
+
+@simulated
+async def test_an_answer_that_was_lost_is_given_again_by_the_next_leader() -> None:
+    """Trap 41: the command is committed, its answer swallowed, and the leader gone for good."""
+    world = await running()
+    connection, todo = client(world, "client", *world.node_ids)
+    await todo.add("first")
+    leader = world.leader()
+    assert leader is not None
+    world.network.cut(leader, "client")
+    adding = asyncio.ensure_future(todo.add("once"))
+    before = len(world.safety.applied)
+    while len(world.safety.applied) == before:  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(0.001)
+    await world.crash(leader)
+
+    item = await adding
+    texts = [each.text for each in await todo.items()]
+    await connection.aclose()
+    await world.stop()
+
+    assert (2, ["first", "once"]) == (item.id, texts)
+
+
+@simulated
+async def test_a_declared_exception_reaches_the_client_as_itself() -> None:
+    world = await running()
+    connection, todo = client(world, "client", *world.node_ids)
+
+    with pytest.raises(NoSuchItem) as caught:
+        await todo.complete(7)
+    await connection.aclose()
+    await world.stop()
+
+    assert 7 == caught.value.item_id
+
+
+@simulated
+async def test_everything_is_there_after_all_nodes_lost_power_at_once() -> None:
+    world = await running()
+    connection, todo = client(world, "client", *world.node_ids)
+    for number in range(20):
+        await todo.add(str(number))
+    for node_id in world.node_ids:
+        await world.crash(node_id)
+    for node_id in world.node_ids:
+        await world.start(node_id)
+
+    texts = [item.text for item in await todo.items()]
+    await connection.aclose()
+    await world.stop()
+
+    assert [str(number) for number in range(20)] == texts
+
+
+@simulated
+async def test_a_single_node_is_a_cluster_of_its_own() -> None:
+    world = await running(1)
+    connection, todo = client(world, "client", "n1")
+
+    item = await todo.add("alone")
+    await connection.aclose()
+    await world.stop()
+
+    assert 1 == item.id
