@@ -1,17 +1,25 @@
-"""Calls a second, ours beside a bare echo and RPyC, in one run on one machine."""
+"""Calls a second, ours beside a bare echo and RPyC, in one run on one machine.
+
+Machines are noisy, and two processes that take turns suffer most, so the contenders are measured
+in turns, round by round, and of each the round in the middle counts: what slows the machine for a
+while slows all of them.
+"""
 
 import asyncio
 import importlib.util
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, cast
 
 from liferaft.api import aclose, aconnect
 from liferaft.bench.echo import HOST, LENGTH, Orders
 from liferaft.bench.measure import Measurement, measure
+
+ROUNDS = 5
+"""An odd number: the round in the middle is one that was measured."""
 
 ORDER_BYTES_MIN = 60
 """What the fixed fields of an order take; the note fills up the rest."""
@@ -36,18 +44,42 @@ def host(kind: str) -> Iterator[int]:
         process.stdout.close()
 
 
+Contender = Callable[[int, int, float, int], Awaitable[Measurement]]
+"""Takes the host's port, the calls in flight, the seconds and the size of a call in bytes."""
+
+
 async def bench_rpc(*, in_flight: int, seconds: float, size_bytes: int) -> list[Measurement]:
-    """Measure every kind of host that can be had, one after the other."""
-    results = []
-    for lanes in sorted({1, in_flight}):
-        with host("ours") as port:
-            results.append(await _ours(port, lanes, seconds, size_bytes))
-        with host("raw") as port:
-            results.append(await _raw(port, lanes, seconds, size_bytes))
-    if importlib.util.find_spec("rpyc") is not None:
-        with host("rpyc") as port:
-            results.append(_rpyc(port, seconds, size_bytes))
+    """Measure every kind of host that can be had, so many `seconds` each, in turns.
+
+    RPyC's connection is for one thread at a time, so it has one call in flight only.
+    """
+    has_rpyc = importlib.util.find_spec("rpyc") is not None
+    with ExitStack() as stack:
+        ours, raw = (stack.enter_context(host(kind)) for kind in ("ours", "raw"))
+        results = []
+        for lanes in sorted({1, in_flight}):
+            contenders: list[tuple[Contender, int]] = [(_ours, ours), (_raw, raw)]
+            if has_rpyc and lanes == 1:
+                contenders.append((_rpyc, stack.enter_context(host("rpyc"))))
+            results += await _in_turns(contenders, lanes, seconds, size_bytes)
     return results
+
+
+async def _in_turns(
+    contenders: Sequence[tuple[Contender, int]], in_flight: int, seconds: float, size_bytes: int
+) -> list[Measurement]:
+    """Return the middle one of `ROUNDS` rounds of each contender."""
+    rounds = [
+        [
+            await contender(port, in_flight, seconds / ROUNDS, size_bytes)
+            for contender, port in contenders
+        ]
+        for _ in range(ROUNDS)
+    ]
+    return [
+        sorted(own, key=lambda measured: measured.calls_per_second)[ROUNDS // 2]
+        for own in zip(*rounds, strict=True)
+    ]
 
 
 async def _ours(port: int, in_flight: int, seconds: float, size_bytes: int) -> Measurement:
@@ -124,8 +156,8 @@ async def _raw(port: int, in_flight: int, seconds: float, size_bytes: int) -> Me
         caller.close()
 
 
-def _rpyc(port: int, seconds: float, size_bytes: int) -> Measurement:
-    """Measure one call in flight; RPyC's connection is for one thread at a time."""
+async def _rpyc(port: int, in_flight: int, seconds: float, size_bytes: int) -> Measurement:
+    """Measure RPyC; its calls block, and nothing else runs on this loop meanwhile."""
     import rpyc  # type: ignore[import-untyped] # noqa: PLC0415 - installed for benchmarks only
 
     connection: Any = rpyc.connect(HOST, port)
@@ -139,7 +171,7 @@ def _rpyc(port: int, seconds: float, size_bytes: int) -> Measurement:
     latencies.sort()
     return Measurement(
         name="RPyC",
-        in_flight=1,
+        in_flight=in_flight,
         size_bytes=size_bytes,
         seconds=seconds,
         calls=len(latencies),
