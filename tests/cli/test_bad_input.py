@@ -74,7 +74,7 @@ NODE = {
         ({"--peers": "n2=127.0.0.1:7402"}, "'n1' is not among the peers"),
         ({"--listen": "127.0.0.1:99999"}, "not between 0 and 65535"),
         ({"--object": "no_such_module:Thing"}, "no module 'no_such_module'"),
-        ({"--object": "liferaft.recipes.todo:Nothing"}, "no class 'Nothing'"),
+        ({"--object": "liferaft.recipes.todo:Nothing"}, "no 'Nothing'"),
         ({"--loss": "2"}, "loss is 2.0"),
         ({"--log-level": "loud"}, '"loud"'),
         ({"--data": __file__}, "is not a directory"),

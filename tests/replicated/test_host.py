@@ -13,7 +13,7 @@ from liferaft.rpc.caller import CallerStubCreator
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import Interface
 from liferaft.sim.loop import run_simulated
-from liferaft.sim.workload import AsyncTodo
+from liferaft.sim.shared_state import AsyncTodo
 from liferaft.sim.world import World
 
 CREATOR = CallerStubCreator(Interface.of(AsyncTodo))
@@ -72,7 +72,7 @@ async def test_a_client_survives_the_loss_of_the_leader() -> None:
     await todo.add("before")
     leader = world.leader()
     assert leader is not None
-    await world.crash(leader)
+    world.strike(leader)
 
     await todo.add("after")
     texts = [item.text for item in await todo.items()]
@@ -90,12 +90,12 @@ async def test_an_answer_that_was_lost_is_given_again_by_the_next_leader() -> No
     await todo.add("first")
     leader = world.leader()
     assert leader is not None
-    world.network.cut(leader, "client")
+    world.network.cut((leader, "client"))
     adding = asyncio.ensure_future(todo.add("once"))
     before = len(world.safety.applied)
     while len(world.safety.applied) == before:  # noqa: ASYNC110 - virtual time
         await asyncio.sleep(0.001)
-    await world.crash(leader)
+    world.strike(leader)
 
     item = await adding
     texts = [each.text for each in await todo.items()]
@@ -125,7 +125,7 @@ async def test_everything_is_there_after_all_nodes_lost_power_at_once() -> None:
     for number in range(20):
         await todo.add(str(number))
     for node_id in world.node_ids:
-        await world.crash(node_id)
+        world.strike(node_id)
     for node_id in world.node_ids:
         await world.start(node_id)
 

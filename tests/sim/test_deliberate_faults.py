@@ -18,7 +18,8 @@ from liferaft.replicated.command import Command
 from liferaft.replicated.machine import ReplicatedMachine
 from liferaft.replicated.sessions import Session
 from liferaft.rpc.wire import Call
-from liferaft.sim.run import SimulationFailed, simulate
+from liferaft.sim.failure import SimulationFailed
+from liferaft.sim.run import simulate
 
 Breaker = Callable[[pytest.MonkeyPatch], None]
 

@@ -17,6 +17,7 @@ VERBS: Final = {
     "bench": "liferaft.cli.bench:bench",
     "demo": "liferaft.cli.demo:demo",
     "node": "liferaft.cli.node:node",
+    "sim": "liferaft.cli.sim:sim",
 }
 """Where each verb's function lives."""
 

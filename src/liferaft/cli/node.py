@@ -15,7 +15,7 @@ from liferaft.cluster.config import CLUSTER_ID_DEFAULT, NodeConfig, checked, par
 from liferaft.errors import ConfigurationError
 from liferaft.link.leak import Leak
 from liferaft.ops.hosting import Hosting, host_node, new_event_loop
-from liferaft.ops.objects import load_objects
+from liferaft.replicated.loading import load_objects
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 

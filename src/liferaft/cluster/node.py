@@ -82,6 +82,11 @@ class Node:
             raise StubClosed(f"node {self.config.node_id} is not running")
         return self._driver
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the node takes part: it has recovered, and was not stopped."""
+        return self._driver is not None
+
     async def start(self) -> None:
         """Recover from disk, begin to listen, and take part.
 

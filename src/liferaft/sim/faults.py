@@ -1,177 +1,125 @@
-"""Draws what goes wrong in a world, and when; every fault ends, so that progress can follow."""
+"""What goes wrong in a world, and when: a schedule drawn up front, and the steps of it.
+
+Every step is drawn on its own from the run's seed and the step's number, begins at its own time and
+undoes itself, beside all others that go on at that time. So a run can be repeated with some of its
+steps alone, and those behave as they did: that is how a failing run is made shorter.
+
+`KINDS` is the catalogue; which of them a run draws, and how often, is its profile's choice.
+"""
 
 import asyncio
 import random as random_module
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from liferaft.raft.types import NodeId
-from liferaft.sim.network import Conditions
+import msgspec
+
+from liferaft.errors import ConfigurationError, InvariantViolated
+from liferaft.sim import clock_faults, disk_faults, network_faults, process_faults
 from liferaft.sim.world import World
 
-_WEATHER: Final = (
-    Conditions(),
-    Conditions(loss=0.1, duplicate=0.02, delay_max=0.02),
-    Conditions(loss=0.3, duplicate=0.1, delay_max=0.05, long_delay=0.05),
-    Conditions(delay_min=0.02, delay_max=0.08, long_delay=0.2),
-)
+Fault = Callable[[World, random_module.Random], Awaitable[None]]
+"""Does harm for a while and undoes it."""
 
-_DISK_LATENCIES: Final = (0.002, 0.01, 0.05, 0.2)
-"""Seconds: from a good disk to one that is about to fail."""
+FAMILIES: Final[Mapping[str, Mapping[str, Fault]]] = {
+    "network": network_faults.KINDS,
+    "process": process_faults.KINDS,
+    "disk": disk_faults.KINDS,
+    "clock": clock_faults.KINDS,
+}
+
+KINDS: Final[Mapping[str, Fault]] = {
+    name: fault for family in FAMILIES.values() for name, fault in family.items()
+}
+
+_FAMILIES_OF: Final[Mapping[str, Mapping[str, float]]] = {
+    "mixed": {"network": 3.0, "process": 3.0, "disk": 2.0, "clock": 1.0},
+    "network": {"network": 1.0},
+    "process": {"process": 1.0},
+    "disk": {"disk": 2.0, "process": 1.0},
+    "clock": {"clock": 2.0, "network": 1.0},
+    "calm": {},
+}
+
+PROFILES: Final = tuple(_FAMILIES_OF)
+
+START_SECONDS: Final = 10.0
+"""How long, in virtual seconds, a node may take to start once nothing is wrong with it any more."""
+
+INTERVAL: Final = 0.45
+"""Seconds between two steps on average: most steps last longer, so that they overlap."""
+
+
+class FaultStep(msgspec.Struct, frozen=True):
+    """One fault of a schedule: `at` is when it begins, in seconds."""
+
+    number: int
+    at: float
+    kind: str
+
+
+def draw_schedule(seed: int, *, profile: str, seconds: float) -> tuple[FaultStep, ...]:
+    """Return what is to go wrong within so many seconds; raises `ConfigurationError`."""
+    families = _FAMILIES_OF.get(profile)
+    if families is None:
+        raise ConfigurationError(f"there is no profile {profile!r}: take one of {PROFILES}")
+    draw = random_module.Random(f"{seed} schedule")
+    steps: list[FaultStep] = []
+    at = draw.uniform(0.1, 1.0)
+    while families and at < seconds:
+        family = draw.choices(list(families), list(families.values()))[0]
+        kind = draw.choice(list(FAMILIES[family]))
+        steps.append(FaultStep(len(steps), at, kind))
+        at += draw.expovariate(1 / INTERVAL)
+    return tuple(steps)
 
 
 class FaultInjector:
-    """Makes one fault after the other; `counts` tells how many of each kind there were."""
+    """Carries out a schedule."""
 
-    def __init__(self, world: World, random: random_module.Random) -> None:
-        self.counts: Final[Counter[str]] = Counter()
+    def __init__(self, world: World, schedule: tuple[FaultStep, ...]) -> None:
         self._world = world
-        self._random = random
-        self._kinds: Final[tuple[Callable[[], Awaitable[None]], ...]] = (
-            self._crash_one,
-            self._crash_leader,
-            self._crash_all,
-            self._bounce,
-            self._bounce,
-            self._bounce,
-            self._slow_disk,
-            self._slow_disk,
-            self._change_majority,
-            self._change_majority,
-            self._isolate_leader,
-            self._split,
-            self._cut_one_way,
-            self._change_weather,
-            self._heal,
-            self._heal,
-            self._heal,
-            self._restart,
-            self._restart,
-            self._restart,
-        )
+        self._schedule = schedule
+        self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, seconds: float) -> None:
-        """Make faults for so many virtual seconds, then end them all."""
+        """Make the faults for so many virtual seconds, then end them all."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + seconds
-        while loop.time() < end and not self._world.violations:
-            await asyncio.sleep(self._random.uniform(0.05, 0.8))
-            await self._random.choice(self._kinds)()
-        await self.end_all()
+        for step in self._schedule:
+            await asyncio.sleep(max(0.0, step.at - loop.time()))
+            if self._world.violations:
+                break
+            task = asyncio.create_task(self._carry_out(step))
+            self._running.add(task)
+            task.add_done_callback(self._ended)
+        await asyncio.sleep(max(0.0, seconds - loop.time()))
+        await self._end_all()
 
-    async def end_all(self) -> None:
-        """Heal the network, calm the weather and start every node that is down."""
-        self._world.network.heal()
-        self._world.network.conditions = Conditions()
-        self._world.calm_disks()
-        for node_id in self._down():
-            await self._world.start(node_id)
+    async def _carry_out(self, step: FaultStep) -> None:
+        draw = random_module.Random(f"{self._world.seed} fault {step.number}")
+        await KINDS[step.kind](self._world, draw)
 
-    def _down(self) -> list[NodeId]:
-        return [node_id for node_id in self._world.node_ids if node_id not in self._world.nodes]
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._running.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._world.violations.append(error)
 
-    async def _crash(self, kind: str, node_ids: list[NodeId]) -> None:
-        for node_id in node_ids:
-            if node_id in self._world.nodes:
-                self.counts[kind] += 1
-                await self._world.crash(node_id)
-
-    async def _crash_one(self) -> None:
-        await self._crash("crash", [self._random.choice(self._world.node_ids)])
-
-    async def _crash_leader(self) -> None:
-        leader = self._world.leader()
-        if leader is not None:
-            await self._crash("crash of the leader", [leader])
-
-    async def _crash_all(self) -> None:
-        if self._random.random() < 0.3:
-            await self._crash("crash of all", list(self._world.node_ids))
-            await self._restart_all()
-
-    async def _bounce(self) -> None:
-        """Crash some nodes at once and start them again at once: what was promised must be there.
-
-        Now and then the moment is that of an election: a voter that forgets elects two leaders.
-        """
-        if self._random.random() < 0.5:
-            await self._wait_campaign()
-        count = self._random.randint(1, len(self._world.node_ids))
-        bounced = self._random.sample(self._world.node_ids, count)
-        await self._crash("bounce", bounced)
-        for node_id in bounced:
-            if node_id not in self._world.nodes:
-                await self._world.start(node_id)
-
-    async def _change_majority(self) -> None:
-        """Let one majority commit, crash the leader, and leave it with the others.
-
-        The two majorities have only the leader in common: what it did not keep is lost.
-        """
-        leader = self._world.leader()
-        if leader is None:
-            return
-        self.counts["changed majority"] += 1
-        others = [node_id for node_id in self._world.node_ids if node_id != leader]
-        self._random.shuffle(others)
-        half = len(others) // 2
-        self._world.network.heal()
-        self._world.network.partition(others[:half], [leader, *others[half:]])
-        await asyncio.sleep(self._random.uniform(0.05, 0.3))
-        if leader in self._world.nodes:
-            await self._world.crash(leader)
-            await self._world.start(leader)
-        self._world.network.heal()
-        self._world.network.partition(others[half:], [leader, *others[:half]])
-        await asyncio.sleep(self._random.uniform(0.5, 1.0))
-
-    async def _wait_campaign(self) -> None:
-        """Wait until somebody asks for votes, but not for long; then a little longer."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + 0.5
-        # In virtual time, looking every two milliseconds costs nothing.
-        while loop.time() < end and not self._world.is_campaigning():  # noqa: ASYNC110
-            await asyncio.sleep(0.002)
-        await asyncio.sleep(self._random.uniform(0.0, 0.01))
-
-    async def _slow_disk(self) -> None:
-        self.counts["slow disk"] += 1
-        node_id = self._random.choice(self._world.node_ids)
-        self._world.disk_latency_max[node_id] = self._random.choice(_DISK_LATENCIES)
-
-    async def _restart_all(self) -> None:
-        for node_id in self._down():
-            await self._world.start(node_id)
-
-    async def _restart(self) -> None:
-        down = self._down()
-        if down:
-            self.counts["restart"] += 1
-            await self._world.start(self._random.choice(down))
-
-    async def _isolate_leader(self) -> None:
-        leader = self._world.leader()
-        if leader is not None:
-            self.counts["isolated leader"] += 1
-            others = [node_id for node_id in self._world.node_ids if node_id != leader]
-            self._world.network.partition([leader], others)
-
-    async def _split(self) -> None:
-        node_ids = self._random.sample(self._world.node_ids, len(self._world.node_ids))
-        size = self._random.randint(1, len(node_ids) - 1)
-        self.counts["partition"] += 1
-        self._world.network.partition(node_ids[:size], node_ids[size:])
-
-    async def _cut_one_way(self) -> None:
-        source, target = self._random.sample(self._world.node_ids, 2)
-        self.counts["one-way cut"] += 1
-        self._world.network.cut(source, target)
-
-    async def _change_weather(self) -> None:
-        self.counts["weather"] += 1
-        self._world.network.conditions = self._random.choice(_WEATHER)
-
-    async def _heal(self) -> None:
-        self.counts["heal"] += 1
-        self._world.network.heal()
+    async def _end_all(self) -> None:
+        """Let every fault come to its end, then see to it that nothing is left of any."""
+        while self._running:
+            await asyncio.wait(self._running)
+        world = self._world
+        world.network.heal()
+        for node_id in world.node_ids:
+            world.make_well(node_id)
+        # A node that ended by itself may still be stopping, or be started by its supervisor.
+        deadline = asyncio.get_running_loop().time() + START_SECONDS
+        while len(world.nodes) < len(world.node_ids) and not world.violations:
+            if asyncio.get_running_loop().time() > deadline:
+                missing = [node for node in world.node_ids if node not in world.nodes]
+                raise InvariantViolated(f"progress: {', '.join(missing)} did not start again")
+            for node_id in world.down:
+                if node_id not in world.nodes:
+                    await world.start(node_id)
+            await asyncio.sleep(0.05)

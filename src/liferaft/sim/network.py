@@ -1,14 +1,21 @@
 """A network in memory, on the virtual clock, with every frame's fate drawn from the seed.
 
 Each host sees it through `SimulatedNetwork.host(name)`, which is an ordinary `link.Network`; its
-address is `memory:name`. Frames may be lost, repeated, delayed and reordered; a cut from one host
-to another swallows frames in that direction while the links seem open; a host that crashes takes
-its links with it, and its peers may or may not be told.
+address is `memory:name`. In fair weather a link is what TCP is: whole and in order. In foul weather
+(`Conditions`) frames are lost, repeated, held up and overtaken, as `LeakySocket` does. A cut from
+one host to another swallows frames in that direction while the links seem open; whoever connects
+into it waits as before a black hole. A host that crashes takes its links with it, and its peers
+may be told (a reset) or not (half-open).
+
+Frames leave at the end of the sender's turn and arrive in turns of the receiver, so a host that is
+paused neither sends nor reads. Nothing here knows what a frame means.
 """
 
 import asyncio
 import random as random_module
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextvars import Context
 from typing import Final
 
 import msgspec
@@ -16,6 +23,7 @@ import msgspec
 from liferaft.errors import AddressError, ConnectionLost, LiferaftError, Unreachable
 from liferaft.link.address import Address
 from liferaft.link.base import Link, Listener, Network, Receiver
+from liferaft.sim.loop import SimulatedHost, running_loop
 
 
 class Conditions(msgspec.Struct, frozen=True):
@@ -23,10 +31,23 @@ class Conditions(msgspec.Struct, frozen=True):
 
     loss: float = 0.0
     duplicate: float = 0.0
+    reorder: float = 0.0
+    """The probability that a frame may be overtaken by those sent after it."""
     delay_min: float = 0.0005
     delay_max: float = 0.002
     long_delay: float = 0.0
-    """The probability of a tenfold delay: the tail that orders frames anew."""
+    """The probability of a tenfold delay: the long tail."""
+
+    @property
+    def is_fair(self) -> bool:
+        """Whether frames sent together stay together."""
+        return not (self.loss or self.duplicate or self.reorder or self.long_delay)
+
+
+FAIR: Final = Conditions()
+
+Undo = Callable[[], None]
+"""Takes back what was done; may be called again."""
 
 
 class NetworkStatistics(msgspec.Struct):
@@ -35,6 +56,8 @@ class NetworkStatistics(msgspec.Struct):
     sent: int = 0
     lost: int = 0
     duplicated: int = 0
+    reordered: int = 0
+    held_up: int = 0
     cut_off: int = 0
     resets: int = 0
     silences: int = 0
@@ -44,48 +67,96 @@ class SimulatedNetwork:
     """Knows all hosts, and draws what happens between them."""
 
     def __init__(self, random: random_module.Random, conditions: Conditions | None = None) -> None:
-        self.conditions = conditions or Conditions()
         self.statistics: Final = NetworkStatistics()
         self._random = random
+        self._weather: list[Conditions] = [conditions or FAIR]
         self._listeners: dict[str, _SimulatedListener] = {}
         self._links: dict[str, list[_SimulatedLink]] = {}
-        self._cuts: set[tuple[str, str]] = set()
+        self._cuts: Counter[tuple[str, str]] = Counter()
+        self._slow: dict[tuple[str, str], float] = {}
         self._healed = asyncio.Event()
 
-    def host(self, name: str) -> Network:
-        """Return the network as the host of that name sees it."""
-        return _Host(self, name)
+    @property
+    def conditions(self) -> Conditions:
+        """The weather: the latest that was called for and not taken back."""
+        return self._weather[-1]
 
-    def cut(self, source: str, target: str) -> None:
-        """Swallow every frame from `source` to `target` until `heal`."""
-        self._cuts.add((source, target))
+    def host(self, name: str, machine: SimulatedHost | None = None) -> Network:
+        """Return the network as the host of that name sees it; its code runs on `machine`."""
+        return _Host(self, name, machine)
 
-    def partition(self, group: list[str], others: list[str]) -> None:
-        """Cut both ways between each host of one group and each of the other."""
-        for one in group:
-            for other in others:
-                self.cut(one, other)
-                self.cut(other, one)
+    # What goes wrong.
+
+    def set_weather(self, conditions: Conditions) -> Undo:
+        """Let the weather be this, until it is taken back; a later call goes before."""
+        # Its own copy, so that of two equal weathers the right one ends.
+        mine = msgspec.structs.replace(conditions)
+        self._weather.append(mine)
+
+        def undo() -> None:
+            self._weather[:] = [each for each in self._weather if each is not mine]
+
+        return undo
+
+    def cut(self, *directions: tuple[str, str]) -> Undo:
+        """Swallow every frame from source to target for each (source, target).
+
+        Cuts of several callers add up: a direction is open again when all are taken back.
+        """
+        self._cuts.update(directions)
+        pending = [directions]
+
+        def undo() -> None:
+            if pending:
+                self._cuts.subtract(pending.pop())
+                self._tell_healed()
+
+        return undo
+
+    def slow_down(self, source: str, target: str, seconds: float) -> Undo:
+        """Let every frame in this direction take so much longer."""
+        self._slow[source, target] = seconds
+
+        def undo() -> None:
+            self._slow.pop((source, target), None)
+
+        return undo
+
+    def reset_links(self, name: str) -> None:
+        """Break every link of a host; both ends are told at once."""
+        for link in self._open_links(name):
+            self.statistics.resets += 1
+            link.lose()
+            link.other.lose()
+
+    def silence_links(self, name: str) -> None:
+        """Let every link of a host die at its end alone: the peers believe them open."""
+        for link in self._open_links(name):
+            self.statistics.silences += 1
+            link.lose()
 
     def heal(self) -> None:
-        """Undo every cut."""
+        """Undo every cut, every slow link and all foul weather."""
         self._cuts.clear()
-        self._healed.set()
-        self._healed = asyncio.Event()
-
-    async def wait_healed(self) -> None:
-        """Wait for the next `heal`: whoever connects into a cut sees a black hole until then."""
-        await self._healed.wait()
-
-    def is_cut(self, source: str, target: str) -> bool:
-        """Return whether frames in this direction are swallowed."""
-        return (source, target) in self._cuts
+        self._slow.clear()
+        del self._weather[1:]
+        self._tell_healed()
 
     def crash(self, name: str) -> None:
         """End all that the host has; each peer learns it at once, or only by silence."""
         self._listeners.pop(name, None)
         for link in self._links.pop(name, []):
             link.vanish(is_told=self._random.random() < 0.5)
+
+    # What hosts and links ask.
+
+    async def wait_healed(self) -> None:
+        """Wait until a cut ends: whoever connects into one sees a black hole until then."""
+        await self._healed.wait()
+
+    def is_cut(self, source: str, target: str) -> bool:
+        """Return whether frames in this direction are swallowed."""
+        return bool(self._cuts) and self._cuts[source, target] > 0
 
     def listener(self, name: str) -> "_SimulatedListener | None":
         """Return who listens on that host."""
@@ -102,76 +173,107 @@ class SimulatedNetwork:
         if self._listeners.get(name) is listener:
             del self._listeners[name]
 
-    def pair(self, caller: str, callee: str) -> "tuple[_SimulatedLink, _SimulatedLink]":
-        """Return the two ends of a new link."""
-        one, other = _SimulatedLink(self, caller, callee), _SimulatedLink(self, callee, caller)
-        one.other, other.other = other, one
-        for end in (one, other):
-            ends = self._links.setdefault(end.local, [])
-            ends[:] = [link for link in ends if not link.is_closed]
-            ends.append(end)
-        return one, other
+    def keep(self, link: "_SimulatedLink") -> None:
+        """Remember a link of its host, and forget those that have ended."""
+        links = self._links.setdefault(link.local, [])
+        links[:] = [each for each in links if not each.is_closed]
+        links.append(link)
 
-    def delay(self) -> float:
+    def delay(self, source: str, target: str) -> float:
         """Draw how long a frame is under way, in seconds."""
         conditions, draw = self.conditions, self._random
-        delay = draw.uniform(conditions.delay_min, conditions.delay_max)
-        return delay * 10 if draw.random() < conditions.long_delay else delay
+        # uniform() in one expression: it is drawn for every frame.
+        span = conditions.delay_max - conditions.delay_min
+        delay = conditions.delay_min + span * draw.random()
+        if conditions.long_delay and draw.random() < conditions.long_delay:
+            self.statistics.held_up += 1
+            delay *= 10
+        return delay + self._slow.get((source, target), 0.0) if self._slow else delay
 
     def delays_of_frame(self, source: str, target: str) -> tuple[float, ...]:
         """Draw after which delays a frame arrives: none when it is lost, two when repeated."""
-        self.statistics.sent += 1
-        if self.is_cut(source, target):
-            self.statistics.cut_off += 1
-            return ()
-        if self._random.random() < self.conditions.loss:
+        conditions, draw = self.conditions, self._random
+        if draw.random() < conditions.loss:
             self.statistics.lost += 1
             return ()
-        if self._random.random() < self.conditions.duplicate:
+        if draw.random() < conditions.duplicate:
             self.statistics.duplicated += 1
-            return (self.delay(), self.delay())
-        return (self.delay(),)
+            return (self.delay(source, target), self.delay(source, target))
+        return (self.delay(source, target),)
+
+    def may_be_overtaken(self) -> bool:
+        """Draw whether the frames sent after this one may arrive before it."""
+        is_free = self._random.random() < self.conditions.reorder
+        self.statistics.reordered += is_free
+        return is_free
+
+    def _open_links(self, name: str) -> list["_SimulatedLink"]:
+        return [link for link in self._links.get(name, []) if not link.is_closed]
+
+    def _tell_healed(self) -> None:
+        self._healed.set()
+        self._healed = asyncio.Event()
 
 
 class _Host:
     """One host's view of the network."""
 
-    def __init__(self, network: SimulatedNetwork, name: str) -> None:
+    def __init__(self, network: SimulatedNetwork, name: str, machine: SimulatedHost | None) -> None:
         self._network = network
         self._name = name
+        self._machine = machine
 
     async def connect(self, address: Address) -> Link:
         network, target = self._network, address.host
-        await asyncio.sleep(2 * network.delay())
+        await asyncio.sleep(2 * network.delay(self._name, target))
         while network.is_cut(self._name, target) or network.is_cut(target, self._name):
             await network.wait_healed()
         listener = network.listener(target)
         if listener is None:
             raise Unreachable(f"nobody listens at {address}")
-        near, far = network.pair(self._name, target)
+        near = _SimulatedLink(network, self._name, target, self._machine)
+        far = _SimulatedLink(network, target, self._name, listener.machine)
+        near.other, far.other = far, near
+        network.keep(near)
+        network.keep(far)
         listener.accept(far)
         return near
 
     async def listen(self, address: Address, accept: Callable[[Link], None]) -> Listener:
-        listener = _SimulatedListener(self._network, address, accept)
+        listener = _SimulatedListener(self._network, address, accept, self._machine)
         self._network.listen(address.host, listener)
         return listener
 
 
 class _SimulatedListener:
     def __init__(
-        self, network: SimulatedNetwork, address: Address, accept: Callable[[Link], None]
+        self,
+        network: SimulatedNetwork,
+        address: Address,
+        accept: Callable[[Link], None],
+        machine: SimulatedHost | None,
     ) -> None:
         self._network = network
         self._address = address
-        self.accept: Final = accept
+        self._accept = accept
+        self.machine: Final = machine
 
     @property
     def address(self) -> Address:
         return self._address
 
+    def accept(self, link: "_SimulatedLink") -> None:
+        """Give the link to whoever listens, in a turn of the listener's own machine."""
+        running_loop().call_soon(self._take, link, context=link.context)
+
     async def close(self) -> None:
         self._network.unlisten(self._address.host, self)
+
+    def _take(self, link: "_SimulatedLink") -> None:
+        if self._network.listener(self._address.host) is self:
+            self._accept(link)
+        else:
+            link.close()
 
 
 class _SimulatedLink:
@@ -179,15 +281,20 @@ class _SimulatedLink:
 
     other: "_SimulatedLink"
 
-    def __init__(self, network: SimulatedNetwork, local: str, peer: str) -> None:
+    def __init__(
+        self, network: SimulatedNetwork, local: str, peer: str, machine: SimulatedHost | None
+    ) -> None:
         self.local: Final = local
+        self.context: Final = Context() if machine is None else machine.context
         self._network = network
         self._peer = peer
-        self._loop = asyncio.get_running_loop()
+        self._loop = running_loop()
         self._receiver: Receiver | None = None
+        self._outbox: list[bytes] = []
         self._inbox: list[bytes] = []
         self._is_closed = False
-        self._is_flush_due = False
+        self._is_read_due = False
+        self._last_arrival = 0.0
         self._closed = self._loop.create_future()
 
     @property
@@ -200,18 +307,20 @@ class _SimulatedLink:
 
     def start(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._schedule_flush()
+        self._schedule_read()
 
     def send(self, frame: bytes) -> None:
         if self._is_closed:
             return
-        for delay in self._network.delays_of_frame(self.local, self._peer):
-            self._loop.call_later(delay, self.other.arrive, frame)
+        self._outbox.append(frame)
+        if len(self._outbox) == 1:
+            self._loop.call_soon(self._write, context=self.context)
 
     def close(self) -> None:
         if not self._is_closed:
+            self._write()
             if not self._network.is_cut(self.local, self._peer):
-                self._loop.call_later(self._network.delay(), self.other.lose)
+                self._arrive_after(self._network.delay(self.local, self._peer), self.other.lose)
             self._end(None)
 
     def abort(self) -> None:
@@ -219,11 +328,6 @@ class _SimulatedLink:
 
     async def wait_closed(self) -> None:
         await asyncio.shield(self._closed)
-
-    def arrive(self, frame: bytes) -> None:
-        if not self._is_closed and not self._network.is_cut(self._peer, self.local):
-            self._inbox.append(frame)
-            self._schedule_flush()
 
     def lose(self) -> None:
         """Learn that the other end has gone."""
@@ -236,20 +340,61 @@ class _SimulatedLink:
         statistics = self._network.statistics
         if is_told and not self._network.is_cut(self.local, self._peer):
             statistics.resets += 1
-            self._loop.call_later(self._network.delay(), self.other.lose)
+            self._arrive_after(self._network.delay(self.local, self._peer), self.other.lose)
         else:
             statistics.silences += 1
         self._is_closed = True
+        self._outbox.clear()
         self._closed.set_result(None)
 
-    def _schedule_flush(self) -> None:
-        if self._inbox and self._receiver is not None and not self._is_flush_due:
-            self._is_flush_due = True
-            self._loop.call_soon(self._flush)
+    # From here to there.
 
-    def _flush(self) -> None:
-        self._is_flush_due = False
-        if not self._is_closed and self._receiver is not None:
+    def _write(self) -> None:
+        """Give all frames of this turn to the network."""
+        frames, self._outbox = self._outbox, []
+        if self._is_closed or not frames:
+            return
+        network = self._network
+        network.statistics.sent += len(frames)
+        if network.is_cut(self.local, self._peer):
+            network.statistics.cut_off += len(frames)
+        elif network.conditions.is_fair:
+            self._arrive_in_order(network.delay(self.local, self._peer), frames)
+        else:
+            for frame in frames:
+                self._write_in_foul_weather(frame)
+
+    def _write_in_foul_weather(self, frame: bytes) -> None:
+        network = self._network
+        for delay in network.delays_of_frame(self.local, self._peer):
+            if network.may_be_overtaken():
+                self._arrive_after(delay, self.other.arrive, (frame,))
+            else:
+                self._arrive_in_order(delay, (frame,))
+
+    def _arrive_in_order(self, delay: float, frames: Iterable[bytes]) -> None:
+        due = self._last_arrival = max(self._last_arrival, self._loop.true_time + delay)
+        self._loop.call_at_true(due, self.other.arrive, frames, context=self.other.context)
+
+    def _arrive_after(self, delay: float, callback: Callable[..., None], *args: object) -> None:
+        due = self._loop.true_time + delay
+        self._loop.call_at_true(due, callback, *args, context=self.other.context)
+
+    def arrive(self, frames: Iterable[bytes]) -> None:
+        """Take frames that came through; a cut that was made meanwhile swallows them still."""
+        if self._is_closed or self._network.is_cut(self._peer, self.local):
+            return
+        self._inbox += frames
+        self._schedule_read()
+
+    def _schedule_read(self) -> None:
+        if self._inbox and self._receiver is not None and not self._is_read_due:
+            self._is_read_due = True
+            self._loop.call_soon(self._read, context=self.context)
+
+    def _read(self) -> None:
+        self._is_read_due = False
+        if not self._is_closed and self._receiver is not None and self._inbox:
             frames, self._inbox = self._inbox, []
             self._receiver.frames_received(frames)
 
@@ -257,7 +402,7 @@ class _SimulatedLink:
         if not self._is_closed:
             self._is_closed = True
             self._closed.set_result(None)
-            self._loop.call_soon(self._tell_closed, reason)
+            self._loop.call_soon(self._tell_closed, reason, context=self.context)
 
     def _tell_closed(self, reason: LiferaftError | None) -> None:
         if self._receiver is not None:

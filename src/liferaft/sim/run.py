@@ -1,37 +1,45 @@
 """One simulation from one seed: a cluster, clients, faults, and a verdict.
 
-The same seed gives the same run: `SimulationResult.digest`, taken of every entry that was applied
-and of every client's outcome, is equal in every process.
+The same seed gives the same run: `SimulationResult.digest`, taken of every turn of every node, is
+equal in every process.
 """
 
 import asyncio
-import hashlib
-from collections.abc import Mapping
+import gc
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import msgspec
 
 from liferaft.errors import InvariantViolated, LiferaftError
-from liferaft.recipes.todo import Item, TodoList
-from liferaft.rpc.caller import CallerStubCreator
-from liferaft.rpc.connection import CallerConnection
-from liferaft.rpc.interface import Interface
-from liferaft.sim.faults import FaultInjector
-from liferaft.sim.loop import run_simulated
-from liferaft.sim.workload import AsyncTodo, Client, History
-from liferaft.sim.world import World
+from liferaft.raft.types import NodeId
+from liferaft.sim.digest import TraceDigest
+from liferaft.sim.failure import SimulationFailed
+from liferaft.sim.faults import FaultInjector, FaultStep, draw_schedule
+from liferaft.sim.loop import run_simulated, running_loop
+from liferaft.sim.marks import Marks
+from liferaft.sim.options import SimulationOptions
+from liferaft.sim.shared_state import SharedState
+from liferaft.sim.workload import Seat, Workload
+from liferaft.sim.world import TurnObserver, World
 
-OBJECT: Final = "TodoList"
 PROGRESS_SECONDS: Final = 30.0
 """How long, in virtual seconds, a cluster may take to go on after the last fault has ended."""
 
+WATCH_INTERVAL: Final = 0.5
+"""Virtual seconds between two looks at the replicas."""
 
-class SimulationFailed(LiferaftError):
-    """A promise was broken; the message holds the command that repeats the run."""
+RENEWAL: Final = 0.01
+"""How likely a client begins a new session before a step: old ones are forgotten by new ones."""
+
+GARBAGE_THRESHOLD: Final = 100_000
+"""Objects between two collections: a run makes millions, hardly any of them in cycles."""
 
 
 class SimulationResult(msgspec.Struct, frozen=True):
-    """What one run did."""
+    """What one run did. `faults` and `marks` count by kind, `outcomes` the clients' operations."""
 
     seed: int
     digest: str
@@ -39,126 +47,210 @@ class SimulationResult(msgspec.Struct, frozen=True):
     events: int
     elections: int
     applied: int
-    acknowledged: int
-    unknown: int
-    reads: int
+    outcomes: dict[str, int]
     faults: dict[str, int]
+    marks: dict[str, int]
+    schedule: tuple[FaultStep, ...]
+
+    @property
+    def acknowledged(self) -> int:
+        """How many writes were acknowledged that the workload counts one by one."""
+        return self.outcomes.get("acknowledged", 0)
 
 
 def simulate(
-    seed: int, *, nodes: int = 3, clients: int = 4, seconds: float = 8.0
+    seed: int,
+    options: SimulationOptions | None = None,
+    *,
+    workload: Callable[[], Workload] = SharedState,
+    observers: Sequence[TurnObserver] = (),
 ) -> SimulationResult:
-    """Run one cluster under faults for so many virtual seconds, and check all its promises.
+    """Run one cluster under faults and check all its promises.
 
-    Raises `SimulationFailed` when one of them is broken.
+    Raises `SimulationFailed` when one of them is broken, `ConfigurationError` for options that
+    cannot be.
     """
-    simulation = Simulation(seed, nodes=nodes, clients=clients, seconds=seconds)
+    options = options or SimulationOptions()
+    simulation = Simulation(seed, options, workload(), observers)
     try:
-        return run_simulated(simulation.run)
+        with _undisturbed():
+            return run_simulated(simulation.run)
     except LiferaftError as violation:
-        raise SimulationFailed(
-            f"seed {seed}: {violation}\n"
-            f"repeat it: python -m liferaft.sim --seed {seed} --nodes {nodes} "
-            f"--clients {clients} --seconds {seconds:g}"
-        ) from violation
+        first = simulation.first_violation or violation
+        steps = tuple((step.number, step.at) for step in simulation.schedule)
+        raise SimulationFailed(seed, str(first), options.command(seed), steps) from first
 
 
 class Simulation:
     """One run; `run` is its main coroutine, to be given to a virtual loop."""
 
-    def __init__(self, seed: int, *, nodes: int, clients: int, seconds: float) -> None:
+    def __init__(
+        self,
+        seed: int,
+        options: SimulationOptions,
+        workload: Workload,
+        observers: Sequence[TurnObserver] = (),
+    ) -> None:
         self._seed = seed
-        self._nodes = nodes
-        self._clients = clients
-        self._seconds = seconds
-        self._history = History()
-        self._connections: list[CallerConnection] = []
+        self._options = options
+        self._workload = workload
+        self._digest = TraceDigest()
+        self._marks = Marks()
+        self._observers: tuple[TurnObserver, ...] = (self._digest, self._marks, *observers)
         self._is_over = False
+        self._world: World | None = None
+        schedule = draw_schedule(seed, profile=options.profile, seconds=options.seconds)
+        self.schedule = options.kept(schedule)
+
+    @property
+    def first_violation(self) -> Exception | None:
+        """What was broken first, None while nothing is."""
+        return None if self._world is None else next(iter(_violations(self._world)), None)
 
     async def run(self) -> SimulationResult:
         """Run all of it and return what it did."""
-        world = World(self._seed, self._nodes, lambda: {OBJECT: TodoList()})
-        injector = FaultInjector(world, world.random("faults"))
+        options = self._options
+        world = self._world = World(
+            self._seed, options.nodes, self._workload.objects, self._observers
+        )
+        self._marks.watch(world)
         for node_id in world.node_ids:
             await world.start(node_id)
-        creator = CallerStubCreator(Interface.of(AsyncTodo))
-        clients = [
-            asyncio.create_task(self._run_client(world, creator, f"client-{i + 1}"))
-            for i in range(self._clients)
-        ]
-        await injector.run(self._seconds)
+        seats = [Seat(world, f"client-{i + 1}") for i in range(options.clients)]
+        clients = [asyncio.create_task(self._run_client(world, seat)) for seat in seats]
+        watcher = asyncio.create_task(self._watch(world))
+        await FaultInjector(world, self.schedule).run(options.seconds)
         self._is_over = True
-        await asyncio.gather(*clients)
-        await self._check_end(world, creator)
-        for connection in self._connections:
-            await connection.aclose()
+        await asyncio.gather(watcher, *clients)
+        _raise_first(world)
+        judge = Seat(world, "judge", timeout=PROGRESS_SECONDS)
+        await self._check_end(world, judge)
+        for seat in (*seats, judge):
+            await seat.leave()
         await world.stop()
-        return self._result(world, injector.counts)
+        _raise_first(world)
+        return self._result(world)
 
-    async def _run_client(self, world: World, creator: CallerStubCreator, name: str) -> None:
-        random = world.random(f"{name} workload")
-        client = Client(name, self._stub(world, creator, name, timeout=3.0), self._history, random)
+    async def _run_client(self, world: World, seat: Seat) -> None:
+        pause_max = 2 * self._options.clients / self._options.commands_per_second
         while not self._is_over and not world.violations:
-            await asyncio.sleep(random.uniform(0.0, 0.03))
-            await client.step()
+            await asyncio.sleep(seat.random.uniform(0.0, pause_max))
+            if seat.random.random() < RENEWAL:
+                await seat.leave()  # and come back with a new session
+            try:
+                await self._workload.step(seat)
+            except InvariantViolated as violation:
+                world.violations.append(violation)
 
-    def _stub(
-        self, world: World, creator: CallerStubCreator, name: str, *, timeout: float
-    ) -> AsyncTodo:
-        connection = world.connection(name, creator, timeout=timeout)
-        connection.open()
-        self._connections.append(connection)
-        stub: AsyncTodo = creator.create(connection)
-        return stub
+    async def _watch(self, world: World) -> None:
+        """Let the workload look at the replicas every now and then."""
+        while not self._is_over and not world.violations:
+            try:
+                self._workload.check_now(world)
+            except InvariantViolated as violation:
+                world.violations.append(violation)
+            await asyncio.sleep(WATCH_INTERVAL)
 
-    async def _check_end(self, world: World, creator: CallerStubCreator) -> None:
-        _raise_first(world)
-        todo = self._stub(world, creator, "judge", timeout=PROGRESS_SECONDS)
+    async def _check_end(self, world: World, judge: Seat) -> None:
+        """Check that the cluster goes on, what the clients saw, and that all nodes are equal."""
         try:
-            await todo.add("the last word", by="judge")
-            items = await todo.items()
-        except LiferaftError as error:
+            async with asyncio.timeout(PROGRESS_SECONDS):
+                await self._workload.check_end(judge, world)
+        except (TimeoutError, LiferaftError) as error:
             _raise_first(world)
-            raise InvariantViolated(f"no progress after the faults ended: {error!r}") from error
-        self._history.acknowledged.append("the last word")
-        self._history.check_final(items)
-        await self._check_replicas(world, items)
+            if isinstance(error, InvariantViolated):
+                raise
+            raise InvariantViolated(f"progress: none after the faults ended: {error!r}") from error
         _raise_first(world)
+        await self._check_replicas(world)
+        self._digest.add(dict(self._workload.outcomes()))
 
-    async def _check_replicas(self, world: World, items: list[Item]) -> None:
+    async def _check_replicas(self, world: World) -> None:
         """Wait until every node has applied everything, and compare their states."""
         last = len(world.safety.applied)
-        deadline = asyncio.get_running_loop().time() + PROGRESS_SECONDS
-        while min(node.status().applied_index for node in world.nodes.values()) < last:
+        deadline = running_loop().true_time + PROGRESS_SECONDS
+        while behind := _behind(world, last):
             _raise_first(world)
-            if asyncio.get_running_loop().time() > deadline:
-                raise InvariantViolated("a replica does not catch up after the faults ended")
+            if running_loop().true_time > deadline:
+                raise InvariantViolated(
+                    f"progress: {', '.join(behind)} of {', '.join(world.node_ids)} did not catch "
+                    "up after the faults ended"
+                )
             await asyncio.sleep(0.05)
         digests = {node_id: node.digest() for node_id, node in sorted(world.nodes.items())}
-        if len(set(digests.values())) != 1:
-            raise InvariantViolated(f"the replicas differ: {digests}")
-        assert items, "the last word is there"
+        if len({state.digest for state in digests.values()}) != 1:
+            raise InvariantViolated(f"equal replicas: their states differ: {digests}")
 
-    def _result(self, world: World, faults: Mapping[str, int]) -> SimulationResult:
-        history = self._history
-        trace = hashlib.blake2b(digest_size=16)
-        trace.update(msgspec.msgpack.encode(tuple(world.safety.applied)))
-        trace.update(msgspec.msgpack.encode([history.acknowledged, history.unknown]))
+    def _result(self, world: World) -> SimulationResult:
+        counts = {**world.counts, **_network_counts(world), **_disk_counts(world)}
         return SimulationResult(
             seed=self._seed,
-            digest=trace.hexdigest(),
-            virtual_seconds=asyncio.get_running_loop().time(),
+            digest=self._digest.hexdigest(),
+            virtual_seconds=running_loop().true_time,
             events=world.safety.events,
             elections=world.safety.elections,
             applied=len(world.safety.applied),
-            acknowledged=len(history.acknowledged),
-            unknown=len(history.unknown),
-            reads=history.reads,
-            faults=dict(sorted(faults.items())),
+            outcomes=dict(self._workload.outcomes()),
+            faults=dict(sorted((kind, count) for kind, count in counts.items() if count)),
+            marks=self._marks.counts(),
+            schedule=self.schedule,
         )
 
 
+def _behind(world: World, last: int) -> list[NodeId]:
+    """Return the nodes that have not applied everything, or do not run."""
+    return [
+        node_id
+        for node_id in world.node_ids
+        if node_id not in world.nodes
+        or not world.nodes[node_id].is_running
+        or world.nodes[node_id].status().applied_index < last
+    ]
+
+
+def _network_counts(world: World) -> dict[str, int]:
+    statistics = world.network.statistics
+    return {
+        "frames lost": statistics.lost,
+        "frames repeated": statistics.duplicated,
+        "frames overtaken": statistics.reordered,
+        "frames held up": statistics.held_up,
+        "frames cut off": statistics.cut_off,
+        "links reset": statistics.resets,
+        "links silent": statistics.silences,
+    }
+
+
+def _disk_counts(world: World) -> dict[str, int]:
+    disks = world.disks.values()
+    return {
+        "unsynced writes lost": sum(disk.lost_changes for disk in disks),
+        "torn writes": sum(disk.torn_writes for disk in disks),
+    }
+
+
+def _violations(world: World) -> list[Exception]:
+    failures = [node.failure for node in world.nodes.values()]
+    return [*world.violations, *(failure for failure in failures if failure is not None)]
+
+
 def _raise_first(world: World) -> None:
-    for violation in (*world.violations, *(node.failure for node in world.nodes.values())):
-        if violation is not None:
-            raise violation
+    for violation in world.violations:
+        raise violation
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Let no log line and no garbage collection come between: a failed disk is what we want."""
+    logger = logging.getLogger("liferaft")
+    silence, propagated = logging.NullHandler(), logger.propagate
+    threshold = gc.get_threshold()
+    logger.addHandler(silence)
+    logger.propagate = False
+    gc.set_threshold(GARBAGE_THRESHOLD, *threshold[1:])
+    try:
+        yield
+    finally:
+        logger.removeHandler(silence)
+        logger.propagate = propagated
+        gc.set_threshold(*threshold)

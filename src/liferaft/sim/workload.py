@@ -1,106 +1,114 @@
-"""Clients of a to-do list under simulation, and what their histories must show at the end."""
+"""What clients do to a simulated cluster, and what must hold of it at the end.
+
+A workload says which objects the nodes host, what one client does in one step, and what it demands
+at the end. The clients' code is an ordinary caller's: stubs, deadlines and exceptions.
+"""
 
 import random as random_module
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
-from liferaft.errors import DeadlineExceeded, InvariantViolated, LiferaftError, OutcomeUnknown
-from liferaft.recipes.todo import Item, NoSuchItem
-from liferaft.rpc.interface import raises
+from liferaft.errors import (
+    ConnectionLost,
+    DeadlineExceeded,
+    LiferaftError,
+    OutcomeUnknown,
+    Refused,
+    SessionExpired,
+)
+from liferaft.rpc.caller import CallerStubCreator
+from liferaft.rpc.connection import CallerConnection
+from liferaft.rpc.interface import Interface
+from liferaft.sim.loop import running_loop
+from liferaft.sim.world import World
 
-
-class AsyncTodo(Protocol):
-    """The to-do list as a client on an event loop sees it."""
-
-    async def add(self, text: str, *, by: str = "") -> Item:
-        """Add an item."""
-
-    @raises(NoSuchItem)
-    async def complete(self, item_id: int, *, by: str = "") -> Item:
-        """Mark an item as done."""
-
-    async def items(self) -> list[Item]:
-        """Return all items."""
+CALL_TIMEOUT: Final = 3.0
+"""Seconds that a client waits for an answer before it takes the outcome for unknown."""
 
 
-@dataclass
-class History:
-    """What all clients together know: the texts of their adds, by outcome."""
+class Seat:
+    """Where one client sits: its name, its source of chance, and its connections."""
 
-    acknowledged: list[str] = field(default_factory=list)
-    unknown: list[str] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-    reads: int = 0
+    def __init__(self, world: World, name: str, *, timeout: float = CALL_TIMEOUT) -> None:
+        self.name: Final = name
+        self.timeout: Final = timeout
+        self.random: Final[random_module.Random] = world.random(f"{name} workload")
+        self.connections: Final[dict[str, CallerConnection]] = {}
+        self._world = world
+        self._stubs: dict[str, Any] = {}
+        self._renewals = 0
 
-    def check_final(self, items: Sequence[Item]) -> None:
-        """Raise `InvariantViolated` unless every add is there as often as its outcome allows."""
-        times = Counter(item.text for item in items)
-        for text in self.acknowledged:
-            if times[text] != 1:
-                raise InvariantViolated(f"{text!r} was acknowledged and is there {times[text]} x")
-        for text in self.unknown:
-            if times[text] > 1:
-                raise InvariantViolated(f"{text!r} has an unknown outcome and is there twice")
-        for text in self.refused:
-            if times[text]:
-                raise InvariantViolated(f"{text!r} was refused and is there")
-        strangers = set(times) - {*self.acknowledged, *self.unknown}
-        if strangers:
-            raise InvariantViolated(f"nobody added {min(strangers)!r}")
+    @property
+    def now(self) -> float:
+        """The true time in seconds, the same for all clients."""
+        return running_loop().true_time
+
+    def stub(self, object_name: str, interface: type) -> Any:
+        """Return this client's stub of an object; its methods are awaited.
+
+        `interface` may have methods that block elsewhere: there is no thread in a simulation, so
+        here all of them are awaited.
+        """
+        if object_name not in self._stubs:
+            creator = CallerStubCreator(Interface.of(interface))
+            self._renewals += 1
+            connection = self._world.connection(
+                f"{self.name} to {object_name} {self._renewals}",
+                creator,
+                object_name=object_name,
+                timeout=self.timeout,
+            )
+            connection.open()
+            self.connections[object_name] = connection
+            self._stubs[object_name] = creator.create(connection)
+        return self._stubs[object_name]
+
+    def failed(self, error: LiferaftError) -> None:
+        """Note how a call ended that has no answer."""
+        for kind, mark in _MARKS:
+            if isinstance(error, kind):
+                self._world.marks.hit(mark)
+                return
+
+    async def leave(self) -> None:
+        """Close every connection; the next stub begins a new session."""
+        connections = list(self.connections.values())
+        self.connections.clear()
+        self._stubs.clear()
+        for connection in connections:
+            await connection.aclose()
 
 
-class Client:
-    """One client: adds, completes and reads, one call after the other, until it is told to end."""
+_MARKS: Final[tuple[tuple[type[LiferaftError], str], ...]] = (
+    (SessionExpired, "a session expires"),
+    (OutcomeUnknown, "a call's outcome is unknown"),
+    (DeadlineExceeded, "a call times out"),
+    (ConnectionLost, "no host is reached in time"),
+    (Refused, "a call is refused"),
+)
+"""The first row whose class fits counts."""
 
-    def __init__(
-        self, name: str, todo: AsyncTodo, history: History, random: random_module.Random
-    ) -> None:
-        self._name = name
-        self._todo = todo
-        self._history = history
-        self._random = random
-        self._count = 0
 
-    async def step(self) -> None:
-        """Make one call and note its outcome."""
-        draw = self._random.random()
-        if draw < 0.6:
-            await self._add()
-        elif draw < 0.8:
-            await self._read()
-        else:
-            await self._complete()
+class Workload(Protocol):
+    """What a cluster is used for."""
 
-    async def _add(self) -> None:
-        self._count += 1
-        text = f"{self._name}/{self._count}"
-        try:
-            item = await self._todo.add(text, by=self._name)
-        except (DeadlineExceeded, OutcomeUnknown):
-            self._history.unknown.append(text)
-        except LiferaftError:
-            self._history.refused.append(text)
-        else:
-            if item.text != text:
-                raise InvariantViolated(f"{text!r} was answered with {item!r}")
-            self._history.acknowledged.append(text)
+    def objects(self) -> Mapping[str, object]:
+        """Return what a node hosts, each object in its first state."""
 
-    async def _read(self) -> None:
-        """Read; a linearizable read shows every add that was acknowledged before it began."""
-        acknowledged = len(self._history.acknowledged)
-        try:
-            items = await self._todo.items()
-        except LiferaftError:
-            return
-        self._history.reads += 1
-        missing = set(self._history.acknowledged[:acknowledged]) - {item.text for item in items}
-        if missing:
-            raise InvariantViolated(f"a read began after {min(missing)!r} and does not show it")
+    async def step(self, seat: Seat) -> None:
+        """Do one thing, as the client who sits there, and note its outcome.
 
-    async def _complete(self) -> None:
-        try:
-            await self._todo.complete(self._random.randint(1, 30), by=self._name)
-        except (LiferaftError, NoSuchItem):
-            return
+        Raises `InvariantViolated` when an answer cannot be right.
+        """
+
+    def check_now(self, world: World) -> None:
+        """Look at the replicas while the run goes on; raises `InvariantViolated`."""
+
+    async def check_end(self, judge: Seat, world: World) -> None:
+        """Check what all clients saw; all faults have ended, and every node runs.
+
+        Raises `InvariantViolated`.
+        """
+
+    def outcomes(self) -> Mapping[str, int]:
+        """Return how many operations ended how."""

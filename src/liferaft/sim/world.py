@@ -1,33 +1,38 @@
-"""A whole cluster in one process: the nodes that ship, on a simulated network and disks.
+"""A whole cluster in one process: the nodes that ship, on simulated machines, network and disks.
 
 A node's disk outlives its crashes; its links, tasks and memory do not. Every source of chance in
 the world is drawn from one seed, each part its own, so that adding a draw in one place does not
-change all the others.
+change all the others. What goes wrong is decided elsewhere (`sim.faults`); here it is carried out,
+and every node that ends by itself is either explained by what was done to it, or a violation.
 """
 
 import asyncio
 import random as random_module
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, Protocol
 
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.node import Node
-from liferaft.errors import InvariantViolated
+from liferaft.errors import DiskFailed, InvariantViolated, LiferaftError, StorageError
 from liferaft.link.address import Address
+from liferaft.raft.config import RaftConfig
+from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import Effect
 from liferaft.raft.events import Event
 from liferaft.raft.types import NodeId
 from liferaft.replicated.node import replicated_node
 from liferaft.rpc.caller import CallerStubCreator
 from liferaft.rpc.connection import CallerConnection
+from liferaft.sim.clock import Clock
+from liferaft.sim.loop import SimulatedHost, running_loop
+from liferaft.sim.marks import Marks
+from liferaft.sim.mount import Mount
 from liferaft.sim.network import SimulatedNetwork
 from liferaft.sim.safety import SafetyChecker
 from liferaft.storage.faulty import FaultyDisk
-
-WALL_START: Final = 1_700_000_000.0
-"""The simulated wall clock at virtual time 0, in seconds since 1970."""
 
 DISK_LATENCY_MAX: Final = 0.002
 """Seconds that a write and its sync take at most, on a disk that is well."""
@@ -35,85 +40,313 @@ DISK_LATENCY_MAX: Final = 0.002
 SEGMENT_BYTES: Final = 32 * 1024
 """Small, so that a run goes through many segments, and disks in memory stay small."""
 
+DATA: Final = "/data"
+"""Every node's data directory, on a disk of its own."""
+
+
+class TurnObserver(Protocol):
+    """Who sees every turn of every node."""
+
+    def born(self, node_id: NodeId, core: RaftCore) -> None:
+        """Learn that a node begins a life, before its first turn."""
+
+    def turn(
+        self,
+        node_id: NodeId,
+        now: float,
+        core: RaftCore,
+        events: Sequence[Event],
+        effects: Sequence[Effect],
+    ) -> None:
+        """Look at what a node did in one turn; raises `InvariantViolated` to end the run.
+
+        `now` is true time, in seconds.
+        """
+
 
 class World:
     """The cluster, its network, its disks, and the checker that watches all of it."""
 
     def __init__(
-        self, seed: int, node_count: int, objects: Callable[[], Mapping[str, object]]
+        self,
+        seed: int,
+        node_count: int,
+        objects: Callable[[], Mapping[str, object]],
+        observers: Sequence[TurnObserver] = (),
     ) -> None:
         self.seed: Final = seed
         self.network: Final = SimulatedNetwork(self.random("network"))
         self.safety: Final = SafetyChecker()
         self.node_ids: Final[Sequence[NodeId]] = tuple(f"n{i + 1}" for i in range(node_count))
         self.nodes: Final[dict[NodeId, Node]] = {}
+        self.counts: Final[Counter[str]] = Counter()
+        self.violations: Final[list[Exception]] = []
+        self.machines: Final = {node_id: self.machine(node_id) for node_id in self.node_ids}
         self.disk_latency_max: Final = dict.fromkeys(self.node_ids, DISK_LATENCY_MAX)
         self.disks: Final = {node_id: self._make_disk(node_id) for node_id in self.node_ids}
         self._objects = objects
+        self.instances: Final[dict[NodeId, Mapping[str, object]]] = {}
+        self.marks = Marks()
+        self._observers = observers
+        self._raft_config = draw_raft_config(self.random("limits"))
         self._lives = dict.fromkeys(self.node_ids, 0)
         self._peers = {node_id: f"memory:{node_id}" for node_id in self.node_ids}
-        self.violations: Final[list[Exception]] = []
-
-    def is_campaigning(self) -> bool:
-        """Return whether a node that runs asks for votes at this moment."""
-        return any(node.status().role == "candidate" for node in self.nodes.values())
-
-    def calm_disks(self) -> None:
-        """Let every disk be as quick as at the beginning."""
-        self.disk_latency_max.update(dict.fromkeys(self.node_ids, DISK_LATENCY_MAX))
+        self._supervisors: dict[NodeId, asyncio.Task[None]] = {}
+        self._endings: set[asyncio.Task[None]] = set()
+        self._forgetful: NodeId | None = None
+        self.client_hosts: Final[list[str]] = []
+        self._damage: dict[NodeId, list[Callable[[], None]]] = {}
+        self._starting: dict[NodeId, asyncio.Task[None]] = {}
+        self._stopping: list[NodeId] = []
+        self._triggers: dict[NodeId, Trigger] = {}
 
     def random(self, name: str) -> random_module.Random:
         """Return the source of chance of one part of the world."""
         return random_module.Random(f"{self.seed} {name}")
 
-    async def start(self, node_id: NodeId) -> None:
-        """Start a node that is down, with the disk that it left behind."""
-        assert node_id not in self.nodes, f"{node_id} runs already"
-        self._lives[node_id] += 1
-        self.safety.node_started(node_id)
-        node = replicated_node(
-            NodeConfig(
-                node_id=node_id, peers=self._peers, data="/data", segment_bytes=SEGMENT_BYTES
-            ),
-            self._objects(),
-            network=self.network.host(node_id),
-            disk=self.disks[node_id],
-            random=self.random(f"{node_id} life {self._lives[node_id]}"),
-            wall_clock=self._wall_clock,
-            observer=partial(self._observe, node_id),
+    def machine(self, name: str) -> SimulatedHost:
+        """Return a machine whose monotonic clock began somewhere of its own."""
+        return SimulatedHost(
+            name, Clock(started_at=self.random(f"clock of {name}").uniform(0.0, 1e6))
         )
-        self.nodes[node_id] = node
-        await node.start()
 
-    async def crash(self, node_id: NodeId) -> None:
-        """End a node as a power cut does: what was not synced may be lost."""
-        node = self.nodes.pop(node_id)
-        self.network.crash(node_id)
-        self.disks[node_id].crash()
-        await node.stop()
+    # Who is there.
 
-    async def stop(self) -> None:
-        """Stop every node that runs."""
-        while self.nodes:
-            _, node = self.nodes.popitem()
-            await node.stop()
+    @property
+    def down(self) -> list[NodeId]:
+        """The nodes that do not run, and could be started."""
+        return [
+            node_id
+            for node_id in self.node_ids
+            if node_id not in self.nodes and node_id not in self._stopping
+        ]
 
     def leader(self) -> NodeId | None:
         """Return who leads in the highest term, None when nobody does."""
         leading = [
-            (node.status().current_term, node_id)
-            for node_id, node in self.nodes.items()
-            if node.status().role == "leader"
+            (core.current_term, node_id)
+            for node_id, core in self.cores().items()
+            if core.role == "leader"
         ]
         return max(leading)[1] if leading else None
 
+    def cores(self) -> dict[NodeId, RaftCore]:
+        """Return the cores of the nodes that have come as far as having one."""
+        running = {node_id: node for node_id, node in self.nodes.items() if node.is_running}
+        return {node_id: node.driver.core for node_id, node in running.items()}
+
+    # Lives of nodes.
+
+    async def start(self, node_id: NodeId) -> bool:
+        """Start a node that is down, with the disk that it left behind.
+
+        Returns whether it runs. It does not when its disk is damaged or fails, which is what it
+        should do; that it does so without a reason is a violation.
+        """
+        assert node_id not in self.nodes, f"{node_id} runs already"
+        node = self._make_node(node_id)
+        starting = running_loop().create_task(node.start(), context=self.machines[node_id].context)
+        self._starting[node_id] = starting
+        try:
+            await asyncio.wait([starting])
+        finally:
+            if self._starting.get(node_id) is starting:
+                del self._starting[node_id]
+        if self.nodes.get(node_id) is not node:
+            self.marks.hit("a node ends before it has started")
+            return False
+        error = starting.exception()
+        if error is not None:
+            del self.nodes[node_id]
+            if not isinstance(error, StorageError):
+                raise error
+            self._explain(node_id, error)
+            return False
+        if self._damage.get(node_id):
+            self.marks.hit("a node starts on a damaged disk and is not harmed")
+        self._supervisors[node_id] = asyncio.create_task(self._supervise(node_id, node))
+        for observer in self._observers:
+            observer.born(node_id, node.driver.core)
+        return True
+
+    def _make_node(self, node_id: NodeId) -> Node:
+        self._lives[node_id] += 1
+        life = self._lives[node_id]
+        self.safety.node_started(node_id)
+        objects = self._objects()
+        node = replicated_node(
+            NodeConfig(
+                node_id=node_id,
+                peers=self._peers,
+                data=DATA,
+                raft=self._raft_config,
+                segment_bytes=SEGMENT_BYTES,
+            ),
+            objects,
+            network=self.network.host(node_id, self.machines[node_id]),
+            disk=Mount(self.disks[node_id]),
+            random=self.random(f"{node_id} life {life}"),
+            wall_clock=lambda: self.machines[node_id].clock.wall(running_loop().true_time),
+            observer=partial(self._observe, node_id, life),
+        )
+        self.nodes[node_id] = node
+        self.instances[node_id] = objects
+        return node
+
+    def strike(self, node_id: NodeId, *, is_power_cut: bool = True) -> None:
+        """End a node in the middle of whatever it does.
+
+        A power cut loses what was not synced, in any part; without one the process alone ends.
+        """
+        node = self.nodes.pop(node_id)
+        self._forget_life(node_id)
+        running_loop().resume(self.machines[node_id])
+        starting = self._starting.pop(node_id, None)
+        if starting is not None:
+            starting.cancel()
+        # Its end is begun before its disk fails, so that it is not taken for a failed disk.
+        ending = asyncio.get_running_loop().create_task(node.stop())
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+        self.network.crash(node_id)
+        disk = self.disks[node_id]
+        if is_power_cut:
+            disk.crash()
+        else:
+            disk.kill()
+
+    async def stop_cleanly(self, node_id: NodeId) -> None:
+        """Stop a node as an operator does; until it has ended nobody can start it."""
+        node = self.nodes.pop(node_id)
+        self._stopping.append(node_id)
+        self._forget_life(node_id)
+        running_loop().resume(self.machines[node_id])
+        try:
+            await node.stop()
+        finally:
+            self._stopping.remove(node_id)
+
+    async def stop(self) -> None:
+        """Stop every node that runs."""
+        while self.nodes:
+            await self.stop_cleanly(next(iter(self.nodes)))
+        await asyncio.gather(*self._endings)
+
+    def _forget_life(self, node_id: NodeId) -> None:
+        trigger = self._triggers.pop(node_id, None)
+        if trigger is not None:
+            trigger.pulled.set()
+        supervisor = self._supervisors.pop(node_id, None)
+        if supervisor is not None:
+            supervisor.cancel()
+
+    async def _supervise(self, node_id: NodeId, node: Node) -> None:
+        """Start a node again that has ended by itself, if there was a reason."""
+        failure = await node.wait_failed()
+        del self._supervisors[node_id]
+        self._explain(node_id, failure)
+        await self.stop_cleanly(node_id)
+        if isinstance(failure, StorageError):
+            await asyncio.sleep(0.3)
+            if node_id not in self.nodes and not self._damage.get(node_id):
+                await self.start(node_id)
+
+    def _explain(self, node_id: NodeId, failure: LiferaftError) -> None:
+        """Count a failure that was to be expected; any other one is a violation."""
+        if self._damage.get(node_id) and isinstance(failure, StorageError):
+            self.marks.hit("a node refuses a damaged disk")
+        elif self.disks[node_id].failures and isinstance(failure, DiskFailed):
+            self.marks.hit("a node ends because its disk failed")
+        else:
+            self.violations.append(failure)
+
+    # What goes wrong at a moment that is not known before.
+
+    def pull(self, node_id: NodeId, trigger: "Trigger") -> None:
+        """Let `trigger` watch the turns of a node, in place of the one before."""
+        before, self._triggers[node_id] = self._triggers.get(node_id), trigger
+        if before is not None:
+            before.pulled.set()
+
+    def damage(self, node_id: NodeId, *undo: Callable[[], None]) -> None:
+        """Remember that a node's disk holds damage, and how it is mended."""
+        self._damage.setdefault(node_id, []).extend(undo)
+
+    def mend(self, node_id: NodeId) -> None:
+        """Put back everything that was damaged on a node's disk."""
+        for undo in reversed(self._damage.pop(node_id, [])):
+            undo()
+
+    @property
+    def damaged(self) -> list[NodeId]:
+        """The nodes whose disks hold damage."""
+        return list(self._damage)
+
+    def release(self, node_id: NodeId, trigger: "Trigger") -> None:
+        """Let a trigger go that was not pulled."""
+        if self._triggers.get(node_id) is trigger:
+            del self._triggers[node_id]
+
+    def can_damage(self, node_id: NodeId) -> bool:
+        """Return whether a majority of disks stays sound when this one is damaged too."""
+        is_minority = len(self._damage) < (len(self.node_ids) - 1) // 2
+        return node_id not in self._damage and is_minority
+
+    def can_forget(self, node_id: NodeId) -> bool:
+        """Return whether a node may lose all that it promised without harm to the cluster.
+
+        So it is when every other node follows one leader in one term, and each of them has on its
+        disk all that this leader wrote, committed: then no acknowledged entry needs this node's
+        copy, and nobody can campaign in a term in which its forgotten vote would count.
+        """
+        cores = self.cores()
+        leader_id = self.leader()
+        if leader_id in (None, node_id) or set(cores) != set(self.node_ids) or self._damage:
+            return False
+        assert leader_id is not None
+        leader = cores[leader_id]
+        if self._forgetful in cores and self._forgetful != node_id:
+            forgetful = cores[self._forgetful].statistics()
+            if forgetful.stable_index < leader.commit_index:
+                return False  # the last one that forgot has not caught up
+        is_safe = leader.commit_index == leader.last_index and all(
+            (core.leader, core.current_term) == (leader_id, leader.current_term)
+            and core.statistics().stable_index == core.last_index == leader.last_index
+            for other, core in cores.items()
+            if other != node_id
+        )
+        is_safe = is_safe and cores[node_id].current_term <= leader.current_term
+        if is_safe:
+            self._forgetful = node_id
+        return is_safe
+
+    def calm_disk(self, node_id: NodeId) -> None:
+        """Let a node's disk be as quick as at the beginning."""
+        self.disk_latency_max[node_id] = DISK_LATENCY_MAX
+
+    def make_well(self, node_id: NodeId) -> None:
+        """End all that is wrong with a machine: its disk, its clock, and that it stands still."""
+        loop, disk, machine = running_loop(), self.disks[node_id], self.machines[node_id]
+        self.mend(node_id)
+        disk.heal()
+        disk.capacity_bytes = None
+        disk.has_short_reads = False
+        self.calm_disk(node_id)
+        machine.clock.run_at(1.0, true=loop.true_time)
+        machine.clock.wall_error = 0.0
+        loop.resume(machine)
+
+    # The clients' side.
+
     def connection(
-        self, name: str, creator: CallerStubCreator, *, timeout: float
+        self, name: str, creator: CallerStubCreator, *, object_name: str = "", timeout: float
     ) -> CallerConnection:
         """Return a client's connection to the cluster, from a host of its own."""
+        self.client_hosts.append(name)
         return CallerConnection(
             [Address("memory", node_id) for node_id in self.node_ids],
             interface=creator.interface,
+            object=object_name,
             network=self.network.host(name),
             random=self.random(name),
             timeout=timeout,
@@ -127,13 +360,58 @@ class World:
         )
 
     def _observe(
-        self, node_id: NodeId, driver: Driver, events: Sequence[Event], effects: Sequence[Effect]
+        self,
+        node_id: NodeId,
+        life: int,
+        driver: Driver,
+        events: Sequence[Event],
+        effects: Sequence[Effect],
     ) -> None:
+        if self._lives[node_id] != life or node_id not in self.nodes:
+            return  # a dead node's last twitch
         try:
-            self.safety.observe(node_id, driver, events, effects)
+            self.safety.observe(node_id, driver.core, events, effects)
+            now = running_loop().true_time
+            for observer in self._observers:
+                observer.turn(node_id, now, driver.core, events, effects)
         except InvariantViolated as violation:
             self.violations.append(violation)
             raise
+        trigger = self._triggers.get(node_id)
+        if trigger is not None and trigger.is_due(events, effects):
+            del self._triggers[node_id]
+            trigger.act(node_id)
+            trigger.pulled.set()
 
-    def _wall_clock(self) -> float:
-        return WALL_START + asyncio.get_running_loop().time()
+
+def draw_raft_config(draw: random_module.Random) -> RaftConfig:
+    """Return the default settings, or ones with such small limits that each is reached."""
+    if draw.random() < 0.4:
+        return RaftConfig()
+    append_bytes_max = draw.choice((512, 4096, 65536))
+    return RaftConfig(
+        append_bytes_max=append_bytes_max,
+        inflight_messages_max=draw.choice((1, 2, 8)),
+        inflight_bytes_max=draw.choice((1, 4)) * append_bytes_max,
+        tail_bytes_max=draw.choice((1, 2048, 16384)),
+        uncommitted_bytes_max=draw.choice((1, 8)) * append_bytes_max,
+        apply_bytes_max=draw.choice((1, 1024, 65536)),
+        read_bytes_max=draw.choice((1, 1024, 65536)),
+    )
+
+
+class Trigger:
+    """Waits for a certain turn of a node, and then acts in the midst of it.
+
+    `is_due` is asked after every turn of the node; `pulled` is set when it acted, or when the node
+    ended before.
+    """
+
+    def __init__(
+        self,
+        is_due: Callable[[Sequence[Event], Sequence[Effect]], bool],
+        act: Callable[[NodeId], None],
+    ) -> None:
+        self.is_due: Final = is_due
+        self.act: Final = act
+        self.pulled: Final = asyncio.Event()

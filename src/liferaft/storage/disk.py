@@ -95,16 +95,7 @@ class SystemFile(File):
 
     @override
     def read(self, offset: int, length: int) -> bytes:
-        data = os.pread(self._descriptor, length, offset)
-        if len(data) == length or not data:
-            return data
-        parts = [data]
-        # The system may return less than asked before the end, so only an empty answer is the end.
-        while data and (length := length - len(data)) > 0:
-            offset += len(data)
-            data = os.pread(self._descriptor, length, offset)
-            parts.append(data)
-        return b"".join(parts)
+        return read_fully(partial(os.pread, self._descriptor), offset, length)
 
     @override
     def write(self, offset: int, data: bytes) -> None:
@@ -241,6 +232,23 @@ class SystemDisk(Disk):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         return lambda: os.close(descriptor)
+
+
+def read_fully(read: Callable[[int, int], bytes], offset: int, length: int) -> bytes:
+    """Return `length` bytes from `offset`, fewer only at the end of the file.
+
+    `read(length, offset)` is the system's pread, which may return less than it was asked for
+    before the end, so only an empty answer is the end.
+    """
+    data = read(length, offset)
+    if len(data) == length or not data:
+        return data
+    parts = [data]
+    while data and (length := length - len(data)) > 0:
+        offset += len(data)
+        data = read(length, offset)
+        parts.append(data)
+    return b"".join(parts)
 
 
 def resolve(future: asyncio.Future[ResultT], result: ResultT) -> None:

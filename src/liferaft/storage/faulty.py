@@ -25,7 +25,7 @@ from typing import Literal
 from typing_extensions import override
 
 from liferaft.errors import DataDirectoryError
-from liferaft.storage.disk import Disk, File, ResultT, reject, resolve
+from liferaft.storage.disk import Disk, File, ResultT, read_fully, reject, resolve
 
 Operation = Literal["read", "write", "sync"]
 
@@ -100,6 +100,10 @@ class FaultyFile(File):
     @override
     def read(self, offset: int, length: int) -> bytes:
         self._use("read")
+        return read_fully(self._read_some, offset, length)
+
+    def _read_some(self, length: int, offset: int) -> bytes:
+        length = self._disk.draw_read_length(length)
         return bytes(self._inode.content[offset : offset + length])
 
     @override
@@ -140,7 +144,8 @@ class FaultyDisk(Disk):
     """A `Disk` in memory; see the module's docstring. Hand it to a new log to restart a node.
 
     `latency` gives the seconds that a piece of work takes; `capacity_bytes` bounds the sum of all
-    files' sizes, None for no bound. Both may be set at any time. `writes` and `syncs` count.
+    files' sizes, None for no bound; `has_short_reads` lets the system return less than it was
+    asked for. All may be set at any time. The others count.
     """
 
     def __init__(
@@ -152,8 +157,13 @@ class FaultyDisk(Disk):
     ) -> None:
         self.latency = latency
         self.capacity_bytes = capacity_bytes
+        self.has_short_reads = False
         self.writes = 0
         self.syncs = 0
+        self.short_reads = 0
+        self.failures = 0
+        self.lost_changes = 0
+        self.torn_writes = 0
         self.life = 0
         self._random = random
         self._directories = {""}
@@ -292,6 +302,40 @@ class FaultyDisk(Disk):
             if offset < len(content):
                 content[offset] ^= mask
 
+    def overwrite(self, path: str, offset: int, data: bytes) -> Callable[[], None]:
+        """Put other bytes into a file, in the cache and on the platter: a block gone astray.
+
+        What is returned puts back what was there.
+        """
+        inode = self._named(path)
+        before = bytes(inode.durable[offset : offset + len(data)])
+        _replace(inode, offset, data)
+        return partial(_replace, inode, offset, before)
+
+    def forget(self, path: str) -> Callable[[], None]:
+        """Lose a name that was durable: a damaged directory; what is returned finds it again."""
+        inode = self._named(path)
+        del self._names[path]
+        self._durable_names.pop(path, None)
+
+        def find() -> None:
+            self._names[path] = self._durable_names[path] = inode
+
+        return find
+
+    def image(self) -> dict[str, bytes]:
+        """Return what is on the platter: the durable content of every durable name."""
+        return {path: bytes(inode.durable) for path, inode in self._durable_names.items()}
+
+    def restore(self, image: dict[str, bytes]) -> None:
+        """Replace all that is on the disk by an image; only between two lives of its user."""
+        self.crash()
+        self._names.clear()
+        for path, content in image.items():
+            inode = self._names[path] = _Inode()
+            inode.content[:] = inode.durable[:] = content
+        self._durable_names = dict(self._names)
+
     def paths(self) -> list[str]:
         """Return the sorted paths of all files."""
         return sorted(self._names)
@@ -333,13 +377,23 @@ class FaultyDisk(Disk):
         error, count = self._faults.get(operation, (0, 0))
         if count > 0:
             self._faults[operation] = (error, count - 1)
+            self.failures += 1
             raise OSError(error, os.strerror(error))
+
+    def draw_read_length(self, length: int) -> int:
+        """Return how many bytes one read of the system brings, at most `length`, at least one."""
+        if not self.has_short_reads or length < 2 or self._random.random() < 0.5:
+            return length
+        self.short_reads += 1
+        return self._random.randint(1, length - 1)
+
+    def used_bytes(self) -> int:
+        """Return the sum of all files' sizes."""
+        return sum(len(inode.content) for inode in self._names.values())
 
     def room_bytes(self) -> int:
         """Return how many bytes still fit."""
-        if self.capacity_bytes is None:
-            return 2**62
-        return self.capacity_bytes - sum(len(inode.content) for inode in self._names.values())
+        return 2**62 if self.capacity_bytes is None else self.capacity_bytes - self.used_bytes()
 
     def change(self, change: _Change) -> None:
         """Do it in the cache; on the platter when it is synced, or as luck has it."""
@@ -396,6 +450,8 @@ class FaultyDisk(Disk):
     def _lose(self, change: _Change) -> None:
         """Let a change that was never synced reach the platter wholly, not at all, or in part."""
         fate = self._random.choice(("kept", "lost", "torn"))
+        self.lost_changes += fate == "lost"
+        self.torn_writes += fate == "torn" and isinstance(change, _Write)
         if fate == "kept" or (fate == "torn" and not isinstance(change, _Write)):
             self._make_durable(change)
         elif fate == "torn" and isinstance(change, _Write):
@@ -428,6 +484,13 @@ class FaultyDisk(Disk):
         if inode is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         return inode
+
+
+def _replace(inode: _Inode, offset: int, data: bytes) -> None:
+    """Change bytes where they are, without making the file longer."""
+    for content in (inode.content, inode.durable):
+        stop = min(offset + len(data), len(content))
+        content[offset:stop] = data[: max(0, stop - offset)]
 
 
 def _parent(path: str) -> str:

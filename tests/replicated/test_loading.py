@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from liferaft.errors import ConfigurationError
-from liferaft.ops.objects import load_objects
 from liferaft.recipes.kv import KeyValue
 from liferaft.recipes.todo import TodoList
+from liferaft.replicated.loading import load_objects
 
 
 def test_objects_are_made_under_the_names_given_or_their_classes_names() -> None:
@@ -23,8 +23,8 @@ def test_objects_are_made_under_the_names_given_or_their_classes_names() -> None
         (["Todo"], "'Todo' is not of the form NAME=module:Class"),
         (["Todo=:TodoList"], "not of the form"),
         (["no_such_module:Thing"], "there is no module 'no_such_module'"),
-        (["liferaft.recipes.todo:Nothing"], "has no class 'Nothing'"),
-        (["liferaft.recipes.todo:query"], "has no class 'query'"),
+        (["liferaft.recipes.todo:Nothing"], "has no 'Nothing'"),
+        (["liferaft.recipes.todo:query"], "todo:query is no class"),
         (["liferaft.recipes.todo:Item"], r"Item\(\) raised TypeError"),
         (["_raft=liferaft.recipes.kv:KeyValue"], "'_raft' begins with _"),
         (

@@ -29,24 +29,34 @@ def load_objects(specs: Sequence[str]) -> dict[str, object]:
     return objects
 
 
-def _find_class(spec: str, path: str) -> type:
-    module_name, colon, class_name = path.partition(":")
-    if not (module_name and colon and class_name):
-        raise ConfigurationError(f"{spec!r} is not of the form NAME=module:Class")
+def find_named(path: str) -> object:
+    """Return what `module:name` names; raises `ConfigurationError` where there is no such thing."""
+    module_name, colon, name = path.partition(":")
+    if not (module_name and colon and name):
+        raise ConfigurationError(f"{path!r} is not of the form module:name")
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"{spec!r}: there is no module {error.name!r} in the current directory or installed"
+            f"{path!r}: there is no module {error.name!r} in the current directory or installed"
         ) from error
     except Exception as error:
         # Whatever the user's own module raises while it is imported is the user's to read.
         raise ConfigurationError(
-            f"{spec!r}: importing {module_name} raised {type(error).__name__}: {error}"
+            f"{path!r}: importing {module_name} raised {type(error).__name__}: {error}"
         ) from error
-    found = getattr(module, class_name, None)
+    if not hasattr(module, name):
+        raise ConfigurationError(f"{path!r}: module {module_name} has no {name!r}")
+    found: object = getattr(module, name)
+    return found
+
+
+def _find_class(spec: str, path: str) -> type:
+    if ":" not in path:
+        raise ConfigurationError(f"{spec!r} is not of the form NAME=module:Class")
+    found = find_named(path)
     if not isinstance(found, type):
-        raise ConfigurationError(f"{spec!r}: module {module_name} has no class {class_name!r}")
+        raise ConfigurationError(f"{spec!r}: {path} is no class")
     return found
 
 

@@ -1,0 +1,1 @@
+"""Was a history linearizable? Models, readers of histories, and the search; nothing of Raft."""

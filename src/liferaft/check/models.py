@@ -1,0 +1,5 @@
+"""STUB"""
+
+
+def model_named(n):
+    return n

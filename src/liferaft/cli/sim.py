@@ -1,0 +1,255 @@
+"""`liferaft sim`: whole clusters under faults, on a virtual clock, from one seed each."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from cyclopts import Parameter
+from cyclopts.validators import Number
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from liferaft.cli.exits import ExitStatus
+from liferaft.errors import ConfigurationError
+from liferaft.sim import shrink as shrinking
+from liferaft.sim.campaign import Outcome, SeedFailure, Summary, run_campaign
+from liferaft.sim.dispatch import run_seed
+from liferaft.sim.failure import SimulationFailed
+from liferaft.sim.marks import MARKS
+from liferaft.sim.options import Fidelity, SimulationOptions, checked
+from liferaft.sim.record import Recording
+from liferaft.sim.run import SimulationResult
+
+_DEFAULTS: Final = SimulationOptions()
+Positive = Annotated[int, Parameter(validator=Number(gte=1))]
+
+
+def sim(
+    target: str = "",
+    /,
+    *,
+    seeds: Positive = 100,
+    first_seed: int = 0,
+    seed: int | None = None,
+    nodes: int = _DEFAULTS.nodes,
+    clients: int = _DEFAULTS.clients,
+    commands_per_second: float = _DEFAULTS.commands_per_second,
+    seconds: float = _DEFAULTS.seconds,
+    profile: str = _DEFAULTS.profile,
+    fidelity: Fidelity = _DEFAULTS.fidelity,
+    keep: str = "",
+    workload: str = "",
+    invariant: list[str] | None = None,
+    jobs: Positive = 1,
+    events: Path | None = None,
+    shrink: bool = False,
+    json: bool = False,
+) -> int:
+    """Run clusters in a simulation, under faults drawn from seeds, and check every promise.
+
+    Ends with status 0 when every promise was kept, 1 when one was broken: then it prints the seed,
+    the promise and the one command that repeats the run.
+
+    Parameters
+    ----------
+    target
+        Your own class, as module:Class; without it a to-do list and a dictionary are tried.
+    seeds
+        How many seeds are run.
+    first_seed
+        The first of them.
+    seed
+        Run this seed alone.
+    nodes
+        How many nodes each cluster has.
+    clients
+        How many clients call it.
+    commands_per_second
+        How many calls they make together in a virtual second, about.
+    seconds
+        For how many virtual seconds faults are made.
+    profile
+        What goes wrong: mixed, network, process, disk, clock, or calm for nothing.
+    fidelity
+        "full" runs all that ships; "core" the Raft cores alone, on a simpler disk and network, for
+        many seeds.
+    keep
+        Carry out these steps of the fault schedule alone: their numbers, with commas, or none.
+    workload
+        For your own class, module:function: an async function of a stub and a random.Random that
+        makes one step of one client.
+    invariant
+        For your own class, module:function: looks at a replica's object, and raises or returns
+        False when something is wrong. May be given again for more.
+    jobs
+        How many processes share the seeds.
+    events
+        With --seed: write every transition of every node here, as one JSON object a line.
+    shrink
+        When a seed fails: look for a shorter run that fails in the same way.
+    json
+        Print what was done as one JSON object, and nothing else.
+    """
+    sys.path.insert(0, str(Path.cwd()))  # so that a class beside the user is found
+    options = checked(
+        SimulationOptions(
+            fidelity=fidelity,
+            nodes=nodes,
+            clients=clients,
+            commands_per_second=commands_per_second,
+            seconds=seconds,
+            profile=profile,
+            keep=_parse_keep(keep),
+            target=target,
+            workload=workload,
+            invariants=tuple(invariant or ()),
+        )
+    )
+    report = Console(stderr=True, highlight=False)
+    if seed is not None:
+        return _run_one(seed, options, events, report, is_json=json, is_shrunk=shrink)
+    if events is not None:
+        raise ConfigurationError("--events shows one run: give --seed")
+    summary = _run_many(first_seed, seeds, options, jobs, report, is_quiet=json)
+    if json:
+        print(msgspec.json.encode(summary).decode())
+    else:
+        _print_summary(Console(highlight=False), summary)
+    for failure in summary.failures[:1] if shrink else ():
+        _shrink(failure.seed, options, report)
+    return ExitStatus.OK if summary.is_ok else ExitStatus.NEGATIVE
+
+
+def _parse_keep(text: str) -> tuple[int, ...] | None:
+    if not text:
+        return None
+    try:
+        return () if text == "none" else tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigurationError(f"--keep is {text!r}: give numbers such as 1,4,9") from None
+
+
+def _run_one(
+    seed: int,
+    options: SimulationOptions,
+    events: Path | None,
+    report: Console,
+    *,
+    is_json: bool,
+    is_shrunk: bool,
+) -> int:
+    recording = Recording(events)
+    try:
+        result = run_seed(seed, options, observers=recording.observers)
+    except SimulationFailed as failure:
+        recording.finish()
+        if is_json:
+            failed = SeedFailure(
+                seed, failure.violated_property, failure.violation, failure.command
+            )
+            print(msgspec.json.encode(failed).decode())
+        else:
+            _print_failure(failure, report)
+        if is_shrunk:
+            _shrink(seed, options, report)
+        return ExitStatus.NEGATIVE
+    recording.finish()
+    if is_json:
+        print(msgspec.json.encode(result).decode())
+    else:
+        _print_result(Console(highlight=False), result)
+    return ExitStatus.OK
+
+
+def _run_many(
+    first_seed: int,
+    seeds: int,
+    options: SimulationOptions,
+    jobs: int,
+    report: Console,
+    *,
+    is_quiet: bool,
+) -> Summary:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=report, disable=is_quiet or not report.is_terminal) as bar:
+        task = bar.add_task("seeds", total=seeds)
+
+        def tell(outcome: Outcome) -> None:
+            bar.advance(task)
+            if isinstance(outcome, SeedFailure) and not is_quiet:
+                report.print(_sentence(outcome.seed, outcome.violation, outcome.command))
+
+        return run_campaign(
+            first_seed, seeds, options, jobs=min(jobs, os.cpu_count() or 1), on_seed=tell
+        )
+
+
+def _shrink(seed: int, options: SimulationOptions, report: Console) -> None:
+    """Look for a shorter run that fails, and tell the command that shows it."""
+    try:
+        run_seed(seed, options)
+    except SimulationFailed as failure:
+        report.print(f"seed {seed}: looking for a shorter run that fails in the same way ...")
+        shorter, shortest = shrinking.shrink(seed, options, failure)
+        kept = "all" if shorter.keep is None else str(len(shorter.keep))
+        report.print(f"{kept} steps are left: {shortest.violation}")
+        report.print(f"repeat it: {shortest.command}", soft_wrap=True)
+
+
+def _print_failure(failure: SimulationFailed, report: Console) -> None:
+    report.print(
+        _sentence(failure.seed, failure.violation, failure.command), soft_wrap=True, markup=False
+    )
+
+
+def _sentence(seed: int, violation: str, command: str) -> str:
+    return f"seed {seed}: {violation}\nrepeat it: {command}"
+
+
+def _print_result(console: Console, result: SimulationResult) -> None:
+    console.print(
+        f"seed {result.seed}: every promise was kept in {result.virtual_seconds:.1f} virtual "
+        f"seconds, {result.events:,} events, {result.elections} elections"
+    )
+    console.print(f"digest {result.digest}")
+    console.print(_table("Faults", result.faults))
+    console.print(_table("Clients", result.outcomes))
+    for step in result.schedule:
+        console.print(f"  step {step.number:3} at {step.at:6.2f} s  {step.kind}", markup=False)
+
+
+def _print_summary(console: Console, summary: Summary) -> None:
+    console.print(
+        f"{summary.seeds:,} seeds, {summary.virtual_hours:,.2f} simulated hours, "
+        f"{summary.events:,} events, {summary.elections:,} elections, "
+        f"{summary.applied:,} entries applied"
+    )
+    console.print(f"digest {summary.digest}")
+    console.print(_table("Faults", summary.faults))
+    console.print(_table("Clients", summary.outcomes))
+    console.print(_table(f"Marks: {len(summary.marks)} of {len(MARKS)} hit", summary.marks))
+    for mark in summary.never:
+        console.print(f"never: {mark}", markup=False)
+    failed = len(summary.failures)
+    console.print(
+        f"{failed} of {summary.seeds:,} seeds broke a promise"
+        if failed
+        else "every promise was kept"
+    )
+
+
+def _table(title: str, counts: dict[str, int]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("", justify="right")
+    for name, count in counts.items():
+        table.add_row(name, f"{count:,}")
+    return table

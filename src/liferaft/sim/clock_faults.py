@@ -1,0 +1,44 @@
+"""Faults of clocks: they run too fast or too slow, and the date jumps. None may break a promise."""
+
+import asyncio
+import random as random_module
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+from liferaft.sim.loop import running_loop
+from liferaft.sim.world import World
+
+
+async def _drift(world: World, draw: random_module.Random) -> None:
+    """Let a monotonic clock be wrong by a few per cent, as a bad quartz is."""
+    world.counts["clock drift"] += 1
+    await _run_at(world, draw, draw.uniform(0.9, 1.1))
+
+
+async def _wild_rate(world: World, draw: random_module.Random) -> None:
+    """Let a monotonic clock run at half or twice its pace, as a stolen processor makes it."""
+    world.counts["wild clock rate"] += 1
+    await _run_at(world, draw, draw.choice((0.5, 0.7, 1.5, 2.0)))
+
+
+async def _run_at(world: World, draw: random_module.Random, rate: float) -> None:
+    loop = running_loop()
+    clock = world.machines[draw.choice(world.node_ids)].clock
+    clock.run_at(rate, true=loop.true_time)
+    await asyncio.sleep(draw.uniform(0.5, 4.0))
+    clock.run_at(1.0, true=loop.true_time)
+
+
+async def _wall_jump(world: World, draw: random_module.Random) -> None:
+    """Let the date jump forward or back, by seconds or by hours; the monotonic clock goes on."""
+    world.counts["wall clock jump"] += 1
+    clock = world.machines[draw.choice(world.node_ids)].clock
+    clock.wall_error += draw.choice((-1, 1)) * draw.choice((1.0, 60.0, 1800.0, 7200.0))
+    await asyncio.sleep(draw.uniform(0.5, 4.0))
+
+
+KINDS: Final[Mapping[str, Callable[[World, random_module.Random], Awaitable[None]]]] = {
+    "clock drift": _drift,
+    "wild clock rate": _wild_rate,
+    "wall clock jump": _wall_jump,
+}

@@ -1,0 +1,22 @@
+"""Runs one seed as its options say: which fidelity, whose class, which workload."""
+
+from collections.abc import Sequence
+
+from liferaft.sim.options import SimulationOptions, checked
+from liferaft.sim.run import SimulationResult, simulate
+from liferaft.sim.user import user_workload
+from liferaft.sim.world import TurnObserver
+
+
+def run_seed(
+    seed: int, options: SimulationOptions, *, observers: Sequence[TurnObserver] = ()
+) -> SimulationResult:
+    """Run one seed; raises `SimulationFailed` when a promise is broken.
+
+    Raises `ConfigurationError` when the options contradict each other, or name what is not there.
+    """
+    options = checked(options)
+    if options.target:
+        make = user_workload(options.target, options.workload, options.invariants)
+        return simulate(seed, options, workload=make, observers=observers)
+    return simulate(seed, options, observers=observers)

@@ -1,0 +1,179 @@
+"""Every transition of a run as one JSON object a line, in causal order, for tools from outside.
+
+A line is written for each event that a node handled, with the node's state right after it, and for
+each message and entry that then left it: so what a line speaks of was caused by lines before it.
+
+    name   what happened: "InitState", "ReceiveRequestVote", "BecomeLeader", "Commit", ...
+    nid    whose state it is; term, vote, commit, role, log (its last index), conf are that state
+    msg    for messages: type, term, from, to, entries, logTerm, index, commit, vote, reject
+    time   virtual seconds
+
+The field names follow those of etcd's trace of its Raft, so that what validates those can be
+taught to read these.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from liferaft.raft.core import RaftCore
+from liferaft.raft.effects import Effect, Persist, Send
+from liferaft.raft.events import Event, Proposed, ReadAsked, Received, Stored, TimePassed
+from liferaft.raft.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    Message,
+    RequestVote,
+    RequestVoteReply,
+)
+from liferaft.raft.types import NodeId
+
+
+class TracedMessage(msgspec.Struct, frozen=True, rename={"source": "from", "target": "to"}):
+    """A message. `entries` is how many it carries."""
+
+    type: str
+    term: int
+    source: NodeId
+    target: NodeId
+    entries: int = 0
+    logTerm: int = 0  # noqa: N815 - the names of the format
+    index: int = 0
+    commit: int = 0
+    vote: NodeId | None = None
+    reject: bool = False
+
+
+class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line."""
+
+    name: str
+    nid: NodeId
+    time: float
+    term: int
+    vote: NodeId | None
+    commit: int
+    role: str
+    log: int
+    conf: tuple[tuple[NodeId, ...], tuple[NodeId, ...]]
+    msg: TracedMessage | None = None
+
+
+class TransitionRecorder:
+    """Sees every turn, and inside of it every event; `emit` gets each transition."""
+
+    def __init__(self, emit: Callable[[Transition], None], *, now: Callable[[], float]) -> None:
+        self._emit = emit
+        self._now = now
+        self._cores: dict[NodeId, RaftCore] = {}
+        self._last: dict[NodeId, tuple[str, int, int]] = {}
+
+    def born(self, node_id: NodeId, core: RaftCore) -> None:
+        """Follow a core from now on: each of its steps becomes a line."""
+        name = "Restart" if node_id in self._cores else "InitState"
+        self._cores[node_id] = core
+        self._write(name, node_id, core)
+        step = core.step
+
+        def traced(event: Event, now: float) -> None:
+            step(event, now)
+            self._stepped(node_id, core, event)
+
+        core.step = traced  # type: ignore[method-assign] # this one core is looked at more closely
+
+    def turn(
+        self,
+        node_id: NodeId,
+        now: float,
+        core: RaftCore,
+        events: Sequence[Event],
+        effects: Sequence[Effect],
+    ) -> None:
+        """Write what left the node at the end of a turn."""
+        del now, events
+        for effect in effects:
+            if isinstance(effect, Send):
+                name = f"Send{type(effect.message).__name__}"
+                self._write(name, node_id, core, traced_message(effect.message))
+            elif isinstance(effect, Persist):
+                self._write("Persist", node_id, core)
+
+    def _stepped(self, node_id: NodeId, core: RaftCore, event: Event) -> None:
+        if isinstance(event, Received):
+            message = event.message
+            self._write(f"Receive{type(message).__name__}", node_id, core, traced_message(message))
+        else:
+            self._write(_NAMES.get(type(event), type(event).__name__), node_id, core)
+        role, term, commit = core.role, core.current_term, core.commit_index
+        before = self._last.get(node_id)
+        self._last[node_id] = (role, term, commit)
+        if before is None or (role, term) != before[:2]:
+            self._write(_BECOME[role], node_id, core)
+        if before is not None and commit > before[2]:
+            self._write("Commit", node_id, core)
+
+    def _write(
+        self, name: str, node_id: NodeId, core: RaftCore, message: TracedMessage | None = None
+    ) -> None:
+        state = core.state
+        configuration = state.configuration
+        if name in ("InitState", "Restart"):
+            self._last[node_id] = (core.role, core.current_term, core.commit_index)
+        self._emit(
+            Transition(
+                name=name,
+                nid=node_id,
+                time=round(self._now(), 9),
+                term=core.current_term,
+                vote=state.hard_state.voted_for,
+                commit=core.commit_index,
+                role=core.role,
+                log=core.last_index,
+                conf=(configuration.voters, configuration.voters_outgoing),
+                msg=message,
+            )
+        )
+
+
+def traced_message(message: Message) -> TracedMessage:
+    """Return what a line tells of a message."""
+    common = (type(message).__name__, message.term, message.source, message.target)
+    if isinstance(message, RequestVote):
+        return TracedMessage(
+            *common,
+            logTerm=message.last_log_term,
+            index=message.last_log_index,
+            vote=message.source,
+        )
+    if isinstance(message, RequestVoteReply):
+        vote = message.target if message.is_granted else None
+        return TracedMessage(*common, vote=vote, reject=not message.is_granted)
+    if isinstance(message, AppendEntries):
+        return TracedMessage(
+            *common,
+            entries=len(message.entries),
+            logTerm=message.prev_log_term,
+            index=message.prev_log_index,
+            commit=message.leader_commit,
+        )
+    assert isinstance(message, AppendEntriesReply)
+    if message.is_success:
+        return TracedMessage(*common, index=message.match_index)
+    return TracedMessage(
+        *common, index=message.rejected_index, logTerm=message.conflict_term, reject=True
+    )
+
+
+_NAMES: Final[dict[type[Event], str]] = {
+    TimePassed: "Timeout",
+    Proposed: "ClientRequest",
+    ReadAsked: "ReadRequest",
+    Stored: "Stored",
+}
+_BECOME: Final = {
+    "follower": "BecomeFollower",
+    "pre-candidate": "BecomePreCandidate",
+    "candidate": "BecomeCandidate",
+    "leader": "BecomeLeader",
+}

@@ -1,0 +1,75 @@
+"""What a simulation can be told, and the command line that says the same."""
+
+import shlex
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from liferaft.errors import ConfigurationError
+from liferaft.sim.faults import PROFILES, FaultStep
+
+Fidelity = Literal["full", "core"]
+
+
+class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """One run but for its seed.
+
+    `seconds` are virtual ones, during which faults are made. `keep` names the steps of the fault
+    schedule that are carried out, None for all. `target`, `workload` and `invariants` are a user's
+    own, as `module:name`; empty for those that ship.
+    """
+
+    fidelity: Fidelity = "full"
+    nodes: int = 3
+    clients: int = 4
+    commands_per_second: float = 60.0
+    seconds: float = 8.0
+    profile: str = "mixed"
+    keep: tuple[int, ...] | None = None
+    target: str = ""
+    workload: str = ""
+    invariants: tuple[str, ...] = ()
+
+    def kept(self, schedule: Sequence[FaultStep]) -> tuple[FaultStep, ...]:
+        """Return the steps that are to be carried out."""
+        if self.keep is None:
+            return tuple(schedule)
+        return tuple(step for step in schedule if step.number in self.keep)
+
+    def command(self, seed: int) -> str:
+        """Return the command that repeats the run of a seed."""
+        words = ["liferaft", "sim", *([self.target] if self.target else []), "--seed", str(seed)]
+        for field in msgspec.structs.fields(self):
+            value = getattr(self, field.name)
+            if field.name != "target" and value != field.default:
+                words += _option(field.name, value)
+        return shlex.join(words)
+
+
+def _option(name: str, value: object) -> list[str]:
+    if name == "keep":
+        assert isinstance(value, tuple)
+        return ["--keep", ",".join(map(str, value)) or "none"]
+    if name == "invariants":
+        assert isinstance(value, tuple)
+        return [word for each in value for word in ("--invariant", each)]
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    return [f"--{name.replace('_', '-')}", shown]
+
+
+def checked(options: SimulationOptions) -> SimulationOptions:
+    """Return the options as they are; raises `ConfigurationError` for what cannot be."""
+    if not 1 <= options.nodes <= 15:
+        raise ConfigurationError(f"{options.nodes} nodes: give 1 to 15")
+    if options.clients < 1:
+        raise ConfigurationError(f"{options.clients} clients: give 1 or more")
+    if not (options.seconds > 0 and options.commands_per_second > 0):
+        raise ConfigurationError("seconds and commands a second must be above 0")
+    if options.profile not in PROFILES:
+        raise ConfigurationError(
+            f"there is no profile {options.profile!r}: take one of {', '.join(PROFILES)}"
+        )
+    if (options.workload or options.invariants) and not options.target:
+        raise ConfigurationError("a workload or an invariant needs the class that it is for")
+    return options

@@ -1,0 +1,232 @@
+"""Faults of processes: they end at any moment, stand still, and come back."""
+
+import asyncio
+import random as random_module
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from liferaft.raft.effects import Effect, Persist, ReadReady
+from liferaft.raft.events import Event, Received
+from liferaft.raft.messages import RequestVoteReply
+from liferaft.raft.types import NodeId
+from liferaft.sim.loop import running_loop
+from liferaft.sim.world import Trigger, World
+
+TRIGGER_SECONDS: Final = 2.0
+"""How long a moment is waited for that may never come."""
+
+
+async def _restart(world: World, node_id: NodeId, *, after: float) -> None:
+    """Start a node that is down, unless somebody else has done so meanwhile."""
+    await asyncio.sleep(after)
+    if node_id in world.down and node_id not in world.damaged:
+        await world.start(node_id)
+
+
+async def _crash(world: World, draw: random_module.Random) -> None:
+    """Let the power fail on one node."""
+    node_id = draw.choice(world.node_ids)
+    if node_id in world.nodes:
+        world.counts["crash"] += 1
+        world.strike(node_id)
+    await _restart(world, node_id, after=draw.uniform(0.0, 2.0))
+
+
+async def _kill(world: World, draw: random_module.Random) -> None:
+    """End one process; what it wrote stays in the system's cache."""
+    node_id = draw.choice(world.node_ids)
+    if node_id in world.nodes:
+        world.counts["kill"] += 1
+        world.strike(node_id, is_power_cut=False)
+    await _restart(world, node_id, after=draw.uniform(0.0, 1.0))
+
+
+async def _crash_of_leader(world: World, draw: random_module.Random) -> None:
+    leader = world.leader()
+    if leader is None:
+        return
+    world.counts["crash of the leader"] += 1
+    world.strike(leader)
+    await _restart(world, leader, after=draw.uniform(0.0, 2.0))
+
+
+async def _crash_of_all(world: World, draw: random_module.Random) -> None:
+    world.counts["crash of all"] += 1
+    for node_id in list(world.nodes):
+        world.strike(node_id)
+    downtime = draw.uniform(0.0, 0.5)
+    for node_id in world.node_ids:
+        await _restart(world, node_id, after=downtime)
+        downtime = draw.uniform(0.0, 0.1)
+
+
+async def _crash_loop(world: World, draw: random_module.Random) -> None:
+    """Let a node crash again and again, now and then before it has started."""
+    world.counts["crash loop"] += 1
+    node_id = draw.choice(world.node_ids)
+    for _ in range(draw.randint(3, 8)):
+        if node_id in world.nodes:
+            world.strike(node_id)
+        if node_id in world.down and node_id not in world.damaged:
+            starting = asyncio.create_task(world.start(node_id))
+            await asyncio.sleep(draw.uniform(0.001, 0.3))
+            if draw.random() < 0.5 and node_id in world.nodes:
+                world.strike(node_id)
+            await starting
+    await _restart(world, node_id, after=0.1)
+
+
+async def _bounce(world: World, draw: random_module.Random) -> None:
+    """Crash some nodes at once and start them again at once: what was promised must be there."""
+    world.counts["bounce"] += 1
+    bounced = draw.sample(world.node_ids, draw.randint(1, len(world.node_ids)))
+    for node_id in bounced:
+        if node_id in world.nodes:
+            world.strike(node_id)
+    for node_id in bounced:
+        await _restart(world, node_id, after=0.0)
+
+
+async def _bounce_at_election(world: World, draw: random_module.Random) -> None:
+    """Bounce at the moment of an election: a voter that forgets elects two leaders."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + TRIGGER_SECONDS / 2
+    # In virtual time, looking every two milliseconds costs nothing.
+    while loop.time() < end and not _is_campaigning(world):  # noqa: ASYNC110
+        await asyncio.sleep(0.002)
+    await asyncio.sleep(draw.uniform(0.0, 0.01))
+    world.counts["bounce at an election"] += 1
+    await _bounce(world, draw)
+
+
+def _is_campaigning(world: World) -> bool:
+    return any(core.role == "candidate" for core in world.cores().values())
+
+
+async def _crash_at_event(world: World, draw: random_module.Random) -> None:
+    """Crash a node right behind one of its next turns: decided, and nothing of it carried out."""
+    node_id = draw.choice(world.node_ids)
+    remaining = [draw.randint(1, 60)]
+
+    def is_due(_events: Sequence[Event], _effects: Sequence[Effect]) -> bool:
+        remaining[0] -= 1
+        return remaining[0] == 0
+
+    await _strike_when(world, draw, node_id, "crash at an event", is_due)
+
+
+async def _crash_before_sync(world: World, draw: random_module.Random) -> None:
+    """Crash a node that has just been asked to persist a vote, a term or entries."""
+
+    def is_due(_events: Sequence[Event], effects: Sequence[Effect]) -> bool:
+        return any(isinstance(effect, Persist) for effect in effects)
+
+    node_id = draw.choice(world.node_ids)
+    await _strike_when(world, draw, node_id, "crash before a sync", is_due)
+
+
+async def _crash_of_new_leader(world: World, draw: random_module.Random) -> None:
+    """Crash a candidate as it wins."""
+
+    def is_due(events: Sequence[Event], _effects: Sequence[Effect]) -> bool:
+        return any(
+            isinstance(event, Received) and isinstance(event.message, RequestVoteReply)
+            for event in events
+        )
+
+    node_id = draw.choice(world.node_ids)
+    await _strike_when(world, draw, node_id, "crash at a vote", is_due)
+
+
+async def _strike_when(
+    world: World,
+    draw: random_module.Random,
+    node_id: NodeId,
+    kind: str,
+    is_due: Callable[[Sequence[Event], Sequence[Effect]], bool],
+) -> None:
+    def strike(node_id: NodeId) -> None:
+        world.counts[kind] += 1
+        world.strike(node_id)
+
+    trigger = Trigger(is_due, strike)
+    world.pull(node_id, trigger)
+    await _wait_pulled(world, node_id, trigger)
+    await _restart(world, node_id, after=draw.uniform(0.0, 1.0))
+
+
+async def _wait_pulled(world: World, node_id: NodeId, trigger: Trigger) -> None:
+    try:
+        async with asyncio.timeout(TRIGGER_SECONDS):
+            await trigger.pulled.wait()
+    except TimeoutError:
+        world.release(node_id, trigger)
+
+
+async def _pause(world: World, draw: random_module.Random) -> None:
+    node_id = draw.choice(world.node_ids)
+    world.counts["pause"] += 1
+    await _pause_for(world, node_id, draw.uniform(0.1, 2.0))
+
+
+async def _pause_of_leader(world: World, draw: random_module.Random) -> None:
+    """Let the leader stand still for longer than an election, and go on believing (trap 8)."""
+    leader = world.leader()
+    if leader is not None:
+        world.counts["pause of the leader"] += 1
+        await _pause_for(world, leader, draw.uniform(0.3, 3.0))
+
+
+async def _pause_for(world: World, node_id: NodeId, seconds: float) -> None:
+    loop, machine = running_loop(), world.machines[node_id]
+    loop.pause(machine)
+    await asyncio.sleep(seconds)
+    loop.resume(machine)
+
+
+async def _pause_before_answer(world: World, draw: random_module.Random) -> None:
+    """Let a leader stand still between the quorum that confirms a read and the answer."""
+    leader = world.leader()
+    if leader is None:
+        return
+
+    def is_due(_events: Sequence[Event], effects: Sequence[Effect]) -> bool:
+        return any(isinstance(effect, ReadReady) for effect in effects)
+
+    def pause(node_id: NodeId) -> None:
+        world.counts["pause before an answer"] += 1
+        running_loop().pause(world.machines[node_id])
+
+    trigger = Trigger(is_due, pause)
+    world.pull(leader, trigger)
+    await _wait_pulled(world, leader, trigger)
+    await asyncio.sleep(draw.uniform(0.3, 2.0))
+    running_loop().resume(world.machines[leader])
+
+
+async def _rolling_restart(world: World, draw: random_module.Random) -> None:
+    """Stop and start every node in turn, as for an upgrade."""
+    world.counts["rolling restart"] += 1
+    for node_id in draw.sample(world.node_ids, len(world.node_ids)):
+        if node_id in world.nodes and world.nodes[node_id].is_running:
+            await world.stop_cleanly(node_id)
+            await _restart(world, node_id, after=draw.uniform(0.0, 0.2))
+        await asyncio.sleep(draw.uniform(0.0, 0.5))
+
+
+KINDS: Final[Mapping[str, Callable[[World, random_module.Random], Awaitable[None]]]] = {
+    "crash": _crash,
+    "kill": _kill,
+    "crash of the leader": _crash_of_leader,
+    "crash of all": _crash_of_all,
+    "crash loop": _crash_loop,
+    "bounce": _bounce,
+    "bounce at an election": _bounce_at_election,
+    "crash at an event": _crash_at_event,
+    "crash before a sync": _crash_before_sync,
+    "crash at a vote": _crash_of_new_leader,
+    "pause": _pause,
+    "pause of the leader": _pause_of_leader,
+    "pause before an answer": _pause_before_answer,
+    "rolling restart": _rolling_restart,
+}
