@@ -372,3 +372,36 @@ def test_the_state_is_bound_only_after_the_whole_handshake() -> None:
     states.append(hand.protocol.state)
 
     assert [State.DOWN, State.GREETING, State.GREETING, State.BINDING, State.BOUND] == states
+
+
+def turned_away(number: int) -> wire.Failure:
+    nothing = msgspec.Raw(encode(None))
+    return wire.Failure(number, "liferaft", "Overloaded", "too many calls", "", nothing)
+
+
+def test_a_call_sent_once_and_turned_away_was_not_executed() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.call(deadline=5.0)
+    hand.give(turned_away(1))
+
+    assert [turned_away(1)] == [outcome for _, outcome in hand.protocol.answers]
+
+
+def test_a_repeated_call_that_is_turned_away_is_asked_again() -> None:
+    """Simulated seed 1506 on five nodes: the copy that the first leader took was executed later."""
+    hand = Hand()
+    hand.bind()
+    hand.call(deadline=5.0)
+    hand.sent()
+    hand.now = hand.protocol.deadline() or 0.0
+    hand.protocol.time_passed(hand.now)
+    repeats = hand.sent()
+    hand.give(turned_away(1))
+    answers = list(hand.protocol.answers)
+    hand.now += 1.0
+    hand.protocol.time_passed(hand.now)
+
+    assert [1] == [frame.number for frame in repeats if isinstance(frame, wire.Call)]
+    assert [] == answers
+    assert [1] == [frame.number for frame in hand.sent() if isinstance(frame, wire.Call)]

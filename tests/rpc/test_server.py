@@ -174,3 +174,22 @@ async def test_a_server_stops_twice_and_hears_no_more() -> None:
     await asyncio.sleep(0.1)
 
     assert (True, False) == (peer.is_closed, host.server.is_running)
+
+
+async def test_a_copy_of_a_call_that_was_turned_away_is_turned_away_too() -> None:
+    """The caller was told that nothing was executed; a link may repeat its frame all the same."""
+    network = MemoryNetwork()
+    counter = CounterObject()
+    async with hosted(network, counter, Counter) as host:
+        host.server.limits = Limits(in_flight_max=0)
+        peer = await Peer().connect(network)
+        await peer.say(HELLO, BIND)
+        call = wire.Call(1, 1, "Counter", "increment", 1.0, msgspec.Raw(encode((1,))))
+        first = await peer.say(call)
+        host.server.limits = Limits()
+        copy = await peer.say(call)
+        again = await peer.say(msgspec.structs.replace(call, time_left=0.5))
+
+    assert ["Overloaded"] == [getattr(frame, "type_name", "") for frame in first]
+    assert first == copy
+    assert [wire.Reply] == [type(frame) for frame in again]

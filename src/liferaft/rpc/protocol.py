@@ -378,9 +378,16 @@ class CallerProtocol(Generic[WaiterT]):
             self.session.pending[call.number] = call
 
     def _answered(self, frame: wire.Reply | wire.Failure, now: float) -> None:
-        call = self.session.settle(frame.number)
+        call = self.session.pending.get(frame.number)
         if call is None:
             return
+        if call.sent_count > 1 and _is_refusal(frame):
+            # This copy was turned away, but an earlier one may still be executed: elsewhere, or
+            # later. So it is no answer yet, and the call is asked again.
+            call.interval = min(2 * call.interval, RESEND_CAP)
+            call.resend_at = now + call.interval
+            return
+        self.session.settle(frame.number)
         if call.sent_count == 1:
             self._round_trip.measured(now - call.sent_at)
         self.answers.append((call, frame))
@@ -429,6 +436,13 @@ class CallerProtocol(Generic[WaiterT]):
 def copy_error(error: LiferaftError) -> LiferaftError:
     """Return the error anew: one that is raised twice would gather the tracebacks of both."""
     return type(error)(str(error))
+
+
+def _is_refusal(frame: wire.Reply | wire.Failure) -> bool:
+    """Return whether a host turned a copy of a call away that another might take."""
+    if not isinstance(frame, wire.Failure) or frame.kind != "liferaft":
+        return False
+    return frame.type_name in {"Overloaded", "NoLeader", "Refused"}
 
 
 def _receive_one(protocol: CallerProtocol[WaiterT], frame: wire.Frame, now: float) -> None:

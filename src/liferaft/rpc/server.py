@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -33,6 +33,10 @@ logger = logging.getLogger("liferaft.rpc")
 TIME_LEFT_MAX: Final = 1e7
 """Seconds; a peer's number must not overflow a timer."""
 INCARNATION_BYTES: Final = 16
+REFUSAL_MEMORY: Final = 2.0
+"""Seconds that a refusal is remembered: longer than a link holds a copy of a frame up."""
+REFUSALS_MAX: Final = 1_024
+"""Refusals remembered for one link."""
 SWEEP_INTERVAL: Final = 5.0
 """Seconds between looks for links whose peer went away without a word."""
 
@@ -168,6 +172,7 @@ class _ServedLink:
         self._server = server
         self._bound: dict[str, Dispatcher] = {}
         self._binding: set[str] = set()
+        self._refusals: dict[int, _Refusal] = {}
         self._is_ended = False
         timeout = server.limits.handshake_timeout
         self._handshake_timer = loop.call_later(timeout, self._handshake_late)
@@ -283,7 +288,10 @@ class _ServedLink:
             raise ProtocolError(f"a call with {left} s left")
         request = _Request(self, self.session, call, data, now)
         dispatcher = self._bound.get(call.object)
-        if dispatcher is None:
+        refusal = self._refusals.get(call.number) if self._refusals else None
+        if refusal is not None and refusal.is_of(data, now):
+            self.send(refusal.failure)
+        elif dispatcher is None:
             request.refuse(NoSuchObject(f"the object {call.object!r} is not bound"))
         elif (
             len(self.in_flight) >= self._server.limits.in_flight_max
@@ -293,6 +301,18 @@ class _ServedLink:
         else:
             self.in_flight[call.number] = None
             dispatcher.dispatch(request)
+
+    def refused(self, number: int, frame: bytes, failure: bytes) -> None:
+        """Remember for a while that this very frame was turned away.
+
+        The caller was told that nothing was executed: a copy that the link made of the frame must
+        not be taken now. When the caller itself asks again, its frame is another one, or later.
+        """
+        self.send(failure)
+        if len(self._refusals) >= REFUSALS_MAX:
+            del self._refusals[next(iter(self._refusals))]
+        until = self._server.loop.time() + REFUSAL_MEMORY
+        self._refusals[number] = _Refusal(hash(frame), until, failure)
 
     def _notify(self, frame: wire.Notify) -> None:
         dispatcher = self._bound.get(frame.object)
@@ -333,6 +353,18 @@ _HANDLERS: Final[dict[type, Callable[..., None]]] = {
 }
 
 
+class _Refusal(NamedTuple):
+    """A call that was turned away: the hash of its frame, and how long it is remembered."""
+
+    frame_hash: int
+    until: float
+    failure: bytes
+
+    def is_of(self, frame: bytes, now: float) -> bool:
+        """Return whether this frame is a copy of the one that was turned away."""
+        return now < self.until and hash(frame) == self.frame_hash
+
+
 class _Request:
     """One call that came over a link; see `liferaft.rpc.dispatch.Request`."""
 
@@ -359,7 +391,11 @@ class _Request:
             served.send(frame)
 
     def refuse(self, error: Refused) -> None:
-        self.answer(encode_failure(self.call.number, error))
+        served, self._served = self._served, None
+        if served is not None:
+            number = self.call.number
+            served.in_flight.pop(number, None)
+            served.refused(number, self.frame, encode_failure(number, error))
 
     def redirect(self, address: str | None) -> None:
         self.answer(encode(wire.Redirect(self.call.number, address)))

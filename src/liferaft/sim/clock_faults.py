@@ -29,6 +29,26 @@ async def _run_at(world: World, draw: random_module.Random, rate: float) -> None
     clock.run_at(1.0, true=loop.true_time)
 
 
+async def _slow_leader(world: World, draw: random_module.Random) -> None:
+    """Cut a leader off whose clock is slow: it believes for long that it still leads.
+
+    The others elect a new one meanwhile, and clients reach both. Only a read that asks a majority
+    first is right then (D§6.4): what the leader knows by its clock alone is wrong.
+    """
+    leader = world.leader()
+    if leader is None:
+        return
+    world.counts["slow clock of an isolated leader"] += 1
+    loop, clock = running_loop(), world.machines[leader].clock
+    clock.run_at(draw.choice((0.1, 0.3)), true=loop.true_time)
+    others = [node_id for node_id in world.node_ids if node_id != leader]
+    directions = [pair for other in others for pair in ((leader, other), (other, leader))]
+    undo = world.network.cut(*directions)
+    await asyncio.sleep(draw.uniform(1.0, 3.0))
+    undo()
+    clock.run_at(1.0, true=loop.true_time)
+
+
 async def _wall_jump(world: World, draw: random_module.Random) -> None:
     """Let the date jump forward or back, by seconds or by hours; the monotonic clock goes on."""
     world.counts["wall clock jump"] += 1
@@ -40,5 +60,6 @@ async def _wall_jump(world: World, draw: random_module.Random) -> None:
 KINDS: Final[Mapping[str, Callable[[World, random_module.Random], Awaitable[None]]]] = {
     "clock drift": _drift,
     "wild clock rate": _wild_rate,
+    "slow clock of an isolated leader": _slow_leader,
     "wall clock jump": _wall_jump,
 }

@@ -2,10 +2,12 @@
 
 import asyncio
 import random as random_module
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from itertools import permutations
 from typing import Final
 
+from liferaft.raft.effects import Apply, Effect
+from liferaft.raft.events import Event
 from liferaft.raft.types import NodeId
 from liferaft.sim.network import Conditions, Undo
 from liferaft.sim.world import World
@@ -132,9 +134,10 @@ async def _clients_cut_off(world: World, draw: random_module.Random) -> None:
 
 
 async def _changed_majority(world: World, draw: random_module.Random) -> None:
-    """Let one majority commit, crash the leader, and leave it with the others.
+    """Let one majority commit, crash the leader at that moment, and leave it with the others.
 
-    The two majorities have only the leader in common: what it did not keep is lost.
+    The two majorities have only the leader in common: what it did not keep is lost. Half of the
+    time its disk is the slowest one, so that the others have stored what it has not (trap 16).
     """
     leader = world.leader()
     if leader is None:
@@ -144,14 +147,21 @@ async def _changed_majority(world: World, draw: random_module.Random) -> None:
     draw.shuffle(others)
     half = len(others) // 2
     undo = world.network.cut(*_between(others[:half], [leader, *others[half:]]))
-    await asyncio.sleep(draw.uniform(0.05, 0.3))
-    if leader in world.nodes:
-        world.strike(leader)
+    if draw.random() < 0.5:
+        world.disk_latency_max[leader] = draw.choice((0.05, 0.2))
+    await asyncio.sleep(draw.uniform(0.0, 0.3))
+    await world.strike_when(leader, "crash at a commit", _has_committed)
+    if leader in world.down and leader not in world.damaged:
         await world.start(leader)
+    world.calm_disk(leader)
     undo()
     undo = world.network.cut(*_between(others[half:], [leader, *others[:half]]))
-    await asyncio.sleep(draw.uniform(0.5, 1.0))
+    await asyncio.sleep(draw.uniform(0.5, 1.5))
     undo()
+
+
+def _has_committed(_events: Sequence[Event], effects: Sequence[Effect]) -> bool:
+    return any(isinstance(effect, Apply) for effect in effects)
 
 
 KINDS: Final[Mapping[str, Callable[[World, random_module.Random], Awaitable[None]]]] = {

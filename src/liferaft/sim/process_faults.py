@@ -12,9 +12,6 @@ from liferaft.raft.types import NodeId
 from liferaft.sim.loop import running_loop
 from liferaft.sim.world import Trigger, World
 
-TRIGGER_SECONDS: Final = 2.0
-"""How long a moment is waited for that may never come."""
-
 
 async def _restart(world: World, node_id: NodeId, *, after: float) -> None:
     """Start a node that is down, unless somebody else has done so meanwhile."""
@@ -90,7 +87,7 @@ async def _bounce(world: World, draw: random_module.Random) -> None:
 async def _bounce_at_election(world: World, draw: random_module.Random) -> None:
     """Bounce at the moment of an election: a voter that forgets elects two leaders."""
     loop = asyncio.get_running_loop()
-    end = loop.time() + TRIGGER_SECONDS / 2
+    end = loop.time() + 1.0
     # In virtual time, looking every two milliseconds costs nothing.
     while loop.time() < end and not _is_campaigning(world):  # noqa: ASYNC110
         await asyncio.sleep(0.002)
@@ -116,13 +113,20 @@ async def _crash_at_event(world: World, draw: random_module.Random) -> None:
 
 
 async def _crash_before_sync(world: World, draw: random_module.Random) -> None:
-    """Crash a node that has just been asked to persist a vote, a term or entries."""
+    """Crash a node while it writes what it was just asked to persist: a vote, a term, entries."""
 
     def is_due(_events: Sequence[Event], effects: Sequence[Effect]) -> bool:
         return any(isinstance(effect, Persist) for effect in effects)
 
     node_id = draw.choice(world.node_ids)
-    await _strike_when(world, draw, node_id, "crash before a sync", is_due)
+    trigger = Trigger(is_due, lambda _: None)
+    world.pull(node_id, trigger)
+    await world.wait_pulled(node_id, trigger)
+    await asyncio.sleep(draw.uniform(0.0, world.disk_latency_max[node_id]))
+    if node_id in world.nodes:
+        world.counts["crash before a sync"] += 1
+        world.strike(node_id)
+    await _restart(world, node_id, after=draw.uniform(0.0, 1.0))
 
 
 async def _crash_of_new_leader(world: World, draw: random_module.Random) -> None:
@@ -145,22 +149,8 @@ async def _strike_when(
     kind: str,
     is_due: Callable[[Sequence[Event], Sequence[Effect]], bool],
 ) -> None:
-    def strike(node_id: NodeId) -> None:
-        world.counts[kind] += 1
-        world.strike(node_id)
-
-    trigger = Trigger(is_due, strike)
-    world.pull(node_id, trigger)
-    await _wait_pulled(world, node_id, trigger)
+    await world.strike_when(node_id, kind, is_due)
     await _restart(world, node_id, after=draw.uniform(0.0, 1.0))
-
-
-async def _wait_pulled(world: World, node_id: NodeId, trigger: Trigger) -> None:
-    try:
-        async with asyncio.timeout(TRIGGER_SECONDS):
-            await trigger.pulled.wait()
-    except TimeoutError:
-        world.release(node_id, trigger)
 
 
 async def _pause(world: World, draw: random_module.Random) -> None:
@@ -199,7 +189,7 @@ async def _pause_before_answer(world: World, draw: random_module.Random) -> None
 
     trigger = Trigger(is_due, pause)
     world.pull(leader, trigger)
-    await _wait_pulled(world, leader, trigger)
+    await world.wait_pulled(leader, trigger)
     await asyncio.sleep(draw.uniform(0.3, 2.0))
     running_loop().resume(world.machines[leader])
 

@@ -75,10 +75,11 @@ def simulate(
     try:
         with _undisturbed():
             return run_simulated(simulation.run)
-    except LiferaftError as violation:
+    except Exception as violation:  # noqa: BLE001 - whatever was raised, the seed shows it again
         first = simulation.first_violation or violation
         steps = tuple((step.number, step.at) for step in simulation.schedule)
-        raise SimulationFailed(seed, str(first), options.command(seed), steps) from first
+        text = str(first) if isinstance(first, LiferaftError) else repr(first)
+        raise SimulationFailed(seed, text, options.command(seed), steps) from first
 
 
 class Simulation:

@@ -40,6 +40,9 @@ DISK_LATENCY_MAX: Final = 0.002
 SEGMENT_BYTES: Final = 32 * 1024
 """Small, so that a run goes through many segments, and disks in memory stay small."""
 
+TRIGGER_SECONDS: Final = 2.0
+"""How long, in virtual seconds, a moment is waited for that may never come."""
+
 DATA: Final = "/data"
 """Every node's data directory, on a disk of its own."""
 
@@ -143,7 +146,8 @@ class World:
         Returns whether it runs. It does not when its disk is damaged or fails, which is what it
         should do; that it does so without a reason is a violation.
         """
-        assert node_id not in self.nodes, f"{node_id} runs already"
+        if node_id not in self.down:
+            return False  # somebody else has started it meanwhile, or is stopping it
         node = self._make_node(node_id)
         starting = running_loop().create_task(node.start(), context=self.machines[node_id].context)
         self._starting[node_id] = starting
@@ -282,10 +286,30 @@ class World:
         """The nodes whose disks hold damage."""
         return list(self._damage)
 
-    def release(self, node_id: NodeId, trigger: "Trigger") -> None:
-        """Let a trigger go that was not pulled."""
-        if self._triggers.get(node_id) is trigger:
-            del self._triggers[node_id]
+    async def wait_pulled(self, node_id: NodeId, trigger: "Trigger") -> None:
+        """Wait until a trigger was pulled, or let it go when its moment does not come."""
+        try:
+            async with asyncio.timeout(TRIGGER_SECONDS):
+                await trigger.pulled.wait()
+        except TimeoutError:
+            if self._triggers.get(node_id) is trigger:
+                del self._triggers[node_id]
+
+    async def strike_when(
+        self,
+        node_id: NodeId,
+        kind: str,
+        is_due: Callable[[Sequence[Event], Sequence[Effect]], bool],
+    ) -> None:
+        """Let the power fail right behind the first turn of a node that is due; count it."""
+
+        def strike(node_id: NodeId) -> None:
+            self.counts[kind] += 1
+            self.strike(node_id)
+
+        trigger = Trigger(is_due, strike)
+        self.pull(node_id, trigger)
+        await self.wait_pulled(node_id, trigger)
 
     def can_damage(self, node_id: NodeId) -> bool:
         """Return whether a majority of disks stays sound when this one is damaged too."""

@@ -109,8 +109,9 @@ class FaultyFile(File):
     @override
     def write(self, offset: int, data: bytes) -> None:
         self._use("write")
-        # A disk that fills up takes what fits before it refuses the rest.
-        room = self._disk.room_bytes() + len(self._inode.content) - offset
+        # A disk that fills up takes what fits before it refuses the rest; what lies within the
+        # file has its room already.
+        room = max(0, self._disk.room_bytes()) + len(self._inode.content) - offset
         taken = data[: max(0, room)]
         self._disk.change(_Write(self._inode, offset, taken))
         if len(taken) < len(data):
