@@ -15,7 +15,7 @@ from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus, StateDig
 from liferaft.cluster.config import NodeConfig, checked
 from liferaft.cluster.driver import Driver, Observer, StateMachine
 from liferaft.cluster.peers import PEER_OBJECT, Mailbox, Peers, RaftPeer
-from liferaft.errors import LiferaftError, StubClosed
+from liferaft.errors import LiferaftError, StorageError, StubClosed
 from liferaft.link.address import parse_address
 from liferaft.link.base import Network
 from liferaft.raft.core import RaftCore
@@ -205,7 +205,9 @@ class Node:
             self._driver.post(Received(message))
 
     def _fail(self, error: LiferaftError) -> None:
-        _log.critical("node %s ends: %s", self.config.node_id, error, exc_info=error)
+        # Where the disk is to blame the sentence says it all; a traceback means a fault of ours.
+        shown = None if isinstance(error, StorageError) else error
+        _log.critical("node %s ends: %s", self.config.node_id, error, exc_info=shown)
         if not self._failure.done():
             self._failure.set_result(error)
 
