@@ -7,6 +7,7 @@ from typing import Final
 
 from liferaft.chaos.needs import Need
 from liferaft.chaos.points import CALLS
+from liferaft.chaos.power import cut_power
 from liferaft.chaos.stage import Fault, Lane, Stage
 from liferaft.chaos.strace import Meddling, Trace
 from liferaft.ops.processes import POLL_INTERVAL
@@ -29,14 +30,14 @@ async def _fill(stage: Stage) -> bool:
     node = await stage.pick()
     disk = stage.disks[node]
     with stage.marked("disk full", node):
-        await asyncio.to_thread(disk.fill)
+        disk.fill()
         try:
             is_made = await _waits_for_space(stage.cluster.data(node))
             if is_made:
                 stage.tell(f"the disk of {node} is full, and its log waits for space")
                 await stage.hold(0.2, 1.5)
         finally:
-            await asyncio.to_thread(disk.free)
+            disk.free()
         if not stage.cluster.is_running(node):
             stage.complain(f"{node} ended on a full disk: {stage.cluster.last_words(node)}")
             await stage.start(node)
@@ -140,15 +141,9 @@ async def _cut_all_power(stage: Stage) -> bool:
 
 
 async def _cut_power_of(stage: Stage, *nodes: NodeId) -> None:
-    disks = [stage.disks[node] for node in nodes]
     with stage.marked("no power", *nodes):
-        for disk in disks:
-            disk.cut_power()
-        await stage.cluster.kill(*nodes)
+        await cut_power(stage.cluster, {node: stage.disks[node] for node in nodes})
         stage.tell(f"the power of {', '.join(nodes)} is cut: what was not synced is gone")
-        for disk in disks:
-            await asyncio.to_thread(disk.unmount)
-            await asyncio.to_thread(disk.mount)
         await stage.start(*nodes)
 
 

@@ -1,10 +1,12 @@
 """An ext4 file system in a file: it can be filled, and its power can be cut. Needs root.
 
 A cut is ext4's own shutdown without a flush of its journal: what was not synced is gone after the
-next mount, names included, and until then every write fails. All functions block for some tens of
-milliseconds. `close` leaves no mount, no loop device and no file behind, whatever came before.
+next mount, names included, and until then every write fails. `close` leaves no mount, no loop
+device and no file behind, whatever came before. All functions block, for some tens of milliseconds:
+what is done half when somebody is interrupted could not be undone.
 """
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -35,6 +37,13 @@ _FILLER: Final = "filler"
 
 _SYSTEM_PATH: Final = "/usr/sbin:/sbin"
 """Where the tools are, for a root whose PATH is a user's."""
+
+
+_NEW_MOUNTS: Final = 0x00020000
+"""CLONE_NEWNS."""
+
+_PRIVATE: Final = 0x4000 | 0x40000
+"""MS_REC | MS_PRIVATE."""
 
 
 class ToolFailed(LiferaftError):
@@ -109,6 +118,18 @@ class LoopDisk:
                 _run("umount", "--lazy", str(self.mount_point))
                 self._is_mounted = False
         self._image.unlink(missing_ok=True)
+
+
+def enter_private_mounts() -> None:
+    """Let this process's mounts be seen by it and its children alone, where it may do that.
+
+    Then they go away with the last of them, however that ends. For the calling thread and those
+    begun later; nothing is done for a user who may not mount either.
+    """
+    if os.geteuid() == 0:
+        libc = ctypes.CDLL(None)
+        if libc.unshare(_NEW_MOUNTS) == 0:
+            libc.mount(b"none", b"/", None, _PRIVATE, None)
 
 
 def _run(tool: str, *arguments: str) -> None:

@@ -50,15 +50,21 @@ def calls_of(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def plan(
-    counts: Mapping[str, int], recovery_counts: Mapping[str, int], *, points_max: int
+    counts: Mapping[str, int],
+    recovery_counts: Mapping[str, int],
+    *,
+    points_max: int,
+    offset: int = 0,
 ) -> tuple[Point, ...]:
     """Return the points of a script, all of them or `points_max` spread evenly.
 
-    `counts` is how many of each call the script makes, `recovery_counts` how many a recovery.
+    Where not all are taken, another `offset` takes others. `counts` is how many of each call the
+    script makes, `recovery_counts` how many a recovery.
     """
     every = [(call, number) for call in sorted(counts) for number in range(1, counts[call] + 1)]
     count = min(len(every), points_max)
-    chosen = [every[position * len(every) // count] for position in range(count)]
+    places = (position * len(every) // count + offset for position in range(count))
+    chosen = [every[place % len(every)] for place in places]
     return tuple(
         Point(call, number, _again(position, recovery_counts.get(call, 0)))
         for position, (call, number) in enumerate(chosen, start=1)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from liferaft.chaos.options import ChaosOptions
+from liferaft.chaos.power import PowerReport
+from liferaft.chaos.sweep import SweepReport
 from liferaft.raft.types import NodeId
 
 
@@ -58,7 +60,74 @@ def summed(rounds: Sequence[RoundReport]) -> ChaosReport:
     )
 
 
-def sentences(report: ChaosReport) -> tuple[str, ...]:
+class SoakReport(msgspec.Struct, frozen=True):
+    """What came of everything. `skipped` says of each part that was not tried why."""
+
+    is_ok: bool
+    rounds: ChaosReport
+    sweeps: tuple[SweepReport, ...]
+    power: tuple[PowerReport, ...]
+    skipped: dict[str, str]
+
+
+Report = ChaosReport | SweepReport | PowerReport | SoakReport
+
+
+def undecided_of(report: Report) -> tuple[str, ...]:
+    """Return what no judgement was reached on."""
+    match report:
+        case ChaosReport():
+            return report.undecided
+        case SoakReport():
+            return report.rounds.undecided
+        case _:
+            return ()
+
+
+def sentences(report: Report) -> tuple[str, ...]:
+    """Return a report, to be read."""
+    match report:
+        case ChaosReport():
+            return _round_sentences(report)
+        case SweepReport():
+            return _sweep_sentences(report)
+        case PowerReport():
+            return _power_sentences(report)
+        case SoakReport():
+            parts: tuple[Report, ...] = (report.rounds, *report.sweeps, *report.power)
+            skipped = (f"Not tried: {name}: {why}." for name, why in report.skipped.items())
+            return (*(line for part in parts for line in sentences(part)), *skipped)
+
+
+def _sweep_sentences(report: SweepReport) -> tuple[str, ...]:
+    calls = ", ".join(f"{count} {call}" for call, count in sorted(report.calls.items()))
+    return (
+        f"A script of {report.operations} operations makes these calls: {calls}.",
+        f"Killed at {report.kills} of {report.points} points; power cuts: {report.power_cuts}.",
+        f"Killed again while it recovered: {report.second_kills} times.",
+        f"Acknowledged, and looked for after: {report.acknowledged} operations.",
+        *_end(report.problems, report.seconds),
+    )
+
+
+def _power_sentences(report: PowerReport) -> tuple[str, ...]:
+    whose = "all nodes at once" if report.options.all_nodes else "one node, whose disk counts"
+    return (
+        f"Power cuts of {whose}: {report.cuts}; torn tails found after: {report.torn}.",
+        f"Acknowledged, and there after: {report.acknowledged} writes.",
+        f"Writes without an answer: {report.unknown}.",
+        *_end(report.problems, report.seconds),
+    )
+
+
+def _end(problems: Sequence[str], seconds: float) -> tuple[str, ...]:
+    return (
+        *(f"VIOLATION: {problem}" for problem in problems),
+        f"Violations: {len(problems)}, in {seconds:.0f} s.",
+    )
+
+
+def _round_sentences(report: ChaosReport) -> tuple[str, ...]:
     """Return the report, to be read."""
     faults = ", ".join(f"{count} {name}" for name, count in report.faults.items())
     operations = ", ".join(f"{count} {name}" for name, count in report.operations.items())
@@ -68,8 +137,7 @@ def sentences(report: ChaosReport) -> tuple[str, ...]:
         f"Operations: {sum(report.operations.values())} ({operations}).",
         f"Longest time without an acknowledged write: {report.longest_gap:.2f} s.",
         *(f"UNDECIDED: {sentence}" for sentence in report.undecided),
-        *(f"VIOLATION: {problem}" for problem in report.problems),
-        f"Violations: {len(report.problems)}.",
+        *_end(report.problems, sum(each.seconds for each in report.rounds)),
     )
 
 

@@ -268,6 +268,6 @@ async def chaos_cluster(
             for node in cluster.nodes:
                 disks[node] = LoopDisk(cluster.data(node))
                 stack.callback(disks[node].close)
-                await asyncio.to_thread(disks[node].make)
+                disks[node].make()
         await stack.enter_async_context(cluster)
         yield cluster, disks

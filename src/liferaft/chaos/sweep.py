@@ -34,12 +34,13 @@ KILLED: Final = -9
 
 
 class SweepOptions(msgspec.Struct, frozen=True):
-    """What is swept: all points, or as many as `seconds` allow; 0 seconds are no bound."""
+    """What is swept: all points, or so many, chosen by `seed`; 0 seconds are no bound."""
 
     calls: tuple[str, ...]
     operations: int = 500
     points_max: int = 10_000
     has_power_cuts: bool = False
+    seed: int = 0
     seconds: float = 0.0
 
 
@@ -88,7 +89,12 @@ class Sweep:
                 stack.callback(self._disk.close)
                 self._disk.make()
             counts, recovery_counts = await self._survey()
-            points = plan(counts, recovery_counts, points_max=self._options.points_max)
+            points = plan(
+                counts,
+                recovery_counts,
+                points_max=self._options.points_max,
+                offset=self._options.seed,
+            )
             self._tell(
                 0.0, f"the script makes {_in_words(counts)}: {len(points)} points to kill at"
             )
