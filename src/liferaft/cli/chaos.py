@@ -175,6 +175,9 @@ async def _run(orders: _Orders, directory: Path | None, *, is_json: bool) -> int
         if not report.is_ok:
             is_kept = True
             print(f"The data, logs and histories are kept in {place}", file=sys.stderr)
+    except Exception:  # whatever it was, the logs may tell why
+        is_kept = True
+        raise
     finally:
         if not is_kept:
             shutil.rmtree(place, ignore_errors=True)

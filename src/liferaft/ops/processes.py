@@ -21,7 +21,13 @@ from typing import Final, Self
 from liferaft import api
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus
 from liferaft.cluster.config import CLUSTER_ID_DEFAULT
-from liferaft.errors import ConfigurationError, LiferaftError, NoLeader
+from liferaft.errors import (
+    ConfigurationError,
+    LiferaftError,
+    NoLeader,
+    OutcomeUnknown,
+    RemoteError,
+)
 from liferaft.link.leak import Leak
 from liferaft.ops.child import ChildProcess
 from liferaft.ops.control import CONTROL_OBJECT, LinkControl
@@ -220,8 +226,8 @@ class LocalCluster:
         try:
             with deadline(within):
                 return await (await self.admin(node)).status()
-        except (ConnectionError, TimeoutError):
-            return None
+        except (ConnectionError, TimeoutError, OutcomeUnknown, RemoteError):
+            return None  # it is silent, was started anew meanwhile, or is about to end
 
     async def wait_leader(self, timeout: float = 30.0) -> NodeStatus:  # noqa: ASYNC109 - its error
         """Wait until a node leads with a majority's consent, and return its status.
