@@ -27,6 +27,8 @@ from liferaft.ops.processes import LocalCluster
 from liferaft.ops.verdict import NodeView, Witness, find_problems
 from liferaft.raft.types import NodeId
 
+TODO: Final = "Todo=liferaft.recipes.todo:TodoList"
+
 WRITERS: Final = 8
 
 WRITES_BETWEEN: Final = 30
@@ -86,7 +88,9 @@ class Writers:
             try:
                 item = await self._todo.add(text)
             except LiferaftError:
-                continue  # its outcome stays unknown: it is there once or not at all
+                # Its outcome stays unknown: it is there once or not at all.
+                await asyncio.sleep(0)  # an error may come without a wait
+                continue
             del self.unknown[text]
             self.added[text] = item.id
             if len(self.added) >= self._goal:
@@ -108,11 +112,17 @@ class PowerCuts:
     """One run of cuts. What a cluster that broke its promise has on its disks is kept."""
 
     def __init__(
-        self, options: PowerOptions, directory: Path, tell: Callable[[float, str], None]
+        self,
+        options: PowerOptions,
+        directory: Path,
+        tell: Callable[[float, str], None],
+        *,
+        hosted: str = TODO,
     ) -> None:
         self._options = options
         self._directory = directory
         self._tell = tell
+        self._hosted = hosted
         self._random = random_module.Random(options.seed)
         self._problems: list[str] = []
         self._cuts = self._acknowledged = self._unknown = self._torn = 0
@@ -149,7 +159,7 @@ class PowerCuts:
         """Run one cluster through its share of the cuts, and compare its nodes after."""
         cluster = LocalCluster(
             _CLUSTER_SIZE,
-            objects=["Todo=liferaft.recipes.todo:TodoList"],
+            objects=[self._hosted],
             directory=place,
             segment_bytes=SEGMENT_BYTES,
         )

@@ -111,6 +111,7 @@ class ChaosRound:
             lanes = [group.create_task(self._run_lane(lane)) for lane in Lane]
             await asyncio.wait(lanes)
             watcher.cancel()
+        await self._mend_unexplained(self._stages[Lane.NODES])
 
     async def _run_lane(self, lane: Lane) -> None:
         """Make one fault of the lane after the other until the time is over and all had a turn."""

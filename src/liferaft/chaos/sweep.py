@@ -33,6 +33,9 @@ PROBLEMS_MAX: Final = 10
 KILLED: Final = -9
 
 
+PROGRAM: Final = (sys.executable, "-m", "liferaft.chaos.sweep_runner")
+
+
 class SweepOptions(msgspec.Struct, frozen=True):
     """What is swept: all points, or so many, chosen by `seed`; 0 seconds are no bound."""
 
@@ -67,11 +70,17 @@ class Sweep:
     """One sweep in a directory. A failing point's data is kept there, as it was after the crash."""
 
     def __init__(
-        self, options: SweepOptions, directory: Path, tell: Callable[[float, str], None]
+        self,
+        options: SweepOptions,
+        directory: Path,
+        tell: Callable[[float, str], None],
+        *,
+        program: Sequence[str] = PROGRAM,
     ) -> None:
         self._options = options
         self._directory = directory
         self._tell = tell
+        self._program = program
         self._place = directory / "disk"
         self._data = self._place / "n1"
         self._disk: LoopDisk | None = None
@@ -170,7 +179,7 @@ class Sweep:
         options = ScriptOptions(str(self._data), operations)
         encoded = msgspec.json.encode(options).decode()
         child = await ChildProcess.start(
-            (sys.executable, "-m", "liferaft.chaos.sweep_runner", encoded),
+            (*self._program, encoded),
             log=self._directory / "script.log",
         )
         try:
