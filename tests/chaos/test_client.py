@@ -88,7 +88,7 @@ def test_clients_go_on_to_new_keys_together() -> None:
 @pytest.mark.parametrize(
     "error",
     [NoLeader("none"), Overloaded("full"), Unreachable("nobody")],
-    ids=lambda error: type(error).__name__,
+    ids=name_of,
 )
 def test_a_call_that_was_not_executed_for_certain_failed(error: LiferaftError) -> None:
     events: list[Event] = []
@@ -104,7 +104,7 @@ def test_a_call_that_was_not_executed_for_certain_failed(error: LiferaftError) -
 @pytest.mark.parametrize(
     "error",
     [DeadlineExceeded("late"), OutcomeUnknown("restarted")],
-    ids=lambda error: type(error).__name__,
+    ids=name_of,
 )
 def test_after_an_unknown_outcome_a_client_is_another_process(error: LiferaftError) -> None:
     events: list[Event] = []

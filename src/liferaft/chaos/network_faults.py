@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from liferaft.chaos.stage import Fault, Lane, Stage
+from liferaft.errors import OutcomeUnknown
 from liferaft.link.leak import Leak
 from liferaft.raft.types import NodeId
 from liferaft.rpc.deadline import deadline
@@ -37,8 +38,8 @@ async def _tell_one(stage: Stage, node: NodeId, order: Callable[[NodeId], Awaita
         try:
             with deadline(CONTROL_TIMEOUT):
                 await order(node)
-        except (ConnectionError, TimeoutError):
-            continue  # it is paused or about to be down: both are other faults of this round
+        except (ConnectionError, TimeoutError, OutcomeUnknown):
+            continue  # it is paused, down or started anew: other faults of this round
         return True
     stage.complain(f"{node} runs, and does not do what its links' control is told")
     return False

@@ -1,0 +1,118 @@
+"""`liferaft chaos` from outside: one whole round, its exit statuses, and that nothing is left."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from liferaft.chaos.faults import FAULTS, chosen, skipped
+
+CHAOS = (sys.executable, "-m", "liferaft", "chaos")
+TIMEOUT = 280.0
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*CHAOS, *arguments], capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_a_round_of_every_fault_holds() -> None:
+    """Every kind that this machine can make was really made, and nothing that clients saw broke."""
+    result = run("--seconds", "60", "--json")
+    report = json.loads(result.stdout)
+    cannot = skipped(chosen([]))
+
+    assert (0, "") == (result.returncode, result.stderr), result.stdout
+    assert report["is_ok"]
+    assert cannot == report["skipped"]
+    assert set(FAULTS) - set(cannot) == {name for name, count in report["faults"].items() if count}
+    assert {"add", "get", "put"} <= set(report["operations"])
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_a_run_is_told_in_plain_lines_and_ends_with_the_verdict(tmp_path: Path) -> None:
+    result = run("--seconds", "0", "--faults", "kill,split", "--directory", str(tmp_path / "kept"))
+    lines = result.stdout.splitlines()
+
+    assert (0, "") == (result.returncode, result.stderr), result.stdout
+    assert any("is killed with SIGKILL" in line for line in lines)
+    assert any("are parted; clients reach both" in line for line in lines)
+    assert "Faults survived: 2 (1 kill, 1 split)." in lines
+    assert lines[-1].startswith("Violations: 0")
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_everything_cleanly(tmp_path: Path, number: signal.Signals) -> None:
+    with subprocess.Popen(
+        [*CHAOS, "--seconds", "600"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    ) as process:
+        assert process.stdout is not None
+        while "clients work" not in process.stdout.readline():
+            assert process.poll() is None
+        children = children_of(process.pid)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=TIMEOUT)
+
+    assert (130, "") == (process.returncode, errors)
+    assert len(children) >= 7
+    assert [] == [pid for pid in children if Path(f"/proc/{pid}").exists()]
+    assert [] == list(tmp_path.iterdir())
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the ids of a process's children."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--faults", "flood"), "there is no fault 'flood'"),
+        (("--sweep", "read"), "there is no sweep of 'read'"),
+        (("--sweep", "all", "--power-cuts", "3"), "--sweep and --power-cuts are different things"),
+        (("--all-nodes",), "--all-nodes is for --power-cuts"),
+        (("--with-power-cuts",), "--with-power-cuts is for --sweep"),
+        (("--points", "0"), "give 1 or more"),
+        (("--power-cuts", "-1"), "give 1 or more"),
+        (("--nodes", "2"), "--nodes is 2: give 3 to 9"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_is_done(
+    arguments: tuple[str, ...], sentence: str
+) -> None:
+    result = run(*arguments)
+
+    assert (2, "", 1) == (result.returncode, result.stdout, len(result.stderr.splitlines()))
+    assert sentence in result.stderr
+
+
+@pytest.mark.slow
+def test_a_sweep_says_what_the_machine_lacks(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [*CHAOS, "--sweep", "all"],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        env=os.environ | {"PATH": str(tmp_path)},
+    )
+
+    sentence = "liferaft: --sweep cannot be done here: strace is not installed: apt install strace"
+
+    assert (2, sentence) == (result.returncode, result.stderr.strip())
