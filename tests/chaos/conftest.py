@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from liferaft.chaos.loop_disk import enter_private_mounts
 from liferaft.chaos.needs import Need, lacking
 
 
@@ -14,6 +15,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     then, which nobody closes, and the warning would fail whichever test comes next.
     """
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_mounts() -> None:
+    """Keep our mounts from processes that tests beside us begin: who inherits one, holds it."""
+    enter_private_mounts()
 
 
 def _skip_without(*needs: Need) -> None:

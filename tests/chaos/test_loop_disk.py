@@ -2,12 +2,13 @@
 
 import errno
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from liferaft.chaos.loop_disk import LoopDisk
+from liferaft.chaos.loop_disk import LoopDisk, ToolFailed
 
 pytestmark = pytest.mark.usefixtures("loop_devices")
 
@@ -38,6 +39,29 @@ def test_a_power_cut_takes_what_was_not_synced_and_nothing_else(disk: LoopDisk) 
 
     assert b"kept" == synced.read_bytes()
     assert not unsynced.exists()
+
+
+def test_a_disk_without_power_is_saved_as_it_is_after(disk: LoopDisk, tmp_path: Path) -> None:
+    (disk.mount_point / "unsynced").write_bytes(b"lost")
+    disk.cut_power()
+    disk.save(tmp_path / "saved")
+
+    assert ["lost+found"] == [path.name for path in (tmp_path / "saved").iterdir()]
+
+
+def test_a_disk_that_somebody_else_holds_mounted_has_no_power_again(disk: LoopDisk) -> None:
+    """Without the check, whatever is tried on it would look like a violation."""
+    with subprocess.Popen(
+        ("unshare", "--mount", "sh", "-c", "echo; read line"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        disk.cut_power()
+        disk.unmount()
+        with pytest.raises(ToolFailed, match="Is it mounted in another mount namespace"):
+            disk.mount()
 
 
 def test_a_full_disk_takes_nothing_until_it_is_freed(disk: LoopDisk) -> None:

@@ -46,7 +46,7 @@ def test_a_list_that_is_not_what_was_added_is_found(items: list[Item], sentence:
 @pytest.mark.processes
 @pytest.mark.usefixtures("strace")
 async def test_killed_at_any_call_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    options = SweepOptions(calls_of([ALL]), operations=200, points_max=12)
+    options = SweepOptions(calls_of([ALL]), operations=100, points_max=12)
     report = await sweep(options, tmp_path)
 
     assert () == report.problems
@@ -60,11 +60,11 @@ async def test_killed_at_any_call_nothing_acknowledged_is_lost(tmp_path: Path) -
 @pytest.mark.processes
 @pytest.mark.usefixtures("strace", "loop_devices")
 async def test_with_the_power_cut_after_each_kill_neither(tmp_path: Path) -> None:
-    options = SweepOptions(calls_of([ALL]), operations=100, points_max=6, has_power_cuts=True)
+    options = SweepOptions(calls_of([ALL]), operations=100, points_max=4, has_power_cuts=True)
     report = await sweep(options, tmp_path)
 
     assert () == report.problems
-    assert 6 == report.kills
+    assert 4 == report.kills
     assert report.kills + report.second_kills == report.power_cuts
 
 
@@ -73,12 +73,11 @@ async def test_with_the_power_cut_after_each_kill_neither(tmp_path: Path) -> Non
 @pytest.mark.usefixtures("strace", "loop_devices")
 async def test_a_log_that_does_not_sync_is_found_out(tmp_path: Path) -> None:
     options = SweepOptions(
-        calls_of(["write"]), operations=50, points_max=2, has_power_cuts=True, seed=40
+        calls_of(["write"]), operations=50, points_max=1, has_power_cuts=True, seed=40
     )
     report = await Sweep(options, tmp_path, ignore, program=LYING).run()
 
-    assert 2 == report.kills
-    assert 2 <= len(report.problems)
+    assert 1 == report.kills
     assert "killed at pwrite64 41: " in report.problems[0]
     assert (tmp_path / "killed-at-pwrite64-41").is_dir()
 

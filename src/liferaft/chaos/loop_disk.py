@@ -34,6 +34,7 @@ _COMMIT_SECONDS: Final = 60
 """How long ext4 may keep names and sizes in memory, 5 s by default: more to lose in a cut."""
 
 _FILLER: Final = "filler"
+_PROBE: Final = "probe"
 
 _SYSTEM_PATH: Final = "/usr/sbin:/sbin"
 """Where the tools are, for a root whose PATH is a user's."""
@@ -59,6 +60,7 @@ class LoopDisk:
         self._image = mount_point.with_name(f"{mount_point.name}.ext4")
         self._size_bytes = size_bytes
         self._is_mounted = False
+        self._has_power = False
 
     def make(self) -> None:
         """Make the file system, empty, and mount it; raises `ToolFailed`."""
@@ -70,10 +72,24 @@ class LoopDisk:
         self.mount()
 
     def mount(self) -> None:
-        """Mount it, which after a cut replays what the journal has on the disk."""
+        """Mount it, which after a cut replays what the journal has on the disk.
+
+        Raises `ToolFailed`, also when it is still without power because another mount namespace,
+        made while it was mounted, holds it.
+        """
         options = f"loop,noatime,commit={_COMMIT_SECONDS}"
         _run("mount", "-o", options, str(self._image), str(self.mount_point))
         self._is_mounted = True
+        probe = self.mount_point / _PROBE
+        try:
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise ToolFailed(
+                f"{self.mount_point} is mounted and fails: {error}. Is it mounted in another mount "
+                "namespace, too?"
+            ) from error
+        self._has_power = True
 
     def unmount(self) -> None:
         """Unmount it; no process may have a file open there."""
@@ -85,6 +101,7 @@ class LoopDisk:
         descriptor = os.open(self.mount_point, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.ioctl(descriptor, _SHUTDOWN, struct.pack("I", _WITHOUT_FLUSH))
+            self._has_power = False
         finally:
             os.close(descriptor)
 
@@ -108,6 +125,17 @@ class LoopDisk:
         """Give back what `fill` took."""
         (self.mount_point / _FILLER).unlink(missing_ok=True)
 
+    def save(self, directory: Path) -> None:
+        """Copy all that is there now to a directory, which is made; raises `ToolFailed`."""
+        if not self._has_power:
+            if self._is_mounted:
+                self.unmount()
+            self.mount()
+        try:
+            shutil.copytree(self.mount_point, directory)
+        except (OSError, shutil.Error) as error:
+            raise ToolFailed(f"{self.mount_point} could not be copied: {error}") from error
+
     def close(self) -> None:
         """Leave nothing behind. May be called again, and at any time."""
         if self._is_mounted:
@@ -123,8 +151,9 @@ class LoopDisk:
 def enter_private_mounts() -> None:
     """Let this process's mounts be seen by it and its children alone, where it may do that.
 
-    Then they go away with the last of them, however that ends. For the calling thread and those
-    begun later; nothing is done for a user who may not mount either.
+    Then they go away with the last of them, however that ends, and no process that is begun in
+    between by others holds them. For the calling thread and those begun later; nothing is done for
+    a user who may not mount either.
     """
     if os.geteuid() == 0:
         libc = ctypes.CDLL(None)

@@ -19,7 +19,7 @@ from typing import Final
 import msgspec
 
 from liferaft import api
-from liferaft.chaos.loop_disk import LoopDisk
+from liferaft.chaos.loop_disk import LoopDisk, ToolFailed
 from liferaft.chaos.solo import AsyncTodo
 from liferaft.errors import LiferaftError
 from liferaft.ops.inspection import inspect
@@ -184,8 +184,7 @@ class PowerCuts:
             except (LiferaftError, TimeoutError) as error:
                 self._problems.append(f"after cut {self._cuts}: {type(error).__name__}: {error}")
             if self._problems:
-                for node, disk in disks.items():
-                    shutil.copytree(disk.mount_point, place / f"{node}-data", dirs_exist_ok=True)
+                self._problems += save_disks(disks, place)
             self._acknowledged += len(writers.added)
             self._unknown += len(writers.unknown)
             self._torn += sum(
@@ -242,6 +241,17 @@ async def cut_power(
     for disk in disks.values():
         disk.unmount()
         disk.mount()
+
+
+def save_disks(disks: Mapping[NodeId, LoopDisk], directory: Path) -> tuple[str, ...]:
+    """Copy what is on the disks to NODE-data in a directory; return what could not be done."""
+    failed: list[str] = []
+    for node, disk in disks.items():
+        try:
+            disk.save(directory / f"{node}-data")
+        except ToolFailed as error:
+            failed.append(f"the data of {node} is not kept: {error}")
+    return tuple(failed)
 
 
 async def _check_list(writers: Writers, todo: AsyncTodo) -> tuple[str, ...]:

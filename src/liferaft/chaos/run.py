@@ -19,6 +19,7 @@ from liferaft.chaos.loop_disk import LoopDisk
 from liferaft.chaos.narrator import Narrator, Scene
 from liferaft.chaos.needs import Need, lacking
 from liferaft.chaos.options import ChaosOptions, rounds_of
+from liferaft.chaos.power import save_disks
 from liferaft.chaos.report import ChaosReport, RoundReport, summed
 from liferaft.chaos.stage import Fault, Lane, Stage
 from liferaft.cluster.admin import NodeStatus
@@ -244,8 +245,8 @@ async def run_rounds(options: ChaosOptions, directory: Path, narrator: Narrator)
             report = await ChaosRound(each, cluster, disks, narrator).run()
             reports.append(report)
             if report.problems:
-                for node, disk in disks.items():
-                    shutil.copytree(disk.mount_point, place / f"{node}-data", dirs_exist_ok=True)
+                for sentence in save_disks(disks, place):
+                    narrator.tell(report.seconds, sentence)
                 break
         shutil.rmtree(place)
     return summed(reports)
