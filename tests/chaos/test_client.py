@@ -13,6 +13,7 @@ from liferaft.errors import (
     NoLeader,
     OutcomeUnknown,
     Overloaded,
+    RemoteError,
     Unreachable,
 )
 from liferaft.recipes.kv import KeyValue
@@ -116,3 +117,17 @@ def test_after_an_unknown_outcome_a_client_is_another_process(error: LiferaftErr
     assert len(unknown) > 5
     assert len(unknown) == len(set(unknown))
     assert len(unknown) == sum(call.returned_at is None for call in calls_of(events))
+
+
+def test_an_error_that_no_fault_explains_ends_the_client() -> None:
+    events: list[Event] = []
+    client = client_of(Broken(RemoteError("KeyError", "k")), events, ticking())
+
+    with pytest.raises(RemoteError, match="KeyError"):
+        act_often(client)
+    assert "info" == events[-1].type
+
+
+def act_often(client: Client) -> None:
+    for _ in range(20):
+        client.act()

@@ -18,7 +18,7 @@ import msgspec
 
 import liferaft
 from liferaft.chaos.history import Event, Recorder, Value
-from liferaft.errors import LiferaftError, Refused, Unreachable
+from liferaft.errors import LiferaftError, Refused, RemoteError, Unreachable
 from liferaft.link.base import Network
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
@@ -119,9 +119,11 @@ class Client:
             result = do()
         except (Refused, Unreachable):  # which promise that nothing was executed
             self._record(Event(process, "fail", f, self._clock(), key, value))
-        except LiferaftError:
+        except LiferaftError as error:
             self._record(Event(process, "info", f, self._clock(), key, value))
             self._process = next(self._processes)
+            if isinstance(error, RemoteError):
+                raise  # no fault of ours makes these methods raise: whoever reads our log shall see
         else:
             self._record(Event(process, "ok", f, self._clock(), key, result))
 

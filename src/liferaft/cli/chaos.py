@@ -125,8 +125,8 @@ def chaos(
         all_nodes=all_nodes,
         is_soak=soak,
     )
-    _check(orders)
     enter_private_mounts()
+    _check(orders)
     try:
         return asyncio.run(_run(orders, directory, is_json=json))
     except asyncio.CancelledError:  # SIGTERM, which ends everything as cleanly as Ctrl-C
