@@ -1,5 +1,6 @@
 """`liferaft chaos` from outside: one whole round, its exit statuses, and that nothing is left."""
 
+import io
 import json
 import os
 import signal
@@ -8,8 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from liferaft.chaos.faults import FAULTS, chosen, skipped
+from liferaft.chaos.narrator import Scene
+from liferaft.cli.chaos import LiveNarrator
+from liferaft.cluster.admin import NodeStatus
 
 CHAOS = (sys.executable, "-m", "liferaft", "chaos")
 TIMEOUT = 280.0
@@ -19,6 +24,32 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*CHAOS, *arguments], capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
+
+
+def test_a_terminal_shows_nodes_faults_and_violations() -> None:
+    status = NodeStatus("n1", "liferaft", "leader", 3, "n1", 41, 41, 42)
+    output = io.StringIO()
+    narrator = LiveNarrator(Console(file=output, force_terminal=True, width=100))
+    narrator.tell(1.5, "n2 is killed with SIGKILL")
+    narrator.show(
+        Scene(
+            elapsed=2.0,
+            seconds=60.0,
+            nodes={"n1": status, "n2": None},
+            marks={"n2": "killed"},
+            faults={"kill": 1, "power": 0},
+            problems=0,
+        )
+    )
+    narrator.close()
+    shown = output.getvalue()
+
+    assert [] == [
+        words
+        for words in ("n2 is killed with SIGKILL", "leader", "41", "does not answer", "1 kill")
+        if words not in shown
+    ]
+    assert "power" not in shown
 
 
 @pytest.mark.slow

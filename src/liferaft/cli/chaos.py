@@ -220,11 +220,11 @@ def _narrator(*, is_json: bool) -> Narrator:
     if is_json:
         return SilentNarrator()
     if sys.stdout.isatty():
-        return _LiveNarrator(Console(highlight=False))
+        return LiveNarrator(Console(highlight=False))
     return PlainNarrator(sys.stdout)
 
 
-class _LiveNarrator:
+class LiveNarrator:
     """Paints on a terminal: lines that stay; below them the nodes and what is done to them."""
 
     def __init__(self, console: Console) -> None:
