@@ -1,5 +1,6 @@
 """One node's life, as far as no cluster is needed to see it."""
 
+import asyncio
 import random as random_module
 
 import pytest
@@ -9,7 +10,36 @@ from liferaft.cluster.node import Node
 from liferaft.errors import DiskFailed, InvariantViolated, LiferaftError
 from liferaft.link.memory import MemoryNetwork
 from liferaft.replicated.machine import ReplicatedMachine
-from liferaft.storage.disk import SystemDisk
+from liferaft.storage.disk import Disk
+from liferaft.storage.faulty import FaultyDisk
+
+
+def node_of(disk: Disk) -> Node:
+    return Node(
+        NodeConfig(node_id="n1", peers={"n1": "memory:n1"}, data="/data", segment_bytes=4096),
+        ReplicatedMachine({}),
+        dispatchers=lambda driver: {},
+        network=MemoryNetwork(),
+        disk=disk,
+        random=random_module.Random(1),
+    )
+
+
+@pytest.mark.looptime
+async def test_a_full_disk_and_its_end_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    disk = FaultyDisk(random_module.Random(1))
+    node = node_of(disk)
+    disk.capacity_bytes = 2000  # room for the node's identity, and not for its log
+    await node.start()
+    await asyncio.sleep(60)
+    disk.capacity_bytes = None
+    await asyncio.sleep(60)
+    await node.stop()
+
+    full, free = [record.getMessage() for record in caplog.records]
+
+    assert full.startswith("node n1: no space is left for the log in /data: nothing is lost")
+    assert "node n1: there is space again, and writes go on" == free
 
 
 @pytest.mark.parametrize(
@@ -20,14 +50,7 @@ from liferaft.storage.disk import SystemDisk
 async def test_a_traceback_is_logged_for_faults_of_ours_alone(
     error: LiferaftError, has_traceback: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    node = Node(
-        NodeConfig(node_id="n1", peers={"n1": "memory:n1"}, data="unused"),
-        ReplicatedMachine({}),
-        dispatchers=lambda driver: {},
-        network=MemoryNetwork(),
-        disk=SystemDisk(),
-        random=random_module.Random(1),
-    )
+    node = node_of(FaultyDisk(random_module.Random(1)))
     node._fail(error)
     (record,) = caplog.records
 
