@@ -14,7 +14,7 @@ from liferaft.chaos.history import Call, calls_of, read_events
 from liferaft.link.leak import Leak
 from liferaft.ops.child import ChildProcess
 
-FINISH_TIMEOUT: Final = 3 * CALL_TIMEOUT
+FINISH_TIMEOUT: Final = 6 * CALL_TIMEOUT
 """Seconds for a client to end its last call, whatever becomes of it, and to leave."""
 
 HISTORIES: Final = "history-*.ndjson"

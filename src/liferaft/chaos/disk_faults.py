@@ -21,8 +21,9 @@ DAMAGED_STATUS: Final = 6
 
 KILLED: Final = -9
 
-_FREQUENT: Final = (*CALLS["write"], *CALLS["fdatasync"])
-"""Calls that each write makes; the others come when the log goes on to another file."""
+_AT_EACH_WRITE: Final = ("pwrite64", "fdatasync")
+_AT_EACH_FILE: Final = ("openat", "ftruncate", "fallocate", "fsync")
+"""Calls that a node at work makes whenever its log goes on to another file."""
 
 
 async def _fill(stage: Stage) -> bool:
@@ -82,8 +83,8 @@ async def _fail_sync(stage: Stage) -> bool:
 async def _kill_at_call(stage: Stage) -> bool:
     """Kill a node as it is about to make some call that changes its disk."""
     node = await stage.pick()
-    call = stage.random.choice([call for calls in CALLS.values() for call in calls[:1]])
-    number = stage.random.randint(1, 30 if call in _FREQUENT else 2)
+    call = stage.random.choice((*_AT_EACH_WRITE, *_AT_EACH_FILE))
+    number = stage.random.randint(1, 30 if call in _AT_EACH_WRITE else 2)
     with stage.marked("killed", node):
         meddling = Meddling((call,), "signal=SIGKILL", number)
         _, status = await _meddle_until_ended(stage, node, meddling)

@@ -31,11 +31,12 @@ from liferaft.raft.types import NodeId
 
 OBJECTS: Final = ("Todo=liferaft.recipes.todo:TodoList", "KeyValue=liferaft.recipes.kv:KeyValue")
 
-SEGMENT_BYTES: Final = 32 * 1024
+SEGMENT_BYTES: Final = 16 * 1024
 """A second or two of load: files change, and a full disk is felt, many times in a round."""
 
-TRIES_MAX: Final = 3
-"""How often a kind that could not really be made is tried before the round may end without it."""
+TRIES_MAX: Final = 10
+"""How often a kind that could not really be made is tried before the round may end without it: the
+node was down just then, or had nothing to write."""
 
 QUIET_MAX: Final = 1.0
 """Seconds between two faults of a lane, at most: time for a leader to be found, or not."""

@@ -38,6 +38,9 @@ from liferaft.storage.wal import SEGMENT_BYTES
 START_TIMEOUT: Final = 30.0
 """Seconds from a node's start until it listens; a recovery of a long log is the longest part."""
 
+STOP_TIMEOUT: Final = 30.0
+"""Seconds that `stop_node` gives a node to end cleanly, however slow the machine, before SIGKILL."""
+
 POLL_INTERVAL: Final = 0.05
 """Seconds between two questions for who leads: nodes answer, they do not call."""
 
@@ -161,7 +164,7 @@ class LocalCluster:
 
     async def stop_node(self, node: NodeId) -> int:
         """End a node cleanly with SIGTERM, and return its exit status."""
-        return await self._children[node].stop()
+        return await self._children[node].stop(STOP_TIMEOUT)
 
     async def wait_ended(self, node: NodeId) -> int:
         """Wait until a node's process ends by itself, and return its status: -9 for SIGKILL."""
