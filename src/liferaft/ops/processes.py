@@ -39,7 +39,7 @@ START_TIMEOUT: Final = 30.0
 """Seconds from a node's start until it listens; a recovery of a long log is the longest part."""
 
 STOP_TIMEOUT: Final = 30.0
-"""Seconds that `stop_node` gives a node to end cleanly, however slow the machine, before SIGKILL."""
+"""Seconds that `stop_node` gives a node, however slow the machine, before SIGKILL."""
 
 POLL_INTERVAL: Final = 0.05
 """Seconds between two questions for who leads: nodes answer, they do not call."""
