@@ -215,6 +215,8 @@ class Sweep:
 
     def _clear(self) -> None:
         shutil.rmtree(self._data, ignore_errors=True)
+        # A power cut before the script's own first sync would bring back what was removed.
+        SystemDisk().sync_directory(str(self._place))
 
     def _cut_power(self) -> None:
         if self._disk is not None:
