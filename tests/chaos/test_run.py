@@ -1,4 +1,4 @@
-"""Rounds on real processes: what goes wrong is found, and what goes right leaves nothing."""
+"""Rounds on real processes find what goes wrong."""
 
 import asyncio
 import os
@@ -9,27 +9,13 @@ import pytest
 
 from liferaft.chaos.narrator import SilentNarrator
 from liferaft.chaos.options import ChaosOptions
-from liferaft.chaos.run import ChaosRound, chaos_cluster, run_rounds
+from liferaft.chaos.run import ChaosRound, chaos_cluster
 
 pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
-async def test_a_round_that_holds_leaves_nothing_behind(tmp_path: Path) -> None:
-    options = ChaosOptions(seconds=0.0, faults=("kill", "one-way", "leak"))
-    report = await run_rounds(options, tmp_path, SilentNarrator())
-
-    assert () == report.problems
-    assert {"kill": 1, "one-way": 1, "leak": 1} == report.faults
-    assert {"add", "get", "put"} <= set(report.operations)
-    assert [] == names_in(tmp_path)
-
-
-def names_in(directory: Path) -> list[str]:
-    return [path.name for path in directory.iterdir()]
-
-
 async def test_a_node_that_ends_for_no_reason_is_a_violation(tmp_path: Path) -> None:
-    options = ChaosOptions(seconds=0.0, faults=("flap",))
+    options = ChaosOptions(seconds=0.0, faults=("leak",))
     async with chaos_cluster(options, tmp_path) as (cluster, disks):
         running = asyncio.create_task(ChaosRound(options, cluster, disks, SilentNarrator()).run())
         await cluster.wait_leader()
@@ -38,7 +24,7 @@ async def test_a_node_that_ends_for_no_reason_is_a_violation(tmp_path: Path) -> 
 
     assert 1 == len(report.problems)
     assert report.problems[0].startswith("n2 ended by itself with status -9")
-    assert 1 == report.faults["flap"]
+    assert 1 == report.faults["leak"]
 
 
 async def test_an_item_that_a_client_was_told_of_and_no_node_has_is_found(tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ async def test_what_a_machine_cannot_do_is_named_and_the_rest_is_done(
         return f"there is no {' nor '.join(needs)}"
 
     monkeypatch.setattr(soak_module, "lacking", lacking)
-    options = ChaosOptions(seconds=0.0, faults=("flap",))
+    options = ChaosOptions(seconds=0.0, faults=("kill",))
     report = await Soak(options, tmp_path, SilentNarrator()).run()
 
     assert report.is_ok
-    assert {"flap": 1} == report.rounds.faults
+    assert {"kill": 1} == report.rounds.faults
     assert {
         "the crash-point sweep": "there is no strace",
         "the crash-point sweep with power cuts": "there is no strace nor loop",

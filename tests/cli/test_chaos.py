@@ -69,8 +69,15 @@ def test_a_round_of_every_fault_holds() -> None:
 
 @pytest.mark.slow
 @pytest.mark.processes
-def test_a_run_is_told_in_plain_lines_and_ends_with_the_verdict(tmp_path: Path) -> None:
-    result = run("--seconds", "0", "--faults", "kill,split", "--directory", str(tmp_path / "kept"))
+def test_a_run_is_told_in_plain_lines_and_leaves_nothing(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [*CHAOS, "--seconds", "0", "--faults", "kill,split"],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
     lines = result.stdout.splitlines()
 
     assert (0, "") == (result.returncode, result.stderr), result.stdout
@@ -78,6 +85,7 @@ def test_a_run_is_told_in_plain_lines_and_ends_with_the_verdict(tmp_path: Path) 
     assert any("are parted; clients reach both" in line for line in lines)
     assert "Faults survived: 2 (1 kill, 1 split)." in lines
     assert lines[-1].startswith("Violations: 0")
+    assert [] == list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

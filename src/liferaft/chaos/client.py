@@ -2,7 +2,8 @@
 
 It reads and writes keys and adds to the to-do list through ordinary blocking stubs, one call after
 the other, every written value and every item being unlike all others, and records each call. It
-ends when its standard input does, and after the call that is under way.
+prints a line once it is connected, and ends when its standard input does, after the call that is
+under way.
 """
 
 import itertools
@@ -148,6 +149,7 @@ def main() -> None:
     if stubs is None:
         return
     store, todo = stubs
+    print("connected", flush=True)  # noqa: T201 - stdout is how the parent hears
     recorder = Recorder(Path(options.history))
     try:
         client = Client(options.number, store, todo, random=random, record=recorder.record)

@@ -40,9 +40,11 @@ class Crew:
         return tuple(self._children)
 
     async def start(self) -> None:
-        """Start every client."""
+        """Start every client, and wait until all are connected or have failed to be."""
         for _ in range(self._size):
             await self._start_one()
+        for child in self._children.values():
+            await child.read_line()
 
     async def _start_one(self) -> None:
         self._started += 1
