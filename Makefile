@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 
-.PHONY: setup demo test verify fix lint types layers unit bench lock clean
+.PHONY: setup demo test verify fix lint types layers unit soak bench lock clean
 
 setup: .venv/.ready
 
@@ -33,6 +33,11 @@ layers: .venv/.ready
 
 unit: .venv/.ready
 	@$(BIN)/python -m pytest -q -n 2
+
+# Whatever takes long, for as long as it is given: make soak SECONDS=3600
+soak: SECONDS ?= 600
+soak: .venv/.ready
+	@$(BIN)/liferaft chaos --soak --seconds $(SECONDS)
 
 fix: .venv/.ready
 	@$(BIN)/ruff check --fix .

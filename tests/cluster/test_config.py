@@ -54,3 +54,11 @@ def test_two_peers_at_one_address_are_refused() -> None:
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(AddressError):
         checked(NodeConfig(node_id="a", peers={"a": "nowhere"}, data="d"))
+
+
+@pytest.mark.parametrize("segment_bytes", [0, 4095, 2**40])
+def test_a_segment_size_that_no_disk_likes_is_refused(segment_bytes: int) -> None:
+    config = NodeConfig(node_id="n1", peers=THREE, data="d", segment_bytes=segment_bytes)
+
+    with pytest.raises(ConfigurationError, match=f"segment_bytes is {segment_bytes}: give 4096"):
+        checked(config)

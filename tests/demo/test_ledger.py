@@ -1,9 +1,8 @@
 """What the clients report is put together, and the gaps are measured."""
 
-import pytest
-
-from liferaft.demo.ledger import Ledger, Tally, Witness, longest_gap
+from liferaft.demo.ledger import Ledger, Tally
 from liferaft.demo.reports import Added, Asked, Completed, Saw, Unknown
+from liferaft.ops.verdict import Witness
 
 
 def test_what_was_asked_and_not_acknowledged_is_unknown() -> None:
@@ -45,18 +44,3 @@ def test_each_client_has_its_own_tally() -> None:
     }
 
     assert expected == ledger.tallies
-
-
-@pytest.mark.parametrize(
-    ("times", "expected"),
-    [
-        ([], 10.0),
-        ([1.0, 2.0, 7.0, 9.0], 5.0),
-        ([4.0], 6.0),
-        ([9.0], 9.0),
-        ([-5.0, 3.0, 20.0], 7.0),
-    ],
-    ids=["nothing", "between two", "to the end", "from the start", "outside does not count"],
-)
-def test_the_longest_gap_is_found(times: list[float], expected: float) -> None:
-    assert expected == longest_gap(times, 0.0, 10.0)

@@ -59,6 +59,22 @@ async def test_a_new_leak_does_not_heal_a_cut() -> None:
     assert [True, True] == [leak.is_cut for leak in await leaks_after(controller, network)]
 
 
+async def test_a_cut_from_one_peer_counts_for_the_link_to_it_and_survives_a_new_leak() -> None:
+    network = await connected_network()
+    controller = LinkController(network)
+    await controller.cut(peers=["memory:somebody-else"])
+    spared = await leaks_after(controller, network)
+    await controller.cut(peers=["memory:peer"], incoming=False)
+    await controller.set_leak(**NOTHING)
+    cut = await leaks_after(controller, network)
+    await controller.heal()
+    healed = await leaks_after(controller, network)
+
+    assert [(False, False), (True, False), (False, False)] == [
+        tuple(leak.is_cut for leak in leaks) for leaks in (spared, cut, healed)
+    ]
+
+
 async def test_a_leak_out_of_its_range_is_refused_and_changes_nothing() -> None:
     network = await connected_network()
     controller = LinkController(network)

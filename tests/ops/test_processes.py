@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from liferaft.cluster.admin import NodeStatus
-from liferaft.errors import ConfigurationError, NoLeader
+from liferaft.errors import (
+    ConfigurationError,
+    LiferaftError,
+    NoLeader,
+    OutcomeUnknown,
+    RemoteError,
+)
 from liferaft.ops.processes import LocalCluster, NodeDidNotStart, agreed_leader
 
 TODO = "Todo=liferaft.recipes.todo:TodoList"
@@ -50,6 +56,31 @@ def test_a_leader_alone_does_not_count_while_the_others_are_silent() -> None:
 def test_a_cluster_of_no_nodes_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="0 nodes"):
         LocalCluster(0, objects=[TODO])
+
+
+class Changing:
+    """A node's admin, asked while the node ends, or is started anew."""
+
+    def __init__(self, error: LiferaftError) -> None:
+        self._error = error
+
+    async def status(self) -> NodeStatus:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OutcomeUnknown("the host restarted"), RemoteError("StubClosed", "node n1 is not running")],
+    ids=["restarted", "stopping"],
+)
+async def test_a_node_that_comes_or_goes_while_it_is_asked_has_no_status(
+    monkeypatch: pytest.MonkeyPatch, error: LiferaftError
+) -> None:
+    cluster = LocalCluster(1, objects=[TODO])
+    monkeypatch.setattr(cluster, "is_running", lambda node: True)
+    monkeypatch.setitem(cluster._admins, "n1", Changing(error))
+
+    assert None is await cluster.status("n1")
 
 
 @pytest.mark.processes

@@ -282,6 +282,27 @@ async def test_a_full_disk_stops_writes_and_loses_nothing(disk: FaultyDisk) -> N
     assert make_entries(1, 39) == entries
 
 
+async def test_it_is_told_once_that_a_disk_is_full_and_once_that_writes_go_on(
+    disk: FaultyDisk,
+) -> None:
+    told: list[DiskFull | None] = []
+    log, recovered = await WriteAheadLog.open(
+        disk, DIRECTORY, segment_bytes=300, on_blocked=told.append
+    )
+    opened = OpenLog(log, recovered)
+    await opened.store([], FIRST)
+    disk.capacity_bytes = 0
+    opened.append(make_entries(1, 1, data_bytes=300))
+    await asyncio.sleep(60)
+    told_while_full = list(told)
+    disk.capacity_bytes = None
+    await opened.wait_stored()
+    await log.close()
+
+    assert [DiskFull] == [type(reason) for reason in told_while_full]
+    assert [None] == told[1:]
+
+
 async def test_a_full_disk_is_tried_at_its_own_pace(disk: FaultyDisk) -> None:
     opened = await open_log(disk, segment_bytes=300)
     await opened.store([], FIRST)

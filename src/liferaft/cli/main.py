@@ -15,6 +15,7 @@ from liferaft.errors import LiferaftError
 
 VERBS: Final = {
     "bench": "liferaft.cli.bench:bench",
+    "chaos": "liferaft.cli.chaos:chaos",
     "demo": "liferaft.cli.demo:demo",
     "node": "liferaft.cli.node:node",
     "sim": "liferaft.cli.sim:sim",

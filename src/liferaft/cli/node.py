@@ -16,6 +16,7 @@ from liferaft.errors import ConfigurationError
 from liferaft.link.leak import Leak
 from liferaft.ops.hosting import Hosting, host_node, new_event_loop
 from liferaft.replicated.loading import load_objects
+from liferaft.storage.wal import SEGMENT_BYTES
 
 LOG_FORMAT: Final = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -28,6 +29,7 @@ def node(
     object: list[str],  # noqa: A002 - the option is called --object
     listen: str = "",
     cluster: str = CLUSTER_ID_DEFAULT,
+    segment_bytes: int = SEGMENT_BYTES,
     log_level: Literal["debug", "info", "warning", "error"] = "warning",
     loss: float = 0.0,
     delay_max: float = 0.0,
@@ -54,6 +56,8 @@ def node(
         Where to listen, if not at this node's own address in --peers.
     cluster
         The cluster's name, which keeps nodes of different clusters apart.
+    segment_bytes
+        The size of the log's files.
     log_level
         How much is logged to stderr.
     loss
@@ -76,6 +80,7 @@ def node(
         data=str(data),
         listen=listen,
         cluster_id=cluster,
+        segment_bytes=segment_bytes,
     )
     _check_directory(data)
     hosting = Hosting(

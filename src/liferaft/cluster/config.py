@@ -12,6 +12,12 @@ from liferaft.storage.wal import SEGMENT_BYTES
 
 CLUSTER_ID_DEFAULT = "liferaft"
 
+SEGMENT_BYTES_MIN = 4 * 1024
+"""One block of most file systems."""
+
+SEGMENT_BYTES_MAX = 1024 * 1024 * 1024
+"""A segment is preallocated, and read whole when the node starts."""
+
 
 class NodeConfig(msgspec.Struct, frozen=True):
     """The settings of one node.
@@ -48,6 +54,11 @@ def checked(config: NodeConfig) -> NodeConfig:
         raise ConfigurationError(
             f"node {config.node_id!r} is not among the peers ({known}): "
             "name every node of the cluster, this one included"
+        )
+    if not SEGMENT_BYTES_MIN <= config.segment_bytes <= SEGMENT_BYTES_MAX:
+        raise ConfigurationError(
+            f"segment_bytes is {config.segment_bytes}: give {SEGMENT_BYTES_MIN} to "
+            f"{SEGMENT_BYTES_MAX}"
         )
     addresses = [str(parse_address(address)) for address in config.peers.values()]
     if len(set(addresses)) != len(addresses):

@@ -15,7 +15,7 @@ from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus, StateDig
 from liferaft.cluster.config import NodeConfig, checked
 from liferaft.cluster.driver import Driver, Observer, StateMachine
 from liferaft.cluster.peers import PEER_OBJECT, Mailbox, Peers, RaftPeer
-from liferaft.errors import LiferaftError, StubClosed
+from liferaft.errors import DiskFull, LiferaftError, StorageError, StubClosed
 from liferaft.link.address import parse_address
 from liferaft.link.base import Network
 from liferaft.raft.core import RaftCore
@@ -106,7 +106,10 @@ class Node:
             self._disk, config.data, identity, config.configuration
         )
         self._wal, recovered = await WriteAheadLog.open(
-            self._disk, config.data, segment_bytes=config.segment_bytes
+            self._disk,
+            config.data,
+            segment_bytes=config.segment_bytes,
+            on_blocked=self._blocked,
         )
         if recovered.torn is not None:
             _log.warning("node %s cut a torn tail off its log: %s", config.node_id, recovered.torn)
@@ -209,8 +212,16 @@ class Node:
         if self._driver is not None:
             self._driver.post(Received(message))
 
+    def _blocked(self, reason: DiskFull | None) -> None:
+        if reason is None:
+            _log.warning("node %s: there is space again, and writes go on", self.config.node_id)
+        else:
+            _log.error("node %s: %s", self.config.node_id, reason)
+
     def _fail(self, error: LiferaftError) -> None:
-        _log.critical("node %s ends: %s", self.config.node_id, error, exc_info=error)
+        # Where the disk is to blame the sentence says it all; a traceback means a fault of ours.
+        shown = None if isinstance(error, StorageError) else error
+        _log.critical("node %s ends: %s", self.config.node_id, error, exc_info=shown)
         if not self._failure.done():
             self._failure.set_result(error)
 

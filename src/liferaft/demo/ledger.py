@@ -1,23 +1,11 @@
 """What the clients were told, put together: what the cluster must be able to show afterwards."""
 
-import itertools
 from collections.abc import Sequence
 
 import msgspec
 
 from liferaft.demo.reports import Added, Asked, Completed, Report, Saw, Unknown
-
-
-class Witness(msgspec.Struct, frozen=True):
-    """All that was acknowledged, and all that may or may not have been done.
-
-    `added` maps each acknowledged item's text, which is unique, to its number. `completed` holds
-    pairs of an item's number and of who was first to complete it, as each client was told.
-    """
-
-    added: dict[str, int]
-    unknown: tuple[str, ...]
-    completed: tuple[tuple[int, str], ...]
+from liferaft.ops.verdict import Witness
 
 
 class Tally(msgspec.Struct):
@@ -63,12 +51,3 @@ class Ledger:
     def witness(self) -> Witness:
         """Return what is known now; items asked for and not acknowledged are unknown."""
         return Witness(dict(self._added), tuple(self._open), tuple(self._completed))
-
-
-def longest_gap(times: Sequence[float], start: float, stop: float) -> float:
-    """Return the longest time in seconds, between `start` and `stop`, in which nothing happened.
-
-    `times` is when something did, in rising order.
-    """
-    moments = [start, *(time for time in times if start < time < stop), stop]
-    return max(later - earlier for earlier, later in itertools.pairwise(moments))

@@ -8,14 +8,13 @@ from typing import Final
 
 from liferaft.cluster.admin import NodeStatus
 from liferaft.demo.crew import Crew
-from liferaft.demo.inspection import inspect
-from liferaft.demo.ledger import longest_gap
 from liferaft.demo.narrator import Narrator, Scene
 from liferaft.demo.options import DemoOptions
 from liferaft.demo.summary import Leadership, Summary, sentences
 from liferaft.demo.timeline import Fault, timeline
-from liferaft.demo.verdict import NodeView, find_problems
+from liferaft.ops.inspection import inspect
 from liferaft.ops.processes import LocalCluster
+from liferaft.ops.verdict import NodeView, find_problems, longest_gap
 from liferaft.raft.types import NodeId
 
 OBJECT: Final = "Todo=liferaft.recipes.todo:TodoList"

@@ -76,6 +76,12 @@ class ChildProcess:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    async def write_line(self, line: str) -> None:
+        """Give it a line on its standard input; to a process that has ended, nothing."""
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._stdin.write(f"{line}\n".encode())
+            await self._stdin.drain()
+
     def close_stdin(self) -> None:
         """End its standard input, which asks it to finish what it does and to end."""
         self._stdin.close()

@@ -21,15 +21,25 @@ from typing import Final, Self
 from liferaft import api
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus
 from liferaft.cluster.config import CLUSTER_ID_DEFAULT
-from liferaft.errors import ConfigurationError, LiferaftError, NoLeader
+from liferaft.errors import (
+    ConfigurationError,
+    LiferaftError,
+    NoLeader,
+    OutcomeUnknown,
+    RemoteError,
+)
 from liferaft.link.leak import Leak
 from liferaft.ops.child import ChildProcess
 from liferaft.ops.control import CONTROL_OBJECT, LinkControl
 from liferaft.raft.types import NodeId
 from liferaft.rpc.deadline import deadline
+from liferaft.storage.wal import SEGMENT_BYTES
 
 START_TIMEOUT: Final = 30.0
 """Seconds from a node's start until it listens; a recovery of a long log is the longest part."""
+
+STOP_TIMEOUT: Final = 30.0
+"""Seconds that `stop_node` gives a node, however slow the machine, before SIGKILL."""
 
 POLL_INTERVAL: Final = 0.05
 """Seconds between two questions for who leads: nodes answer, they do not call."""
@@ -62,6 +72,7 @@ class LocalCluster:
         leak: Leak | None = None,
         seed: int = 0,
         cluster_id: str = CLUSTER_ID_DEFAULT,
+        segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         if size < 1:
             raise ConfigurationError(f"a cluster of {size} nodes: give 1 or more")
@@ -71,6 +82,7 @@ class LocalCluster:
         self._leak = leak or Leak()
         self._seed = seed
         self._cluster_id = cluster_id
+        self._segment_bytes = segment_bytes
         # Paths of Unix sockets are short by law, and a user's directory may be anywhere.
         name = f"liferaft-{random_module.SystemRandom().randbytes(6).hex()}"
         self._scratch = Path(tempfile.gettempdir()) / name
@@ -111,6 +123,10 @@ class LocalCluster:
         """Return the id of the node's process, or of its last one when it does not run."""
         return self._children[node].pid
 
+    def data(self, node: NodeId) -> Path:
+        """Where the node's data lies."""
+        return self.directory / node
+
     def log_file(self, node: NodeId) -> Path:
         """Where the node's stderr goes, over all its lives."""
         return self.directory / f"{node}.log"
@@ -146,6 +162,18 @@ class LocalCluster:
         for node in nodes:
             await self._children[node].wait()
 
+    async def stop_node(self, node: NodeId) -> int:
+        """End a node cleanly with SIGTERM, and return its exit status."""
+        return await self._children[node].stop(STOP_TIMEOUT)
+
+    async def wait_ended(self, node: NodeId) -> int:
+        """Wait until a node's process ends by itself, and return its status: -9 for SIGKILL."""
+        return await self._children[node].wait()
+
+    def last_words(self, node: NodeId) -> str:
+        """Return the last line of the node's log."""
+        return _last_line(self.log_file(node))
+
     def pause(self, node: NodeId) -> None:
         """Freeze a node with SIGSTOP."""
         self._children[node].send_signal(signal.SIGSTOP)
@@ -154,13 +182,25 @@ class LocalCluster:
         """Let a paused node go on, as if no time had passed."""
         self._children[node].send_signal(signal.SIGCONT)
 
-    async def cut(self, node: NodeId) -> None:
-        """Cut a node off from everybody: nothing arrives, nothing leaves, all links seem open."""
+    async def cut(
+        self,
+        node: NodeId,
+        *,
+        peers: Sequence[NodeId] | None = None,
+        outgoing: bool = True,
+        incoming: bool = True,
+    ) -> None:
+        """Cut a node off: nothing passes in the directions named, while all links seem open.
+
+        Without `peers` it is cut off from everybody, clients included; with them only on its own
+        links to these nodes, so that a pair is cut when both are told.
+        """
+        addresses = None if peers is None else [self.addresses[peer] for peer in peers]
         async with _link_control(self._control(node)) as control:
-            await control.cut()
+            await control.cut(peers=addresses, outgoing=outgoing, incoming=incoming)
 
     async def heal(self, node: NodeId) -> None:
-        """Undo `cut`."""
+        """Undo every `cut` of a node."""
         async with _link_control(self._control(node)) as control:
             await control.heal()
 
@@ -189,8 +229,8 @@ class LocalCluster:
         try:
             with deadline(within):
                 return await (await self.admin(node)).status()
-        except (ConnectionError, TimeoutError):
-            return None
+        except (ConnectionError, TimeoutError, OutcomeUnknown, RemoteError):
+            return None  # it is silent, was started anew meanwhile, or is about to end
 
     async def wait_leader(self, timeout: float = 30.0) -> NodeStatus:  # noqa: ASYNC109 - its error
         """Wait until a node leads with a majority's consent, and return its status.
@@ -236,7 +276,8 @@ class LocalCluster:
         peers = ",".join(f"{name}={address}" for name, address in self.addresses.items())
         command = [sys.executable, "-m", "liferaft", "node", "--stop-with-stdin"]
         command += ["--id", node, "--peers", peers, "--cluster", self._cluster_id]
-        command += ["--data", str(self.directory / node), "--control", self._control(node)]
+        command += ["--data", str(self.data(node)), "--control", self._control(node)]
+        command += [f"--segment-bytes={self._segment_bytes}"]
         command += [f"--loss={self._leak.loss}", f"--delay-max={self._leak.delay_max}"]
         command += [f"--duplicate={self._leak.duplicate}", f"--seed={self._seed}"]
         for spec in self._objects:
@@ -256,8 +297,7 @@ class LocalCluster:
             line = ""
         if not line:
             await child.stop()
-            last = _last_line(self.log_file(node))
-            raise NodeDidNotStart(f"node {node} did not start: {last}")
+            raise NodeDidNotStart(f"node {node} did not start: {self.last_words(node)}")
 
 
 @asynccontextmanager

@@ -154,6 +154,7 @@ class WriteAheadLog:
         self._is_closing = False
         self._on_stored: Callable[[int], None] = _ignore
         self._on_failure: Callable[[StorageError], None] = _ignore
+        self._on_blocked: Callable[[DiskFull | None], None] = _ignore
         self._statistics = LogStatistics()
 
     @classmethod
@@ -165,12 +166,14 @@ class WriteAheadLog:
         base_index: int = 0,
         segment_bytes: int = SEGMENT_BYTES,
         tail_bytes: int = TAIL_BYTES,
+        on_blocked: Callable[[DiskFull | None], None] | None = None,
     ) -> tuple[Self, Recovered]:
         """Return the log of a directory, made where absent, and what it holds.
 
-        `base_index` is the last index that a snapshot covers. Raises `DamagedLog` when
-        acknowledged entries may be missing: the node must not start. Raises `DiskFailed`. Call
-        `start` next.
+        `base_index` is the last index that a snapshot covers. `on_blocked` is told, on the loop,
+        when writes begin to wait for space, with the reason, and when they go on, with None.
+        Raises `DamagedLog` when acknowledged entries may be missing: the node must not start.
+        Raises `DiskFailed`. Call `start` next.
         """
 
         def work() -> Recovery:
@@ -178,7 +181,9 @@ class WriteAheadLog:
             return recover(disk, directory, base_index=base_index, tail_bytes=tail_bytes)
 
         recovery = await disk.run(work)
-        return cls(disk, directory, recovery, segment_bytes=segment_bytes), recovery.recovered
+        log = cls(disk, directory, recovery, segment_bytes=segment_bytes)
+        log._on_blocked = on_blocked or _ignore
+        return log, recovery.recovered
 
     def start(
         self, *, on_stored: Callable[[int], None], on_failure: Callable[[StorageError], None]
@@ -454,16 +459,24 @@ class WriteAheadLog:
             except OSError as error:
                 if error.errno not in _FULL:
                     raise DiskFailed(f"{self._directory} could not be written: {error}") from error
-                self._blocked = DiskFull(
-                    f"no space is left for the log in {self._directory}: nothing is lost, and"
-                    " writes go on by themselves when there is space again"
-                )
+                if self._blocked is None:
+                    self._set_blocked(
+                        DiskFull(
+                            f"no space is left for the log in {self._directory}: nothing is lost,"
+                            " and writes go on by themselves when there is space again"
+                        )
+                    )
                 if self._is_closing:
                     raise _ClosedWhileFull from error
                 await self._is_idle(RETRY_FULL_AFTER)
             else:
-                self._blocked = None
+                if self._blocked is not None:
+                    self._set_blocked(None)
                 return result
+
+    def _set_blocked(self, blocked: DiskFull | None) -> None:
+        self._blocked = blocked
+        asyncio.get_running_loop().call_soon(self._on_blocked, blocked)
 
 
 def _wake_up(wake: asyncio.Future[bool]) -> None:

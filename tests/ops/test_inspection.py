@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from liferaft.cluster.admin import NodeStatus
-from liferaft.demo.inspection import have_caught_up
+from liferaft.ops.inspection import have_caught_up
 
 DONE = NodeStatus(
     node_id="n1",

@@ -5,8 +5,14 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from liferaft.demo.ledger import Witness
-from liferaft.demo.verdict import PROBLEMS_MAX, NodeView, decode_items, find_problems
+from liferaft.ops.verdict import (
+    PROBLEMS_MAX,
+    NodeView,
+    Witness,
+    decode_items,
+    find_problems,
+    longest_gap,
+)
 from liferaft.recipes.todo import Item, TodoList
 from liferaft.replicated.state import encoded_state
 
@@ -130,3 +136,18 @@ def test_the_items_of_a_real_list_are_read_from_its_encoded_state() -> None:
 def test_a_state_of_another_class_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError):
         decode_items(msgspec.msgpack.encode({"values": {}}))
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        ([], 10.0),
+        ([1.0, 2.0, 7.0, 9.0], 5.0),
+        ([4.0], 6.0),
+        ([9.0], 9.0),
+        ([-5.0, 3.0, 20.0], 7.0),
+    ],
+    ids=["nothing", "between two", "to the end", "from the start", "outside does not count"],
+)
+def test_the_longest_gap_is_found(times: list[float], expected: float) -> None:
+    assert expected == longest_gap(times, 0.0, 10.0)

@@ -8,17 +8,29 @@ It holds when, on every node:
 - the items are the same as on the other nodes and in the same order, and so is the state's digest.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from liferaft.demo.ledger import Witness
 from liferaft.raft.types import NodeId
 from liferaft.recipes.todo import Item
 
 PROBLEMS_MAX = 20
 """What is wrong is plain after that many sentences."""
+
+
+class Witness(msgspec.Struct, frozen=True):
+    """All that was acknowledged, and all that may or may not have been done.
+
+    `added` maps each acknowledged item's text, which is unique, to its number. `completed` holds
+    pairs of an item's number and of who was first to complete it, as each client was told.
+    """
+
+    added: dict[str, int]
+    unknown: tuple[str, ...]
+    completed: tuple[tuple[int, str], ...]
 
 
 class NodeView(msgspec.Struct, frozen=True):
@@ -89,3 +101,12 @@ def _on_one_node(witness: Witness, view: NodeView) -> Iterator[str]:
         found = done_by.get(item_id, "")
         if found != told:
             yield f"{node} has item {item_id} done by {found!r}, acknowledged as by {told!r}"
+
+
+def longest_gap(times: Sequence[float], start: float, stop: float) -> float:
+    """Return the longest time in seconds, between `start` and `stop`, in which nothing happened.
+
+    `times` is when something did, in rising order.
+    """
+    moments = [start, *(time for time in times if start < time < stop), stop]
+    return max(later - earlier for earlier, later in itertools.pairwise(moments))

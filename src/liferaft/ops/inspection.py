@@ -4,9 +4,9 @@ import asyncio
 from typing import Final
 
 from liferaft.cluster.admin import NodeStatus
-from liferaft.demo.verdict import NodeView, decode_items
 from liferaft.errors import LiferaftError
 from liferaft.ops.processes import POLL_INTERVAL, LocalCluster
+from liferaft.ops.verdict import NodeView, decode_items
 from liferaft.raft.types import NodeId
 
 CATCH_UP_TIMEOUT: Final = 60.0

@@ -1,0 +1,66 @@
+"""What clients were told is held against the nodes, and against itself."""
+
+from liferaft.chaos.history import Call
+from liferaft.chaos.judge import judge, tally, witness_of, write_times
+from liferaft.ops.verdict import NodeView
+from liferaft.recipes.todo import Item
+
+NODES = ("n1", "n2", "n3")
+MILK = Item(1, "milk", "", 0.0)
+BREAD = Item(2, "bread", "", 0.0)
+
+
+def add(text: str, invoked_at: float, number: int | None) -> Call:
+    """Return an add that was answered half a second later, or never."""
+    returned_at = None if number is None else invoked_at + 0.5
+    return Call(1, "add", None, text, number, invoked_at, returned_at)
+
+
+def views_of(*items: Item) -> list[NodeView]:
+    return [NodeView(node, 7, "d", items) for node in NODES]
+
+
+def test_a_round_that_kept_its_promises_has_no_problem() -> None:
+    calls = [add("milk", 1.0, 1), add("bread", 2.0, 2), add("eggs", 3.0, None)]
+
+    assert () == judge(calls, views_of(MILK, BREAD), NODES).problems
+
+
+def test_an_acknowledged_item_that_is_gone_is_found_on_every_node() -> None:
+    problems = judge([add("milk", 1.0, 1), add("bread", 2.0, 2)], views_of(MILK), NODES).problems
+
+    assert 3 == len(problems)
+    assert "n1 has the acknowledged item 'bread' 0 times" == problems[0]
+
+
+def test_items_asked_for_one_after_the_other_are_in_that_order() -> None:
+    calls = [add("bread", 1.0, 2), add("milk", 2.0, 1)]
+    problems = judge(calls, views_of(MILK, BREAD), NODES).problems
+
+    assert 1 == len(problems)
+    assert problems[0].startswith("'milk' is item 1, and was asked for after 'bread'")
+
+
+def test_items_asked_for_at_the_same_time_may_have_any_order() -> None:
+    calls = [add("bread", 1.0, 2), add("milk", 1.4, 1)]
+
+    assert () == judge(calls, views_of(MILK, BREAD), NODES).problems
+
+
+def test_calls_of_other_functions_are_no_items() -> None:
+    calls = [add("milk", 1.0, 1), Call(1, "put", "k", "v", "v", 2.0, 2.5)]
+    witness = witness_of(calls)
+
+    assert ({"milk": 1}, ()) == (witness.added, witness.unknown)
+
+
+def test_only_acknowledged_writes_are_writes() -> None:
+    calls = [
+        add("milk", 3.0, 1),
+        add("bread", 1.0, None),
+        Call(1, "put", "k", "v", "v", 1.0, 1.5),
+        Call(1, "get", "k", None, "v", 2.0, 2.5),
+    ]
+
+    assert [1.5, 3.5] == write_times(calls)
+    assert {"add": 1, "get": 1, "put": 1, "without an answer": 1} == tally(calls)

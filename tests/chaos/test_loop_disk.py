@@ -1,0 +1,84 @@
+"""A file system in a file, filled and without power."""
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from liferaft.chaos.loop_disk import LoopDisk, ToolFailed
+
+pytestmark = pytest.mark.usefixtures("loop_devices")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[LoopDisk]:
+    disk = LoopDisk(tmp_path / "mounted", size_bytes=8 * 1024 * 1024)
+    try:
+        disk.make()
+        yield disk
+    finally:
+        disk.close()
+
+
+def test_a_power_cut_takes_what_was_not_synced_and_nothing_else(disk: LoopDisk) -> None:
+    synced, unsynced = disk.mount_point / "synced", disk.mount_point / "unsynced"
+    with synced.open("wb") as file:
+        file.write(b"kept")
+        file.flush()
+        os.fsync(file.fileno())
+        file.write(b" and lost")
+    unsynced.write_bytes(b"lost")
+    disk.cut_power()
+    with pytest.raises(OSError, match="Input/output error"):
+        (disk.mount_point / "after").write_bytes(b"never")
+    disk.unmount()
+    disk.mount()
+
+    assert b"kept" == synced.read_bytes()
+    assert not unsynced.exists()
+
+
+def test_a_disk_without_power_is_saved_as_it_is_after(disk: LoopDisk, tmp_path: Path) -> None:
+    (disk.mount_point / "unsynced").write_bytes(b"lost")
+    disk.cut_power()
+    disk.save(tmp_path / "saved")
+
+    assert ["lost+found"] == [path.name for path in (tmp_path / "saved").iterdir()]
+
+
+def test_a_disk_that_somebody_else_holds_mounted_has_no_power_again(disk: LoopDisk) -> None:
+    """Without the check, whatever is tried on it would look like a violation."""
+    with subprocess.Popen(
+        ("unshare", "--mount", "sh", "-c", "echo; read line"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        disk.cut_power()
+        disk.unmount()
+        with pytest.raises(ToolFailed, match="Is it mounted in another mount namespace"):
+            disk.mount()
+
+
+def test_a_full_disk_takes_nothing_until_it_is_freed(disk: LoopDisk) -> None:
+    disk.fill()
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        (disk.mount_point / "more").write_bytes(b"more")
+    disk.free()
+    (disk.mount_point / "more").write_bytes(b"more")
+
+    assert errno.ENOSPC == raised.value.errno
+    assert b"more" == (disk.mount_point / "more").read_bytes()
+
+
+def test_nothing_is_left_behind_even_while_a_file_is_open(disk: LoopDisk) -> None:
+    with (disk.mount_point / "open").open("wb"):
+        disk.close()
+        disk.close()
+
+        assert not os.path.ismount(disk.mount_point)
+    assert [disk.mount_point] == list(disk.mount_point.parent.iterdir())

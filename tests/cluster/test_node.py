@@ -1,0 +1,58 @@
+"""One node's life, as far as no cluster is needed to see it."""
+
+import asyncio
+import random as random_module
+
+import pytest
+
+from liferaft.cluster.config import NodeConfig
+from liferaft.cluster.node import Node
+from liferaft.errors import DiskFailed, InvariantViolated, LiferaftError
+from liferaft.link.memory import MemoryNetwork
+from liferaft.replicated.machine import ReplicatedMachine
+from liferaft.storage.disk import Disk
+from liferaft.storage.faulty import FaultyDisk
+
+
+def node_of(disk: Disk) -> Node:
+    return Node(
+        NodeConfig(node_id="n1", peers={"n1": "memory:n1"}, data="/data", segment_bytes=4096),
+        ReplicatedMachine({}),
+        dispatchers=lambda driver: {},
+        network=MemoryNetwork(),
+        disk=disk,
+        random=random_module.Random(1),
+    )
+
+
+@pytest.mark.looptime
+async def test_a_full_disk_and_its_end_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    disk = FaultyDisk(random_module.Random(1))
+    node = node_of(disk)
+    disk.capacity_bytes = 2000  # room for the node's identity, and not for its log
+    await node.start()
+    await asyncio.sleep(60)
+    disk.capacity_bytes = None
+    await asyncio.sleep(60)
+    await node.stop()
+
+    full, free = [record.getMessage() for record in caplog.records]
+
+    assert full.startswith("node n1: no space is left for the log in /data: nothing is lost")
+    assert "node n1: there is space again, and writes go on" == free
+
+
+@pytest.mark.parametrize(
+    ("error", "has_traceback"),
+    [(DiskFailed("the log could not be synced"), False), (InvariantViolated("a bug"), True)],
+    ids=["the disk's fault", "our own fault"],
+)
+async def test_a_traceback_is_logged_for_faults_of_ours_alone(
+    error: LiferaftError, has_traceback: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    node = node_of(FaultyDisk(random_module.Random(1)))
+    node._fail(error)
+    (record,) = caplog.records
+
+    assert f"node n1 ends: {error}" == record.getMessage()
+    assert has_traceback == bool(record.exc_info)
