@@ -25,7 +25,13 @@ from liferaft.errors import (
 from liferaft.link.address import Address
 from liferaft.link.base import FRAME_BYTES_MAX, Link, Listener, Network
 from liferaft.rpc import wire
-from liferaft.rpc.codec import decode_frame, encode, encode_failure
+from liferaft.rpc.codec import (
+    NESTING_MAX,
+    decode_frame,
+    encode,
+    encode_failure,
+    is_nested_too_deep,
+)
 from liferaft.rpc.dispatch import Dispatcher, Redirected
 
 logger = logging.getLogger("liferaft.rpc")
@@ -354,6 +360,9 @@ class _Request:
             self._served = None
             if len(frame) > served.frame_bytes_max:
                 text = f"the result makes {len(frame)} bytes; {served.frame_bytes_max} are allowed"
+                frame = encode_failure(self.call.number, ProtocolError(text))
+            elif is_nested_too_deep(frame):
+                text = f"the result is nested more than {NESTING_MAX} deep"
                 frame = encode_failure(self.call.number, ProtocolError(text))
             served.in_flight.pop(self.call.number, None)
             served.send(frame)
