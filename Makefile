@@ -10,7 +10,7 @@ setup: .venv/.ready
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "liferaft needs Python 3.11 or newer: make PYTHON=python3.12 setup" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv || { echo "the venv module is missing: apt install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install -q --no-cache-dir --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install -q --no-cache-dir -c constraints.txt -e '.[all]' --group dev --group bench
+	@$(BIN)/python -m pip install -q --no-cache-dir -c constraints.txt -e '.[all]' --group dev --group bench --group fuzz
 	@touch $@
 
 demo: .venv/.ready
@@ -52,6 +52,6 @@ lock: .venv/.ready
 	@$(BIN)/python -m pip freeze --exclude-editable --exclude pip | sort > constraints.txt
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .fuzz
 
 SHELL := /bin/bash

@@ -43,3 +43,16 @@ def test_a_message_for_another_node_is_dropped() -> None:
     mailbox.deliver("blue", (vote_request("n3"),))
 
     assert [] == received
+
+
+def test_a_long_name_of_a_stranger_neither_fills_the_log_nor_memory(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    mailbox = Mailbox("blue", "n2", lambda _: None)
+
+    with caplog.at_level(logging.WARNING, "liferaft.cluster"):
+        mailbox.deliver("red\n" * 100_000, (vote_request("n2"),))
+
+    [record] = caplog.records
+    assert len(record.getMessage()) < 500
+    assert "\n" not in record.getMessage()

@@ -4,6 +4,9 @@ import msgspec
 import pytest
 
 from liferaft.raft.messages import (
+    KIND_MAX,
+    NODE_ID_CHARACTERS_MAX,
+    NUMBER_MAX,
     AppendEntries,
     AppendEntriesReply,
     Message,
@@ -60,7 +63,19 @@ def test_every_message_survives_the_wire_and_is_sound(message: Message) -> None:
             APPEND, entries=(*entries_of([2, 3], first=5), Entry(3, 9, 0, b""))
         ),
         msgspec.structs.replace(APPEND, entries=entries_of([2, 3, 2], first=5)),
+        msgspec.structs.replace(APPEND, source=""),
+        msgspec.structs.replace(APPEND, term=NUMBER_MAX + 1),
+        msgspec.structs.replace(APPEND, prev_log_index=NUMBER_MAX + 1, entries=()),
+        msgspec.structs.replace(APPEND, leader_commit=NUMBER_MAX + 1),
+        msgspec.structs.replace(APPEND, entries=(Entry(3, 5, KIND_MAX + 1, b""),)),
+        msgspec.structs.replace(APPEND, entries=(Entry(3, 5, -1, b""),)),
         msgspec.structs.replace(REPLY, match_index=-1),
+        msgspec.structs.replace(REPLY, conflict_index=-1),
+        msgspec.structs.replace(REPLY, conflict_term=NUMBER_MAX + 1),
+        msgspec.structs.replace(REPLY, round=NUMBER_MAX + 1),
+        msgspec.structs.replace(REQUEST, source="n" * (NODE_ID_CHARACTERS_MAX + 1)),
+        msgspec.structs.replace(REQUEST, source=""),
+        msgspec.structs.replace(REQUEST, last_log_index=NUMBER_MAX + 1),
         msgspec.structs.replace(REPLY, rejected_index=-1),
         msgspec.structs.replace(REQUEST, last_log_term=3),
         msgspec.structs.replace(REQUEST, last_log_index=-1),

@@ -5,11 +5,15 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
+from liferaft.errors import LiferaftError
 from liferaft.link.address import Address
 from liferaft.recipes.todo import NoSuchItem, TodoList
+from liferaft.rpc import wire
 from liferaft.rpc.caller import CallerStubCreator
+from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import Interface
 from liferaft.sim.loop import run_simulated
@@ -146,3 +150,46 @@ async def test_a_single_node_is_a_cluster_of_its_own() -> None:
     await world.stop()
 
     assert 1 == item.id
+
+
+class Stranger:
+    """Speaks to a node frame by frame, and writes what no caller of ours would."""
+
+    def __init__(self) -> None:
+        self.heard: list[wire.Frame] = []
+
+    async def bind(self, world: World, node_id: str) -> None:
+        self.link = await world.network.host("stranger").connect(Address("memory", node_id))
+        self.link.start(self)
+        await self.say(wire.Hello("liferaft", 1, b"s" * 16))
+        await self.say(wire.Bind("", {}, is_resumed=False))
+
+    async def say(self, frame: wire.Frame) -> list[wire.Frame]:
+        """Send a frame and return what came back within a second."""
+        self.heard.clear()
+        self.link.send(encode(frame))
+        await asyncio.sleep(1.0)
+        return list(self.heard)
+
+    def frames_received(self, frames: list[bytes]) -> None:
+        self.heard += map(decode_frame, frames)
+
+    def link_closed(self, reason: LiferaftError | None) -> None: ...
+    def sending_paused(self) -> None: ...
+    def sending_resumed(self) -> None: ...
+
+
+@simulated
+async def test_a_query_of_an_object_without_a_name_is_answered_and_ends_no_node() -> None:
+    """Found by the fuzzer: who binds the only object without naming it may call it so, too."""
+    world = await running(1)
+    stranger = Stranger()
+    await stranger.bind(world, "n1")
+    [answer] = await stranger.say(wire.Call(1, 1, "", "items", None, msgspec.Raw(b"\x90")))
+    connection, todo = client(world, "client", "n1")
+    await todo.add("still here")
+    await connection.aclose()
+    await world.stop()
+
+    assert isinstance(answer, wire.Failure)
+    assert "NoSuchObject" == answer.type_name

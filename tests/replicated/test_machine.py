@@ -4,14 +4,23 @@ import threading
 import uuid
 from collections.abc import Iterable
 
+import msgspec
 import pytest
 
-from liferaft.errors import ConfigurationError, InterfaceError, InvariantViolated
+from liferaft.errors import (
+    ConfigurationError,
+    InterfaceError,
+    InvariantViolated,
+    ProtocolError,
+)
 from liferaft.raft.types import Entry, EntryKind
+from liferaft.replicated.command import CommandKind, pack
 from liferaft.replicated.determinism import now, random, uuid4
 from liferaft.replicated.machine import ReplicatedMachine, query
 from liferaft.replicated.sessions import REPLIES_MAX, SESSION_IDLE_MAX
+from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.interface import raises
+from liferaft.rpc.wire import Call
 from tests.replicated.commands import ALICE, BOB, Log, failure_of, result_of
 
 
@@ -281,3 +290,37 @@ def test_queries_are_those_that_are_marked() -> None:
     machine = ReplicatedMachine({"Book": Book()})
 
     assert frozenset({"lines"}) == machine.objects["Book"].queries
+
+
+def test_an_entry_that_carries_no_call_ends_the_node_with_a_declared_error() -> None:
+    log = Log()
+    data = pack(CommandKind.CALL, session=ALICE, wall_now=100.0, seed=7, frame=b"\x97\x06")
+
+    with pytest.raises(InvariantViolated, match="carries no call"):
+        machine_after([log.opening(ALICE), Entry(1, 2, EntryKind.COMMAND, data)])
+
+
+def test_what_a_host_lets_in_can_be_applied_a_few_calls_deeper() -> None:
+    """A frame that is nested just so deep that its host can read it must not end every replica."""
+    log = Log()
+    machine = machine_after([log.opening(ALICE)])
+    let_in = 0
+    for levels in range(50, 1000, 10):
+        frame = encode(
+            Call(levels, 1, "Book", "write", None, msgspec.Raw(b"\x91" * levels + b"\x01"))
+        )
+        try:
+            decode_frame(frame)
+        except ProtocolError:
+            continue
+        let_in += 1
+        data = pack(CommandKind.CALL, session=ALICE, wall_now=100.0, seed=7, frame=frame)
+        apply_deeper(machine, Entry(1, levels, EntryKind.COMMAND, data), calls=50)
+
+    assert 0 < let_in
+
+
+def apply_deeper(machine: ReplicatedMachine, entry: Entry, *, calls: int) -> bytes:
+    if calls:
+        return apply_deeper(machine, entry, calls=calls - 1)
+    return machine.apply(entry)

@@ -137,12 +137,55 @@ async def test_acknowledged_replies_take_no_room() -> None:
 async def test_sessions_are_bounded_and_idle_ones_make_room() -> None:
     memory = Memory(sessions_max=1, session_idle_max=60.0)
     dispatcher = await dispatcher_of(CounterObject(), memory=memory)
+    await ask(dispatcher, 1, "increment", 1)
     with pytest.raises(Overloaded):
         await dispatcher.admit(b"x" * 16, is_resumed=False)
     await asyncio.sleep(61)
     await dispatcher.admit(b"x" * 16, is_resumed=False)
 
     assert 1 == dispatcher.session_count
+
+
+async def test_sessions_without_a_call_keep_nobody_out() -> None:
+    """Who opens them by the thousand must not: and those that are heard of stay the longest."""
+    dispatcher = await dispatcher_of(CounterObject(), memory=Memory(sessions_max=10))
+    await ask(dispatcher, 1, "increment", 1)
+    await dispatcher.admit(b"heard of" * 2, is_resumed=False)
+    for number in range(100):
+        await asyncio.sleep(1)
+        dispatcher.acknowledge(b"heard of" * 2, 1)
+        await dispatcher.admit(number.to_bytes(16, "big"), is_resumed=False)
+
+    assert dispatcher.session_count <= 10
+    assert 2 == await ask(dispatcher, 2, "increment", 1)
+    assert 3 == await ask(dispatcher, 1, "increment", 1, session=b"heard of" * 2)
+
+
+async def test_calls_being_executed_are_bounded_whoever_made_them() -> None:
+    """A caller may leave and come again, as another session; its methods run on meanwhile."""
+    dispatcher = await dispatcher_of(CounterObject(), memory=Memory(executions_max=3))
+    requests = [FakeRequest(number, "hang") for number in range(1, 5)]
+    for request in requests:
+        dispatcher.dispatch(request)
+    refused = await requests[3].answered
+    dispatcher.cancel(SESSION, 1)
+    await requests[0].answered
+    dispatcher.dispatch(FakeRequest(4, "hang"))
+
+    assert Overloaded is type(refused)
+    assert 3 == len(dispatcher._executions)
+
+
+async def test_the_bytes_of_calls_being_executed_are_bounded_but_for_one() -> None:
+    memory = Memory(execution_bytes_max=1_000)
+    dispatcher = await dispatcher_of(CounterObject(), memory=memory)
+    alone = await ask(dispatcher, 1, "fail", "x" * 2_000)
+    dispatcher.dispatch(FakeRequest(2, "hang"))
+    beside = await ask(dispatcher, 3, "fail", "x" * 2_000)
+    small = await ask(dispatcher, 4, "increment", 1)
+
+    assert [RemoteError, Overloaded, int] == [type(answer) for answer in (alone, beside, small)]
+    assert dispatcher._execution_bytes < 100
 
 
 async def test_cancelling_ends_an_async_method_even_before_its_first_step() -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from liferaft import errors
 from liferaft.errors import (
     DeadlineExceeded,
+    InvalidArgument,
     NoLeader,
     OutcomeUnknown,
     ProtocolError,
@@ -20,7 +21,15 @@ from liferaft.errors import (
     Unreachable,
 )
 from liferaft.rpc import wire
-from liferaft.rpc.codec import ExceptionCodec, decode_failure, decode_frame, encode, encode_failure
+from liferaft.rpc.codec import (
+    NESTING_MAX,
+    ArgumentsCodec,
+    ExceptionCodec,
+    decode_failure,
+    decode_frame,
+    encode,
+    encode_failure,
+)
 
 RAW = msgspec.Raw(b"\xc0")
 GOLDEN: list[tuple[wire.Frame, str]] = [
@@ -182,9 +191,56 @@ def test_an_exception_whose_text_cannot_be_had_or_sent_still_arrives() -> None:
     )
 
 
-def test_every_class_of_ours_can_be_named() -> None:
-    for name, cls in vars(errors).items():
-        if isinstance(cls, type) and cls is not RemoteError:
-            failure = wire.Failure(1, "liferaft", name, "x", "", RAW)
+TRAVELLING = (errors.Refused, errors.InvalidArgument, DeadlineExceeded, OutcomeUnknown)
 
-            assert cls is type(decode_failure(failure))
+
+def test_a_host_names_only_errors_that_tell_of_the_call() -> None:
+    """A host must not be able to tell a caller that its own stub is closed, or its log broken."""
+    for name, cls in vars(errors).items():
+        if isinstance(cls, type):
+            failure = wire.Failure(1, "liferaft", name, "x", "", RAW)
+            expected = cls if issubclass(cls, TRAVELLING) else RemoteError
+
+            assert expected is type(decode_failure(failure))
+
+
+class Choosy(ExceptionGroup[Exception]):
+    pass
+
+
+def test_a_declared_exception_that_cannot_be_made_is_a_remote_error() -> None:
+    """Found by the fuzzer: the `__new__` of a class may refuse what a host sends with any error."""
+    row = msgspec.Raw(encode([["no exceptions", []]]))
+    failure = wire.Failure(1, "declared", "Choosy", "x", "", row)
+
+    assert RemoteError is type(decode_failure(failure, [ExceptionCodec(Choosy, {})]))
+
+
+def test_what_does_not_fit_into_a_set_is_an_invalid_argument() -> None:
+    """Found by the fuzzer: msgspec raises a bare TypeError for what cannot be hashed."""
+    codec = ArgumentsCodec("Any.thing", ["many"], [set[Any]])
+
+    with pytest.raises(InvalidArgument, match=r"Any\.thing: unhashable"):
+        codec.decode(encode([[{}]]))
+
+
+def nested(levels: int, *, padding: int = 0) -> bytes:
+    """Return a call whose frame lies as deep as that, its own array included."""
+    arguments = b"\x92" + b"\x91" * (levels - 2) + b"\x01" + encode("." * padding)
+    return encode(wire.Call(1, 1, "Any", "thing", None, msgspec.Raw(arguments)))
+
+
+@pytest.mark.parametrize("padding", [0, 100_000])
+def test_a_frame_may_be_nested_but_not_without_end(padding: int) -> None:
+    """What is let in here is decoded again further in, where less of the stack is left."""
+    decode_frame(nested(NESTING_MAX, padding=padding))
+    for levels in (700, 900, 990, 10_000):
+        with pytest.raises(ProtocolError, match="nested"):
+            decode_frame(nested(levels, padding=padding))
+
+
+def test_a_frame_with_many_containers_beside_each_other_is_not_deep() -> None:
+    rows = msgspec.Raw(encode([[[]] * 10_000]))
+    frame = wire.Call(1, 1, "Any", "thing", None, rows)
+
+    assert frame == decode_frame(encode(frame))

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -123,6 +123,35 @@ async def test_a_result_too_large_for_a_frame_is_an_error_for_that_call_only() -
             await counter.fail("x" * 500)  # its traceback makes it longer
 
         assert 1 == await counter.increment()
+
+
+class Nest(Protocol):
+    async def build(self, levels: int) -> Any: ...
+    async def measure(self, nest: Any) -> int: ...
+
+
+class NestObject:
+    async def build(self, levels: int) -> Any:
+        nest: Any = 0
+        for _ in range(levels):
+            nest = [nest]
+        return nest
+
+    async def measure(self, nest: Any) -> int:
+        return len(str(nest))
+
+
+async def test_what_is_nested_too_deep_is_an_error_for_that_call_only() -> None:
+    """A host would end the connection over it, and the caller would send it again and again."""
+    network = MemoryNetwork()
+    deep = await NestObject().build(900)
+    async with hosted(network, NestObject(), Nest), connected(network, Nest) as nest:
+        with pytest.raises(InvalidArgument, match="nested more than 100 deep"):
+            await nest.measure(deep)
+        with pytest.raises(RemoteError, match="nested more than 100 deep"):
+            await nest.build(900)
+
+        assert 3 == await nest.measure([0])
 
 
 async def test_a_oneway_call_is_executed_and_not_answered() -> None:

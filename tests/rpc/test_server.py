@@ -1,7 +1,10 @@
 """The host's side of the handshake and its limits, spoken to frame by frame."""
 
 import asyncio
+import contextlib
+import logging
 import math
+from typing import Protocol
 
 import msgspec
 import pytest
@@ -13,7 +16,7 @@ from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc import wire
 from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.interface import Interface
-from liferaft.rpc.server import Limits
+from liferaft.rpc.server import SWEEP_INTERVAL, WARNINGS_MAX, Limits
 from tests.rpc.objects import Counter, CounterObject, Host, hosted
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
@@ -140,14 +143,111 @@ async def test_a_peer_that_falls_silent_is_dropped_after_a_while() -> None:
         assert (False, True) == (before, peer.is_closed)
 
 
-async def test_connections_are_bounded() -> None:
+async def test_connections_that_are_bound_keep_newcomers_out() -> None:
     network = MemoryNetwork()
     limits = Limits(connections_max=2)
     async with hosted(network, CounterObject(), Counter, limits=limits):
-        peers = [await Peer().connect(network) for _ in range(3)]
-        answers = [len(await peer.say(HELLO)) for peer in peers]
+        peers = [await Peer().connect(network) for _ in range(2)]
+        for peer in peers:
+            await peer.say(HELLO)
+            await peer.say(BIND)
+        late = await Peer().connect(network)
 
-    assert [1, 1, 0] == answers
+        assert [] == await late.say(HELLO)
+        assert [True, False, False] == [peer.is_closed for peer in (late, *peers)]
+
+
+async def test_the_oldest_connection_that_is_not_bound_makes_room_for_a_newcomer() -> None:
+    """Or a thousand connections that say nothing keep everybody out."""
+    network = MemoryNetwork()
+    limits = Limits(connections_max=3)
+    async with hosted(network, CounterObject(), Counter, limits=limits):
+        bound, silent, greeting, late = [await Peer().connect(network) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        # The first of them was dropped for the fourth; it comes again.
+        dropped = [peer.is_closed for peer in (bound, silent, greeting, late)]
+        again = await Peer().connect(network)
+        await again.say(HELLO)
+        await again.say(BIND)
+
+        assert [True, False, False, False] == dropped
+        assert [True, False, False] == [peer.is_closed for peer in (silent, greeting, late)]
+        assert [wire.Pong()] == await again.say(wire.Ping(1))
+
+
+async def test_what_peers_do_wrong_cannot_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    network = MemoryNetwork()
+    async with hosted(network, CounterObject(), Counter):
+        with caplog.at_level(logging.WARNING, "liferaft.rpc"):
+            for _ in range(500):
+                peer = await Peer().connect(network)
+                peer.link.send(b"\xc1")
+            await asyncio.sleep(2 * SWEEP_INTERVAL)
+
+    assert WARNINGS_MAX + 1 == len(caplog.records)
+    assert "480 more warnings like these were left out" in caplog.records[-1].getMessage()
+
+
+async def test_a_cancelled_call_stays_in_flight_until_its_method_has_ended() -> None:
+    """Rapid reset (CVE-2023-44487): who cancels at once must not start methods without bound."""
+    network, object_ = MemoryNetwork(), StubbornObject()
+    limits = Limits(in_flight_max=5)
+    async with hosted(network, object_, Stubborn, limits=limits):
+        peer = await Peer().connect(network)
+        await peer.say(HELLO)
+        await peer.say(wire.Bind("", {}, is_resumed=False))
+        answers = []
+        for number in range(1, 21):
+            call = wire.Call(number, 1, "", "linger", None, msgspec.Raw(b"\x90"))
+            answers += await peer.say(call)
+            answers += await peer.say(wire.Cancel(number))
+        begun = object_.begun
+        object_.end.set()
+        await asyncio.sleep(0.1)
+        after = await peer.say(wire.Call(21, 21, "", "linger", None, msgspec.Raw(b"\x90")))
+
+    assert (5, 15) == (begun, len(answers))
+    assert {"Overloaded"} == {
+        answer.type_name for answer in answers if type(answer) is wire.Failure
+    }
+    assert wire.Reply is type(after[0])
+
+
+class Stubborn(Protocol):
+    async def linger(self) -> None: ...
+
+
+class StubbornObject:
+    """Does not let itself be cancelled."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.end = asyncio.Event()
+
+    async def linger(self) -> None:
+        self.begun += 1
+        while not self.end.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await self.end.wait()
+
+
+@pytest.mark.parametrize(
+    "bind",
+    [
+        wire.Bind("x" * 900_000, {}, is_resumed=False),
+        wire.Bind("Counter", {"m" * 900_000: "t" * 90_000}, is_resumed=False),
+        wire.Bind("Counter", {"value": "t" * 990_000}, is_resumed=False),
+    ],
+)
+async def test_long_names_are_not_sent_back(bind: wire.Bind) -> None:
+    """An answer that repeats them would be longer than a frame may be, and fail the host."""
+    network = MemoryNetwork(frame_bytes_max=1_000_000)
+    async with hosted(network, CounterObject(), Counter):
+        peer = await Peer().connect(network)
+        await peer.say(HELLO)
+        [answer] = await peer.say(bind)
+
+    assert len(encode(answer)) < 4_000
 
 
 async def test_a_name_is_hosted_once() -> None:

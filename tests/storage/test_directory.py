@@ -14,6 +14,7 @@ from liferaft.raft.types import Configuration
 from liferaft.storage.directory import Identity, open_directory
 from liferaft.storage.disk import SystemDisk
 from liferaft.storage.faulty import FaultyDisk, Operation
+from liferaft.storage.records import checksum
 
 pytestmark = pytest.mark.looptime
 
@@ -68,6 +69,26 @@ async def test_every_flipped_byte_of_the_identity_is_noticed(disk: FaultyDisk) -
         with pytest.raises(DataDirectoryError, match="is damaged"):
             await open_directory(disk, "/data", NODE, THREE)
         disk.flip("/data/identity", offset)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (b'{"version":2,"who":"n1"}\n', "has format version 2, and this program knows 1"),
+        (b'{"version":1}\n', "is not what this program writes"),
+        (b"[]\n", "is not what this program writes"),
+        (b'{"version":1,"cluster_id":"\xff"}\n', "is not what this program writes"),
+    ],
+)
+async def test_an_identity_of_another_making_is_refused(
+    disk: FaultyDisk, line: bytes, sentence: str
+) -> None:
+    """Found by the fuzzer: a right checksum does not make it this program's file."""
+    disk.make_directory("/data")
+    disk.open("/data/identity", create=True).write(0, line + b"crc32c %08x\n" % checksum(line))
+
+    with pytest.raises(DataDirectoryError, match=sentence):
+        await open_directory(disk, "/data", NODE, THREE)
 
 
 async def test_a_log_without_an_identity_is_refused(disk: FaultyDisk) -> None:

@@ -27,6 +27,9 @@ PEER_TIMING: Final = Timing(
 """One-way calls are never answered, so only pings tell that a peer's host went away without a word.
 Ten in a row are lost once in 800 times when 30 % of the frames are, both ways."""
 
+NAME_SHOWN_MAX: Final = 80
+"""Characters of a name that is not ours."""
+
 _log = logging.getLogger("liferaft.cluster")
 
 
@@ -52,13 +55,13 @@ class Mailbox:
     def deliver(self, cluster_id: str, messages: tuple[Message, ...]) -> None:
         """Take messages of the node's own cluster; others are dropped."""
         if cluster_id != self._cluster_id:
-            self._complain(f"messages of cluster {cluster_id!r}")
+            self._complain(f"messages of cluster {_shown(cluster_id)}")
             return
         for message in messages:
             if message.target == self._node_id:
                 self._receive(message)
             else:
-                self._complain(f"messages for node {message.target!r}")
+                self._complain(f"messages for node {_shown(message.target)}")
 
     def _complain(self, what: str) -> None:
         if what not in self._strangers and len(self._strangers) < 100:
@@ -69,6 +72,11 @@ class Mailbox:
                 self._cluster_id,
                 what,
             )
+
+
+def _shown(name: str) -> str:
+    """Return a name that a stranger chose as it may stand in a log line, and be remembered."""
+    return ascii(name if len(name) <= NAME_SHOWN_MAX else f"{name[:NAME_SHOWN_MAX]}...")
 
 
 class Peers:

@@ -37,6 +37,7 @@ from liferaft.raft.events import (
     TimePassed,
 )
 from liferaft.raft.following import receive_entries, refuse_entries
+from liferaft.raft.inflation import TermLimit
 from liferaft.raft.leading import (
     begin_term,
     has_quorum_contact,
@@ -104,6 +105,7 @@ class RaftCore:
         self._is_reading = False
         self._campaigns = 0
         self._unsound_messages = 0
+        self._term_limit = TermLimit(config.election_timeout)
         self._handle_event: dict[type, Callable[..., None]] = {
             Received: self._received,
             TimePassed: self._time_passed,
@@ -317,9 +319,7 @@ class RaftCore:
         """
         state = self._state
         if message.term > state.current_term:
-            if not self._is_without_term(message):
-                self._adopt_term(message)
-            return True
+            return self._is_without_term(message) or self._adopt_term(message)
         if message.term < state.current_term and isinstance(message, AppendEntries):
             # The answer tells a deposed leader its place, and a leader of a lower term than a
             # node that campaigned in vain that it must go higher.
@@ -368,9 +368,20 @@ class RaftCore:
 
     # Role changes (Figure 4).
 
-    def _adopt_term(self, message: Message) -> None:
-        self._state.hard_state = HardState(current_term=message.term, voted_for=None)
-        self._become_follower(message.source if isinstance(message, AppendEntries) else None)
+    def _adopt_term(self, message: Message) -> bool:
+        """Adopt the message's term, or as much of it as may be; returns whether that was all."""
+        state = self._state
+        term = self._term_limit.allowed(
+            message.term, current_term=state.current_term, now=state.now
+        )
+        is_reached = term == message.term
+        if not is_reached:
+            self._unsound_messages += 1
+        if term > state.current_term:
+            state.hard_state = HardState(current_term=term, voted_for=None)
+            is_leader = is_reached and isinstance(message, AppendEntries)
+            self._become_follower(message.source if is_leader else None)
+        return is_reached
 
     def _become_follower(self, leader: NodeId | None) -> None:
         state, before = self._state, self._state.role

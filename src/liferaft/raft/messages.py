@@ -3,9 +3,20 @@
 Messages may be lost, repeated, delayed and reordered without limit; nothing here assumes otherwise.
 """
 
+from typing import Final
+
 import msgspec
 
 from liferaft.raft.types import Entry, NodeId
+
+NUMBER_MAX: Final = 2**62
+"""The highest term, index or round that counts: what follows it can still be sent and stored."""
+
+NODE_ID_CHARACTERS_MAX: Final = 255
+"""A vote is stored with the name of who got it."""
+
+KIND_MAX: Final = 255
+"""An entry's kind is one byte on disk."""
 
 
 class RequestVote(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -82,22 +93,38 @@ def is_sound(message: Message) -> bool:
 
     Checked once, when it arrives; whoever handles it relies on it.
     """
+    if not (0 <= message.term <= NUMBER_MAX and _is_sound_name(message.source)):
+        return False
     if isinstance(message, AppendEntries):
         return _are_sound_entries(message)
     if isinstance(message, AppendEntriesReply):
-        return message.match_index >= 0 and message.rejected_index >= 0 and message.round >= 0
+        return _are_indexes(
+            message.match_index,
+            message.rejected_index,
+            message.conflict_term,
+            message.conflict_index,
+            message.round,
+        )
     if isinstance(message, RequestVote):
-        return 0 <= message.last_log_term < message.term and message.last_log_index >= 0
-    return message.term >= 0
+        return 0 <= message.last_log_term < message.term and _are_indexes(message.last_log_index)
+    return True
+
+
+def _is_sound_name(name: NodeId) -> bool:
+    return 0 < len(name) <= NODE_ID_CHARACTERS_MAX
+
+
+def _are_indexes(*numbers: int) -> bool:
+    return all(0 <= number <= NUMBER_MAX for number in numbers)
 
 
 def _are_sound_entries(message: AppendEntries) -> bool:
     index, term = message.prev_log_index, message.prev_log_term
-    if index < 0 or message.leader_commit < 0 or message.round < 0:
+    if not _are_indexes(index, term, message.leader_commit, message.round):
         return False
     for entry in message.entries:
         index += 1
-        if entry.index != index or entry.term < term:
+        if entry.index != index or entry.term < term or not 0 <= entry.kind <= KIND_MAX:
             return False
         term = entry.term
-    return 0 <= term <= message.term
+    return term <= message.term and index <= NUMBER_MAX

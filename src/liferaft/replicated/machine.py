@@ -79,6 +79,11 @@ class ReplicatedObject:
             return encode_failure(call.number, _without_traceback(error), signature.declared)
 
 
+def _missing(call: Call) -> bytes:
+    """Return the answer to a call of an object that there is not: clients write what they like."""
+    return encode_failure(call.number, NoSuchObject(f"there is no object {call.object!r}"))
+
+
 def _without_traceback(error: Exception) -> Exception:
     """Take off what holds paths and line numbers: replicas may be installed in other places."""
     error.__cause__ = error.__context__ = None
@@ -115,7 +120,8 @@ class ReplicatedMachine:
 
     def execute_query(self, call: Call) -> bytes:
         """Run a query on the state as it is and return its answer as a frame."""
-        return self.objects[call.object].execute(call)
+        hosted = self.objects.get(call.object)
+        return _missing(call) if hosted is None else hosted.execute(call)
 
     def answered(self, session_id: bytes, number: int) -> bytes | None:
         """Return the reply that this call was given before, None when it has none."""
@@ -135,7 +141,11 @@ class ReplicatedMachine:
         return encoded_state(name, hosted.instance)
 
     def _call(self, command: Command) -> bytes:
-        call = _call_decoder.decode(command.frame)
+        try:
+            call = _call_decoder.decode(command.frame)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            # Hosts let in only what can be decoded, so this came from no host of this version.
+            raise InvariantViolated(f"a command that carries no call: {error}") from error
         session = self.sessions.touch(command.session, self._wall_now)
         if session is None:
             return encode_failure(
@@ -158,7 +168,7 @@ class ReplicatedMachine:
             return encode_failure(call.number, full)
         hosted = self.objects.get(call.object)
         if hosted is None:
-            return encode_failure(call.number, NoSuchObject(f"there is no object {call.object!r}"))
+            return _missing(call)
         with CommandContext(self._wall_now, command.seed):
             reply = hosted.execute(call)
         session.replies[call.number] = reply

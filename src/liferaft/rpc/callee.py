@@ -39,13 +39,19 @@ logger = logging.getLogger("liferaft.rpc")
 
 
 class Memory(msgspec.Struct, frozen=True):
-    """What a host keeps for its callers' sessions; seconds and bytes."""
+    """What a host keeps for its callers' sessions and calls; seconds and bytes.
+
+    `executions_max` and `execution_bytes_max` bound all calls that are being executed, of callers
+    that have left since, too; one is always executed, however large it is.
+    """
 
     sessions_max: int = 10_000
     session_idle_max: float = 600.0
     replies_max: int = 16_384
     session_reply_bytes_max: int = 16 * 1024 * 1024
-    reply_bytes_max: int = 256 * 1024 * 1024
+    reply_bytes_max: int = 64 * 1024 * 1024
+    executions_max: int = 16_384
+    execution_bytes_max: int = 64 * 1024 * 1024
 
 
 class _Execution:
@@ -89,6 +95,7 @@ class ObjectDispatcher:
         self._sessions: dict[bytes, CalleeSession] = {}
         self._executions: dict[tuple[bytes, int], _Execution] = {}
         self._reply_bytes = 0
+        self._execution_bytes = 0
 
     @property
     def is_durable(self) -> bool:
@@ -111,6 +118,7 @@ class ObjectDispatcher:
             raise SessionExpired("the host dropped the session: it was idle for too long")
         if len(self._sessions) >= self._memory.sessions_max:
             self._drop_idle(now)
+            self._drop_unused()
             if len(self._sessions) >= self._memory.sessions_max:
                 raise Overloaded("the host remembers as many callers as it can")
         fresh = CalleeSession(
@@ -182,6 +190,10 @@ class ObjectDispatcher:
         call = request.call
         number = call.number
         signature = self.interface.methods.get(call.method)
+        if self._is_full_with(len(request.frame)):
+            session.withdraw(number)
+            request.refuse(Overloaded("the host executes as many calls as it can bear"))
+            return
         if signature is None:
             session.withdraw(number)
             request.refuse(NoSuchObject(f"{self.interface.name} has no method {call.method!r}"))
@@ -193,7 +205,9 @@ class ObjectDispatcher:
             request.answer(encode_failure(number, error))
             return
         execution = _Execution(request)
+        size_bytes = len(request.frame)
         self._executions[request.session, number] = execution
+        self._execution_bytes += size_bytes
 
         def encode_result(result: Any) -> bytes:
             return encode(Reply(number, result))
@@ -202,11 +216,19 @@ class ObjectDispatcher:
             if not isinstance(outcome, bytes):
                 outcome = encode_failure(number, outcome, signature.declared)
             del self._executions[request.session, number]
+            self._execution_bytes -= size_bytes
             self._finish(session, number, outcome)
             execution.request.answer(outcome)
 
         execution.job = self._start(
             signature, values, encode_result=encode_result, done=done, deadline=request.deadline
+        )
+
+    def _is_full_with(self, frame_bytes: int) -> bool:
+        count, size_bytes = len(self._executions), self._execution_bytes + frame_bytes
+        memory = self._memory
+        return count >= memory.executions_max or (
+            count > 0 and size_bytes > memory.execution_bytes_max
         )
 
     def _start(
@@ -242,6 +264,16 @@ class ObjectDispatcher:
             if is_idle and not session.is_running:
                 del self._sessions[session_id]
                 self._reply_bytes -= session.reply_bytes
+
+    def _drop_unused(self) -> None:
+        """Drop half of the sessions that never had a call, those first that were idle for longest.
+
+        Nothing can run twice for that, and who opens sessions by the thousand keeps nobody out.
+        """
+        unused = [each for each in self._sessions.items() if each[1].is_unused]
+        unused.sort(key=lambda each: each[1].active_at)
+        for session_id, _ in unused[: len(unused) // 2 + 1]:
+            del self._sessions[session_id]
 
 
 def _notified(signature: MethodSignature, outcome: bytes | BaseException) -> None:

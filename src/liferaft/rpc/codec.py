@@ -22,8 +22,23 @@ NOTHING: Final = msgspec.Raw(b"\xc0")
 TRACEBACK_CHARACTERS_MAX: Final = 16 * 1024
 """A recursion error's traceback is long and says the same thing over and over."""
 
+NESTING_MAX: Final = 100
+"""How deep containers may lie in each other in a frame, at least; deeper ones may be refused."""
+
+_SPARE_LEVELS: Final = 400
+"""Decoding takes one level of Python's recursion limit (1,000) for each container. A frame that one
+place can read just so, and another, a few calls deeper, cannot, would be let into the log and then
+end every node that applies it. So a frame must be readable with this many levels to spare."""
+
+_SPARE: Final = b"\x91" * _SPARE_LEVELS
+_CONTAINERS: Final = bytes((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
+_OTHERS: Final = bytes(sorted(set(range(256)) - set(_CONTAINERS)))
+_COUNTED_BYTES_MAX: Final = 16 * 1024
+"""Up to here counting what may begin a container is cheaper than skipping with levels to spare."""
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[Frame]] = msgspec.msgpack.Decoder(Frame)
+_skip: Final = msgspec.msgpack.Decoder(msgspec.Raw).decode
 _PATH: Final = re.compile(r" - at `\$\[(\d+)\](.*)`$")
 
 encode = _encoder.encode
@@ -45,11 +60,31 @@ _OURS: Final[Mapping[str, type[LiferaftError]]] = {
 
 
 def decode_frame(data: bytes) -> Frame:
-    """Return the frame in `data`; raises `ProtocolError` when it is none."""
+    """Return the frame in `data`; raises `ProtocolError` when it is none, or nested too deep."""
+    if len(data) > NESTING_MAX and is_nested_too_deep(data):
+        raise ProtocolError(f"a frame that is nested more than {NESTING_MAX} deep")
     try:
         return _decoder.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ProtocolError(f"a frame that cannot be read: {error}") from error
+
+
+def is_nested_too_deep(data: bytes) -> bool:
+    """Return whether whoever decodes `data` later might run out of stack; see `_SPARE_LEVELS`.
+
+    Never so up to `NESTING_MAX` levels. Costs a few microseconds, and nothing for short data.
+    """
+    if len(data) <= NESTING_MAX:
+        return False
+    if len(data) <= _COUNTED_BYTES_MAX and len(data.translate(None, _OTHERS)) <= NESTING_MAX:
+        return False
+    try:
+        _skip(_SPARE + data)
+    except RecursionError:
+        return True
+    except msgspec.DecodeError:
+        return False  # it cannot be read at all, which is for its decoder to say
+    return False
 
 
 class ArgumentsCodec:
@@ -74,7 +109,7 @@ class ArgumentsCodec:
             return self._decoder.decode(data)
         except msgspec.ValidationError as error:
             raise InvalidArgument(self._explain(str(error))) from error
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        except Exception as error:  # a user's class may raise anything at all when it is made
             raise InvalidArgument(f"{self._method}: {error}") from error
 
     def unfit(self, arguments: tuple[Any, ...], cause: Exception) -> InvalidArgument:
@@ -117,7 +152,7 @@ class ExceptionCodec:
         return row
 
     def decode(self, data: msgspec.Raw) -> BaseException:
-        """Return the exception rebuilt, its `__init__` not run; raises `msgspec.DecodeError`.
+        """Return the exception rebuilt, its `__init__` not run; raises anything where that fails.
 
         `__init__` may take other arguments than the exception keeps, and may do anything.
         """
@@ -154,10 +189,12 @@ def decode_failure(failure: Failure, declared: Sequence[ExceptionCodec] = ()) ->
             if codec.name == failure.type_name:
                 try:
                     return codec.decode(failure.fields)
-                except (msgspec.DecodeError, TypeError, AttributeError):
+                except Exception:  # noqa: BLE001 - a user's `__new__` may raise anything at all
                     break
-    if failure.kind == "liferaft" and failure.type_name in _OURS:
-        return _OURS[failure.type_name](failure.message)
+    if failure.kind == "liferaft":
+        error = our_error(failure.type_name, failure.message)
+        if isinstance(error, _TRAVELLING):
+            return error
     return RemoteError(failure.type_name, failure.message, failure.traceback)
 
 

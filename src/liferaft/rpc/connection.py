@@ -183,11 +183,7 @@ class CallerConnection:
             self._carry_out()
             raise
         if type(outcome) is wire.Reply:
-            try:
-                return method.decode_result(outcome.result)
-            except (msgspec.DecodeError, RecursionError) as error:
-                text = f"{self.interface.name}.{method.name}: the result does not fit: {error}"
-                raise ProtocolError(text) from error
+            return read_result(self.interface.name, method, outcome)
         raise decode_failure(outcome, method.declared) if type(outcome) is wire.Failure else outcome
 
     def notify(self, method: MethodSignature, arguments: tuple[Any, ...] | msgspec.Raw) -> None:
@@ -377,6 +373,15 @@ class CallerConnection:
         if isinstance(arguments, msgspec.Raw) or isinstance(error, LiferaftError):
             raise error
         return method.arguments.unfit(arguments, error)
+
+
+def read_result(interface: str, method: MethodSignature, reply: wire.Reply) -> Any:
+    """Return what the method returned; raises `ProtocolError` when it is of another type."""
+    try:
+        return method.decode_result(reply.result)
+    except Exception as error:  # a user's class may raise anything at all when it is made
+        text = f"{interface}.{method.name}: the result does not fit: {error}"
+        raise ProtocolError(text) from error
 
 
 class _Line:

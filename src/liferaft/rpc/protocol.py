@@ -32,7 +32,13 @@ from liferaft.errors import (
 )
 from liferaft.link.base import FRAME_BYTES_MAX
 from liferaft.rpc import wire
-from liferaft.rpc.codec import decode_frame, encode, our_error
+from liferaft.rpc.codec import (
+    NESTING_MAX,
+    decode_frame,
+    encode,
+    is_nested_too_deep,
+    our_error,
+)
 from liferaft.rpc.interface import MethodSignature
 from liferaft.rpc.session import (
     RESEND_CAP,
@@ -163,8 +169,7 @@ class CallerProtocol(Generic[WaiterT]):
                 arguments,  # type: ignore[arg-type] # a tuple is encoded as Raw would be
             )
         )
-        if len(frame) > self._frame_bytes_max:
-            raise self._too_large(method, frame)
+        self._check_frame(method, frame)
         call = session.add(method, frame, deadline, waiter)
         if self.state is State.BOUND:
             self.outgoing.append(frame)
@@ -182,8 +187,7 @@ class CallerProtocol(Generic[WaiterT]):
     ) -> None:
         """Send a one-way call, or lose it while there is no connection."""
         frame = encode(wire.Notify(self.object_name, method.name, arguments))  # type: ignore[arg-type] # as in call
-        if len(frame) > self._frame_bytes_max:
-            raise self._too_large(method, frame)
+        self._check_frame(method, frame)
         if self.state is State.BOUND:
             self.outgoing.append(frame)
 
@@ -307,6 +311,14 @@ class CallerProtocol(Generic[WaiterT]):
         call.sent_at = now
         call.interval = interval
         call.resend_at = now + interval
+
+    def _check_frame(self, method: MethodSignature, frame: bytes) -> None:
+        """Raise `InvalidArgument` for a frame that a host would end the connection over."""
+        if len(frame) > self._frame_bytes_max:
+            raise self._too_large(method, frame)
+        if is_nested_too_deep(frame):
+            text = f"the arguments are nested more than {NESTING_MAX} deep"
+            raise InvalidArgument(f"{method.name}: {text}")
 
     def _too_large(self, method: MethodSignature, frame: bytes) -> InvalidArgument:
         text = f"the arguments make {len(frame)} bytes; {self._frame_bytes_max} are allowed"

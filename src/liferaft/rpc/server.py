@@ -25,11 +25,23 @@ from liferaft.errors import (
 from liferaft.link.address import Address
 from liferaft.link.base import FRAME_BYTES_MAX, Link, Listener, Network
 from liferaft.rpc import wire
-from liferaft.rpc.codec import decode_frame, encode, encode_failure
+from liferaft.rpc.codec import (
+    NESTING_MAX,
+    decode_frame,
+    encode,
+    encode_failure,
+    is_nested_too_deep,
+)
 from liferaft.rpc.dispatch import Dispatcher, Redirected
 
 logger = logging.getLogger("liferaft.rpc")
 
+NAME_CHARACTERS_MAX: Final = 255
+"""Of an object that a caller asks for: it comes back in the answer."""
+TEXT_SHOWN_MAX: Final = 1_000
+"""Characters of a caller's signature that the answer shows beside ours."""
+WARNINGS_MAX: Final = 20
+"""Warnings between two sweeps; how many more there were is told by the sweep."""
 TIME_LEFT_MAX: Final = 1e7
 """Seconds; a peer's number must not overflow a timer."""
 INCARNATION_BYTES: Final = 16
@@ -42,7 +54,12 @@ SWEEP_INTERVAL: Final = 5.0
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What one server bears; times in seconds."""
+    """What one server bears; times in seconds.
+
+    Of more than `connections_max` links, the one that has been shaking hands for longest goes
+    first; a link that has bound an object never goes for another's sake. `in_flight_max` is per
+    link; a call that was cancelled counts until its method has really ended.
+    """
 
     connections_max: int = 1_000
     in_flight_max: int = 4_096
@@ -64,6 +81,9 @@ class Server:
         self._network = network
         self._listener: Listener | None = None
         self._links: dict[_ServedLink, None] = {}
+        # Those of the links that have not bound anything yet, the oldest first.
+        self._greeting: dict[_ServedLink, None] = {}
+        self._warnings = 0
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -108,6 +128,7 @@ class Server:
         listener, self._listener = self._listener, None
         assert self._sweeper is not None
         self._sweeper.cancel()
+        self._tell_warnings()
         await listener.close()
         tasks = list(self._tasks)
         for task in tasks:
@@ -141,17 +162,48 @@ class Server:
     def forget(self, served: "_ServedLink") -> None:
         """Take a link that has ended from the list."""
         self._links.pop(served, None)
+        self._greeting.pop(served, None)
+
+    def greeted(self, served: "_ServedLink") -> None:
+        """Learn that a link shakes hands no longer: it will not make room for others."""
+        self._greeting.pop(served, None)
+
+    def warn(self, peer: str, what: str) -> None:
+        """Log what a peer did, unless so much was logged that a flood of it would fill the log."""
+        self._warnings += 1
+        if self._warnings <= WARNINGS_MAX:
+            logger.warning("%s: %s; its link is closed", ascii(peer), ascii(what))
+
+    def _tell_warnings(self) -> None:
+        left_out, self._warnings = self._warnings - WARNINGS_MAX, 0
+        if left_out > 0:
+            logger.warning("%s: %d more warnings like these were left out", self.address, left_out)
 
     def _accept(self, link: Link) -> None:
-        if self._listener is None or len(self._links) >= self.limits.connections_max:
-            logger.warning("%s: refused %s: too many connections", self.address, ascii(link.peer))
+        is_full = len(self._links) >= self.limits.connections_max
+        if self._listener is None or (is_full and not self._make_room()):
+            self.warn(link.peer, "there are too many connections")
             link.abort()
             return
         served = _ServedLink(self, link)
-        self._links[served] = None
+        self._links[served] = self._greeting[served] = None
         link.start(served)
 
+    def _make_room(self) -> bool:
+        """Drop the link that has been shaking hands for longest; return whether there was one.
+
+        Whoever really wants to call is through in two round trips, and comes again otherwise; who
+        holds connections open to keep others out is not.
+        """
+        oldest = next(iter(self._greeting), None)
+        if oldest is None:
+            return False
+        self.warn(oldest.link.peer, "its handshake made room for another connection")
+        oldest.drop()
+        return True
+
     def _sweep(self) -> None:
+        self._tell_warnings()
         now = self.loop.time()
         for served in list(self._links):
             if now - served.heard_at > self.limits.silence_max:
@@ -192,13 +244,13 @@ class _ServedLink:
                 else:
                     self._receive(frame)
         except ProtocolError as error:
-            logger.warning("%s: %s; its link is closed", ascii(self.link.peer), ascii(str(error)))
+            self._server.warn(self.link.peer, str(error))
             self.end("what came is not understood", is_final=False)
 
     def link_closed(self, reason: LiferaftError | None) -> None:
         """See `Receiver`."""
         if isinstance(reason, ProtocolError):
-            logger.warning("%s: %s; its link is closed", ascii(self.link.peer), ascii(str(reason)))
+            self._server.warn(self.link.peer, str(reason))
         self._is_ended = True
         self._handshake_timer.cancel()
         self._server.forget(self)
@@ -216,6 +268,13 @@ class _ServedLink:
             self._is_ended = True
             self._handshake_timer.cancel()
             self.link.close()
+
+    def drop(self) -> None:
+        """End the link at once, without a word: its place is needed now."""
+        self._is_ended = True
+        self._handshake_timer.cancel()
+        self._server.greeted(self)
+        self.link.abort()
 
     def send(self, frame: bytes) -> None:
         """Send a frame, unless the link has ended: the caller will ask again elsewhere."""
@@ -250,6 +309,8 @@ class _ServedLink:
         self.send(encode(wire.Welcome(frame.version, server.incarnation, frame_bytes_max)))
 
     def _bind(self, frame: wire.Bind) -> None:
+        if len(frame.object) > NAME_CHARACTERS_MAX:
+            raise ProtocolError(f"the name of an object with {len(frame.object)} characters")
         if frame.object in self._binding:
             return  # a repeat of what is being answered
         self._binding.add(frame.object)
@@ -265,6 +326,7 @@ class _ServedLink:
                 await dispatcher.admit(self.session, is_resumed=frame.is_resumed)
                 self._bound[asked] = self._bound[name] = dispatcher
                 self._handshake_timer.cancel()
+                self._server.greeted(self)
                 answer: wire.Frame = wire.Bound(asked, name, dispatcher.is_durable)
             else:
                 answer = wire.Unbound(asked, "mismatch", difference)
@@ -320,8 +382,8 @@ class _ServedLink:
             dispatcher.notify(frame.method, bytes(frame.arguments))
 
     def _cancel(self, frame: wire.Cancel) -> None:
+        # It stays in flight until it is answered: its method may run on for as long as it likes.
         assert self.session is not None
-        self.in_flight.pop(frame.number, None)
         for dispatcher in self._dispatchers():
             dispatcher.cancel(self.session, frame.number)
 
@@ -340,7 +402,7 @@ class _ServedLink:
         return list(dict.fromkeys(self._bound.values()))
 
     def _handshake_late(self) -> None:
-        logger.warning("%s: no handshake in time; its link is closed", ascii(self.link.peer))
+        self._server.warn(self.link.peer, "no handshake in time")
         self.end("the handshake took too long", is_final=False)
 
 
@@ -387,6 +449,9 @@ class _Request:
             if len(frame) > served.frame_bytes_max:
                 text = f"the result makes {len(frame)} bytes; {served.frame_bytes_max} are allowed"
                 frame = encode_failure(self.call.number, ProtocolError(text))
+            elif is_nested_too_deep(frame):
+                text = f"the result is nested more than {NESTING_MAX} deep"
+                frame = encode_failure(self.call.number, ProtocolError(text))
             served.in_flight.pop(self.call.number, None)
             served.send(frame)
 
@@ -411,9 +476,12 @@ def find_difference(asked: dict[str, str], dispatcher: Dispatcher) -> str | None
     for method, text in asked.items():
         ours = interface.signatures.get(method)
         if ours is None:
-            return f"{interface.name} has no method {method}: the caller expects {text}"
+            expected = f"the caller expects {text[:TEXT_SHOWN_MAX]}"
+            return f"{interface.name} has no method {method[:TEXT_SHOWN_MAX]}: {expected}"
         if ours != text:
+            theirs = text[:TEXT_SHOWN_MAX]
             return (
-                f"{interface.name}.{method} differs: the caller has `{text}`, the host has `{ours}`"
+                f"{interface.name}.{method} differs: the caller has `{theirs}`,"
+                f" the host has `{ours}`"
             )
     return None

@@ -147,6 +147,12 @@ class CalleeSession:
         """Whether a call of this session is being executed."""
         return bool(self._running)
 
+    @property
+    def is_unused(self) -> bool:
+        """Whether no call of this session was ever executed, nor is."""
+        is_empty = not self._running and not self._replies
+        return is_empty and self.acked_below == self.forgotten_below == 1
+
     def receive(self, number: int, acked_below: int) -> Verdict:
         """Return what to do about call `number`; on EXECUTE it counts as being executed.
 

@@ -27,6 +27,12 @@ class Identity(msgspec.Struct, frozen=True):
     node_id: NodeId
 
 
+class _Version(msgspec.Struct, frozen=True):
+    """What the file says in every version of the format."""
+
+    version: int
+
+
 class _Content(msgspec.Struct, frozen=True):
     """What the file `identity` says. `configuration` is the one the node was first started with."""
 
@@ -137,13 +143,19 @@ def _read(disk: Disk, path: str) -> _Content:
             f"{path}/{_IDENTITY} is damaged: nothing says whose log this is. Move {path} away, and"
             " let the node rejoin from its peers as a new member"
         )
-    content = msgspec.json.decode(line, type=_Content)
-    if content.version != FORMAT_VERSION:
+    try:
+        version = msgspec.json.decode(line, type=_Version).version
+        if version == FORMAT_VERSION:
+            return msgspec.json.decode(line, type=_Content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataDirectoryError(
-            f"{path} has format version {content.version}, and this program knows"
-            f" {FORMAT_VERSION}: use the program that it is from"
-        )
-    return content
+            f"{path}/{_IDENTITY} is not what this program writes ({error}): use the program that it"
+            f" is from, or move {path} away and let the node rejoin from its peers as a new member"
+        ) from error
+    raise DataDirectoryError(
+        f"{path} has format version {version}, and this program knows"
+        f" {FORMAT_VERSION}: use the program that it is from"
+    )
 
 
 def _checksum_line(line: bytes) -> bytes:

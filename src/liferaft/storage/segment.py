@@ -15,7 +15,6 @@ from liferaft.storage.contents import Place
 from liferaft.storage.disk import Disk, File
 from liferaft.storage.records import (
     RECORD_HEADER_BYTES,
-    Body,
     FormatError,
     RecordHeader,
     SegmentHeader,
@@ -143,26 +142,18 @@ def read_places(disk: Disk, directory: str, places: Sequence[Place]) -> list[Ent
                     file.close()
                 file = disk.open(segment_path(directory, place.segment))
                 opened = place.segment
-            body = _read_body(file, directory, place)
-            record = decode_entries(body)
+            record = _read_record(file, directory, place)
             skipped = place.first - record[0].index
             entries += record[skipped : skipped + place.last - place.first + 1]
             if entries[-1].index != place.last:
-                path = segment_path(directory, place.segment)
-                raise damaged(
-                    directory,
-                    path=path,
-                    offset=place.offset,
-                    last=place.first - 1,
-                    what="the record holds other entries than it did",
-                )
+                raise _changed(directory, place, "the record holds other entries than it did")
     finally:
         if file is not None:
             file.close()
     return entries
 
 
-def _read_body(file: File, directory: str, place: Place) -> Body:
+def _read_record(file: File, directory: str, place: Place) -> list[Entry]:
     data = file.read(place.offset, place.length)
     header = decode_record_header(data)
     body = data[RECORD_HEADER_BYTES:]
@@ -172,14 +163,14 @@ def _read_body(file: File, directory: str, place: Place) -> Body:
         or header.length != len(body)
         or checksum(body, seed=header.previous_crc) != header.crc
     ):
-        raise damaged(
-            directory,
-            path=segment_path(directory, place.segment),
-            offset=place.offset,
-            last=place.first - 1,
-            what="the record's checksum does not fit",
-        )
+        raise _changed(directory, place, "the record's checksum does not fit")
     try:
-        return decode_body(body)
+        return decode_entries(decode_body(body))
     except FormatError as error:
-        raise AssertionError("a record that this process wrote cannot be read") from error
+        raise _changed(directory, place, str(error)) from error
+
+
+def _changed(directory: str, place: Place, what: str) -> DamagedLog:
+    """Return the error for a record that is not what was written or recovered."""
+    path = segment_path(directory, place.segment)
+    return damaged(directory, path=path, offset=place.offset, last=place.first - 1, what=what)

@@ -1,0 +1,135 @@
+"""What is in the log's entries, and what people write."""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from liferaft.cluster.config import parse_peers
+from liferaft.errors import AddressError, ConfigurationError, InvariantViolated, ProtocolError
+from liferaft.link.address import parse_addresses
+from liferaft.raft.types import Entry
+from liferaft.recipes.kv import KeyValue
+from liferaft.recipes.todo import TodoList
+from liferaft.replicated.command import CommandKind, pack
+from liferaft.replicated.machine import ReplicatedMachine
+from liferaft.rpc import wire
+from liferaft.rpc.codec import decode_frame, encode
+from tests.fuzz.target import Broken, Target, join, pieces
+
+SESSION = b"s" * 16
+
+
+def run_entry(data: bytes) -> None:
+    """The pieces are the data of entries that were committed, whoever wrote them."""
+    machine = new_machine()
+    for index, piece in enumerate(pieces(data), 1):
+        machine.apply(Entry(1, index, 0, piece))
+    machine.digest()
+
+
+def run_commands(data: bytes) -> None:
+    """The pieces are frames of a client. What a host lets in, every replica can apply."""
+    replicas = [new_machine(), new_machine()]
+    opening = pack(CommandKind.OPEN_SESSION, session=SESSION, wall_now=1.0, seed=1, frame=b"")
+    for machine in replicas:
+        machine.apply(Entry(1, 1, 0, opening))
+    for index, frame in enumerate(pieces(data), 2):
+        try:
+            call = decode_frame(frame)
+        except ProtocolError:
+            continue
+        if not isinstance(call, wire.Call):
+            continue
+        command = pack(CommandKind.CALL, session=SESSION, wall_now=2.0, seed=index, frame=frame)
+        answers = [machine.apply(Entry(1, index, 0, command)) for machine in replicas]
+        if call.method in ("items", "get", "size"):
+            answers += [machine.execute_query(call) for machine in replicas]
+        if any(not isinstance(decode_frame(a), wire.Reply | wire.Failure) for a in answers):
+            raise Broken("an answer that is none")
+        if replicas[0].digest() != replicas[1].digest():
+            raise Broken("two replicas differ")
+
+
+def new_machine() -> ReplicatedMachine:
+    return ReplicatedMachine({"Todo": TodoList(), "KeyValue": KeyValue()})
+
+
+def client_frames() -> list[bytes]:
+    calls = [
+        ("Todo", "add", ("buy milk", "me")),
+        ("Todo", "complete", (1, "me")),
+        ("Todo", "complete", (2**64 - 1, "")),
+        ("Todo", "items", ()),
+        ("KeyValue", "put", (b"k", b"v")),
+        ("KeyValue", "get", (b"k",)),
+        ("", "size", ()),
+        ("Todo", "no_such_method", (1,)),
+        ("Todo", "add", (1, 2)),
+    ]
+    return [
+        encode(wire.Call(number, number - 1, name, method, None, msgspec.Raw(encode(arguments))))
+        for number, (name, method, arguments) in enumerate(calls, 1)
+    ]
+
+
+def command_examples() -> Iterable[bytes]:
+    yield join(client_frames())
+    yield join([*client_frames()[:2], *client_frames()[:2]])
+    for frame in client_frames():
+        yield join([frame])
+
+
+def entry_examples() -> Iterable[bytes]:
+    opening = pack(CommandKind.OPEN_SESSION, session=SESSION, wall_now=1.0, seed=1, frame=b"")
+    commands = [
+        pack(CommandKind.CALL, session=SESSION, wall_now=2.0, seed=7, frame=frame)
+        for frame in client_frames()
+    ]
+    yield join([opening, *commands])
+    yield join([commands[0]])
+    yield join([opening[:-1]])
+    yield join([b"\x07" + opening[1:]])
+
+
+# text: addresses and peers, as users write them.
+
+
+def run_addresses(data: bytes) -> None:
+    """What is read must read the same after it was written again."""
+    text = data.decode("utf-8", "surrogateescape")
+    addresses = parse_addresses(text)
+    if parse_addresses(",".join(map(str, addresses))) != addresses:
+        raise Broken(f"{text!r} is read as {addresses}")
+
+
+def run_peers(data: bytes) -> None:
+    """Every node of the list has a name and an address."""
+    peers = parse_peers(data.decode("utf-8", "surrogateescape"))
+    if not all(name and address for name, address in peers.items()):
+        raise Broken(f"{peers}")
+
+
+def address_examples() -> Iterable[bytes]:
+    yield b"127.0.0.1:7400"
+    yield b"[::1]:7400,localhost:0"
+    yield b"unix:/run/liferaft.sock"
+    yield b"memory:name"
+    yield "b\u00fccher.example:80".encode()
+    yield b"127.0.0.1:99999"
+    yield b"[::1:7400"
+    yield b" a:1 , a:1"
+
+
+def peer_examples() -> Iterable[bytes]:
+    yield b"n1=127.0.0.1:7401,n2=127.0.0.1:7402"
+    yield b"n1=[::1]:7401"
+    yield b"n1,n1="
+    yield b",,"
+
+
+TARGETS = (
+    Target("entry", run_entry, (InvariantViolated,), entry_examples),
+    Target("commands", run_commands, (), command_examples),
+    Target("addresses", run_addresses, (AddressError,), address_examples, input_bytes_max=512),
+    Target("peers", run_peers, (ConfigurationError,), peer_examples, input_bytes_max=512),
+)
