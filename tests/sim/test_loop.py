@@ -6,7 +6,8 @@ import time
 import pytest
 
 from liferaft.errors import LiferaftError
-from liferaft.sim.loop import SimulationStuck, run_simulated
+from liferaft.sim.clock import Clock
+from liferaft.sim.loop import SimulatedHost, SimulationStuck, run_simulated, running_loop
 
 
 def test_a_virtual_hour_passes_at_once_and_exactly() -> None:
@@ -51,3 +52,46 @@ def test_a_thread_is_refused() -> None:
 
     with pytest.raises(LiferaftError, match="which a simulation does not have"):
         run_simulated(ask_for_a_thread)
+
+
+def test_code_of_a_machine_sees_its_clock_and_all_other_code_true_time() -> None:
+    async def look() -> tuple[float, float]:
+        loop = running_loop()
+        machine = SimulatedHost("n1", Clock(started_at=100.0))
+        machine.clock.run_at(2.0, true=0.0)
+        seen = loop.create_future()
+        loop.call_soon(
+            lambda: loop.call_later(1.0, lambda: seen.set_result(loop.time())),
+            context=machine.context,
+        )
+        return await seen, loop.time()
+
+    # One second of a clock that runs twice as fast is half a true second.
+    assert (101.0, 0.5) == run_simulated(look)
+
+
+def test_a_paused_machine_stands_still_and_then_does_all_that_has_gathered() -> None:
+    async def pause() -> tuple[list[str], list[str]]:
+        loop = running_loop()
+        machine = SimulatedHost("n1", Clock())
+        done: list[str] = []
+        loop.call_soon(loop.call_later, 1.0, done.append, "timer", context=machine.context)
+        await asyncio.sleep(0.5)
+        loop.pause(machine)
+        loop.call_soon(done.append, "message", context=machine.context)
+        await asyncio.sleep(10.0)
+        while_paused = list(done)
+        loop.resume(machine)
+        await asyncio.sleep(0.0)
+        return while_paused, done
+
+    assert ([], ["message", "timer"]) == run_simulated(pause)
+
+
+def test_what_nobody_awaits_ends_the_run_when_it_raises() -> None:
+    async def raise_in_a_callback() -> None:
+        asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+        await asyncio.sleep(1.0)
+
+    with pytest.raises(LiferaftError, match="nobody handled it"):
+        run_simulated(raise_in_a_callback)
