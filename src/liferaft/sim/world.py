@@ -130,7 +130,7 @@ class World:
         self, node_id: NodeId, driver: Driver, events: Sequence[Event], effects: Sequence[Effect]
     ) -> None:
         try:
-            self.safety.observe(node_id, driver, events, effects)
+            self.safety.observe(node_id, driver.core, events, effects)
         except InvariantViolated as violation:
             self.violations.append(violation)
             raise

@@ -1,0 +1,275 @@
+"""Each promise of the paper's Figure 3 has a run that breaks it, and the checker says which.
+
+The runs are made by hand: a core that never was elected is given the role of a leader, and effects
+that no core gives.
+"""
+
+from collections.abc import Sequence
+
+import pytest
+
+from liferaft.errors import InvariantViolated
+from liferaft.raft.core import RaftCore
+from liferaft.raft.effects import Apply, Effect, Persist, RoleChanged
+from liferaft.raft.events import Stored
+from liferaft.raft.leading import begin_term
+from liferaft.raft.state import Follower
+from liferaft.raft.types import Entry, EntryKind, HardState
+from liferaft.sim.safety import SafetyChecker
+from tests.raft.harness import core_of, entries_of
+
+
+def leader_of(node_id: str, *, term: int, terms: Sequence[int] = ()) -> RaftCore:
+    """Return a core that leads `term` with a log of `terms` and its no-op."""
+    core = core_of(node_id=node_id, terms=terms, hard_state=HardState(term, node_id))
+    core.state.role = begin_term(core.state)
+    return core
+
+
+def knowing(core: RaftCore, commit_index: int) -> RaftCore:
+    """Let the core know so much as committed."""
+    core.state.commit_index = commit_index
+    return core
+
+
+def written(core: RaftCore, terms: Sequence[int], *, mark: int = 1) -> Persist:
+    """Return the write of a log of these terms and of the core's hard state."""
+    return Persist(mark, core.state.hard_state, entries_of(terms))
+
+
+def test_a_sound_run_passes_and_is_counted() -> None:
+    checker = SafetyChecker()
+    leader = knowing(leader_of("a", term=1), 1)
+    follower = knowing(core_of(node_id="b", terms=[1]), 1)
+    noop = Entry(1, 1, int(EntryKind.NOOP), b"")
+    checker.observe("a", leader, [Stored(0)], [Persist(1, None, (noop,)), Apply((noop,))])
+    checker.observe("b", follower, [Stored(0), Stored(1)], [Apply((noop,))])
+    checker.acknowledged(1, 1)
+
+    assert (3, 1, 1) == (checker.events, checker.elections, checker.committed_index)
+    assert [noop] == list(checker.applied)
+
+
+def test_election_safety() -> None:
+    checker = SafetyChecker()
+    checker.observe("a", leader_of("a", term=2), [], [])
+    with pytest.raises(InvariantViolated, match="election safety: a and b both lead in term 2"):
+        checker.observe("b", leader_of("b", term=2), [], [])
+
+
+def test_election_safety_of_a_leader_that_was_deposed_within_its_first_turn() -> None:
+    checker = SafetyChecker()
+    checker.observe("a", leader_of("a", term=2), [], [])
+    deposed = core_of(node_id="b", hard_state=HardState(3))
+    with pytest.raises(InvariantViolated, match="election safety"):
+        checker.observe("b", deposed, [], [RoleChanged("leader", 2, "b")])
+
+
+def test_leader_append_only_a_shorter_log() -> None:
+    checker = SafetyChecker()
+    leader = leader_of("a", term=2, terms=[1, 1])
+    checker.observe("a", leader, [], [])
+    leader.state.log.truncate_from(3, commit_index=0)
+    with pytest.raises(InvariantViolated, match="leader append-only: a leads term 2"):
+        checker.observe("a", leader, [], [])
+
+
+def test_leader_append_only_an_entry_written_anew() -> None:
+    checker = SafetyChecker()
+    leader = leader_of("a", term=2, terms=[1, 1])
+    checker.observe("a", leader, [], [])
+    with pytest.raises(InvariantViolated, match="leader append-only"):
+        checker.observe("a", leader, [], [Persist(2, None, entries_of([2], first=2))])
+
+
+def test_log_matching_other_data() -> None:
+    checker = SafetyChecker()
+    core = core_of(terms=[1])
+    other = Entry(1, 1, int(EntryKind.COMMAND), b"other")
+    checker.observe("a", core, [], [written(core, [1])])
+    with pytest.raises(InvariantViolated, match="log matching: b has another entry 1 of term 1"):
+        checker.observe("b", core, [], [Persist(1, None, (other,))])
+
+
+def test_log_matching_another_prefix() -> None:
+    """The last entries are the same; those before them are not."""
+    checker = SafetyChecker()
+    one, other = core_of(node_id="a", terms=[1, 3]), core_of(node_id="b", terms=[2, 3])
+    checker.observe("a", one, [], [Persist(1, None, entries_of([3], first=2))])
+    with pytest.raises(InvariantViolated, match="log matching: b has another entry 2 of term 3"):
+        checker.observe("b", other, [], [Persist(1, None, entries_of([3], first=2))])
+
+
+def test_log_matching_of_logs_that_part_and_are_seen_in_turns() -> None:
+    """The shortcut for what was seen last does not hide what was seen before."""
+    checker = SafetyChecker()
+    one, other = core_of(node_id="a", terms=[1, 1, 1]), core_of(node_id="b", terms=[1, 2, 2])
+    for _ in range(2):
+        checker.observe("a", one, [], [written(one, [1, 1, 1])])
+        checker.observe("b", other, [], [written(other, [1, 2, 2])])
+    forged = Entry(1, 2, int(EntryKind.COMMAND), b"forged")
+    with pytest.raises(InvariantViolated, match="log matching"):
+        checker.observe("a", one, [], [Persist(2, None, (forged,))])
+
+
+def test_leader_completeness_without_an_entry_that_a_node_knew_as_committed() -> None:
+    """Nobody has applied it yet; that one node knew it is enough."""
+    checker = SafetyChecker()
+    checker.observe("a", knowing(leader_of("a", term=2, terms=[1, 1]), 3), [], [])
+    with pytest.raises(InvariantViolated, match="leader completeness: b leads term 3"):
+        checker.observe("b", leader_of("b", term=3, terms=[1, 1]), [], [])
+
+
+def test_leader_completeness_with_another_entry_in_its_place() -> None:
+    checker = SafetyChecker()
+    checker.observe("a", knowing(leader_of("a", term=2, terms=[1, 1]), 3), [], [])
+    with pytest.raises(InvariantViolated, match=r"of terms 1 x 3, 3 x 1, without all"):
+        checker.observe("b", leader_of("b", term=3, terms=[1, 1, 1]), [], [])
+
+
+def test_a_late_leader_of_an_earlier_term_need_not_know_what_came_after() -> None:
+    """It hears its last votes when term 3 has a leader already; it can commit nothing."""
+    checker = SafetyChecker()
+    checker.observe("a", knowing(leader_of("a", term=3), 1), [], [])
+    checker.observe("b", leader_of("b", term=2), [], [])
+
+    assert 2 == checker.elections
+
+
+def test_state_machine_safety_other_entries_applied() -> None:
+    checker = SafetyChecker()
+    one, other = core_of(node_id="a", terms=[1]), core_of(node_id="b", terms=[2])
+    checker.observe("a", one, [], [Apply(entries_of([1]))])
+    with pytest.raises(InvariantViolated, match="state machine safety: b applies"):
+        checker.observe("b", other, [], [Apply(entries_of([2]))])
+
+
+@pytest.mark.parametrize("first", [1, 3], ids=["repeat", "gap"])
+def test_state_machine_safety_no_gap_and_no_repeat(first: int) -> None:
+    checker = SafetyChecker()
+    core = core_of(terms=[1, 1, 1])
+    checker.observe("a", core, [], [Apply(entries_of([1]))])
+    with pytest.raises(InvariantViolated, match=f"state machine safety: a applies {first}"):
+        checker.observe("a", core, [], [Apply(entries_of([1], first=first))])
+
+
+def test_state_machine_safety_other_entries_known_as_committed() -> None:
+    checker = SafetyChecker()
+    checker.observe("a", knowing(core_of(node_id="a", terms=[1, 1]), 2), [], [])
+    with pytest.raises(InvariantViolated, match="state machine safety: b knows 2 of term 2"):
+        checker.observe("b", knowing(core_of(node_id="b", terms=[1, 2]), 2), [], [])
+
+
+def test_a_term_never_falls_within_a_life() -> None:
+    checker = SafetyChecker()
+    core = core_of(hard_state=HardState(5))
+    checker.observe("a", core, [], [])
+    core.state.hard_state = HardState(4)
+    with pytest.raises(InvariantViolated, match="monotonic term: a went from 5 to 4"):
+        checker.observe("a", core, [], [])
+
+
+def test_a_vote_never_changes_within_a_term() -> None:
+    checker = SafetyChecker()
+    core = core_of(hard_state=HardState(5, "b"))
+    checker.observe("a", core, [], [])
+    core.state.hard_state = HardState(5, "c")
+    with pytest.raises(InvariantViolated, match="one vote: a voted for b and c in term 5"):
+        checker.observe("a", core, [], [])
+
+
+def test_a_commit_index_never_falls_within_a_life_and_may_across_a_restart() -> None:
+    checker = SafetyChecker()
+    core = knowing(core_of(terms=[1, 1]), 2)
+    checker.observe("a", core, [], [])
+    checker.node_started("a")
+    checker.observe("a", knowing(core, 0), [], [])
+    checker.observe("a", knowing(core, 2), [], [])
+    with pytest.raises(InvariantViolated, match="monotonic commit: a went from 2 to 1"):
+        checker.observe("a", knowing(core, 1), [], [])
+
+
+@pytest.mark.parametrize("kept", [HardState(4, "b"), HardState(5, None), HardState(5, "c")])
+def test_a_promised_vote_is_kept_across_a_crash(kept: HardState) -> None:
+    checker = SafetyChecker()
+    core = core_of(hard_state=HardState(5, "b"))
+    checker.observe("a", core, [], [written(core, [])])
+    checker.observe("a", core, [Stored(1)], [])
+    checker.node_started("a")
+    with pytest.raises(InvariantViolated, match="kept promise: a had stored HardState"):
+        checker.observe("a", core_of(hard_state=kept), [], [])
+
+
+def test_a_vote_that_was_not_reported_as_stored_may_be_forgotten() -> None:
+    checker = SafetyChecker()
+    core = core_of(hard_state=HardState(5, "b"))
+    checker.observe("a", core, [], [written(core, [])])
+    checker.node_started("a")
+    checker.observe("a", core_of(hard_state=HardState(4)), [], [])
+    later = core_of(hard_state=HardState(5, "c"))
+    checker.observe("a", later, [], [written(later, [])])
+
+
+@pytest.mark.parametrize("terms", [[1, 1], [1, 1, 2]], ids=["lost", "other"])
+def test_stored_entries_are_kept_across_a_crash(terms: list[int]) -> None:
+    checker = SafetyChecker()
+    core = core_of(terms=[1, 1, 1])
+    checker.observe("a", core, [], [])
+    checker.observe("a", core, [], [written(core, [1, 1, 1])])
+    checker.observe("a", core, [Stored(1)], [])
+    checker.node_started("a")
+    with pytest.raises(InvariantViolated, match=r"kept promise: a had stored 3 entries"):
+        checker.observe("a", core_of(terms=terms, hard_state=HardState(2)), [], [])
+
+
+def test_entries_that_were_being_overwritten_may_be_old_or_new_after_a_crash() -> None:
+    for terms in ([1, 1, 1], [1, 2], [1]):
+        checker = SafetyChecker()
+        core = core_of(terms=[1, 1, 1], hard_state=HardState(2))
+        checker.observe("a", core, [], [])
+        checker.observe("a", core, [], [Persist(1, None, entries_of([2], first=2))])
+        checker.node_started("a")
+        checker.observe("a", core_of(terms=terms, hard_state=HardState(2)), [], [])
+
+    checker.node_started("a")
+    with pytest.raises(InvariantViolated, match="kept promise"):
+        checker.observe("a", core_of(hard_state=HardState(2)), [], [])
+
+
+def test_what_was_recovered_is_kept_in_the_next_life_as_well() -> None:
+    checker = SafetyChecker()
+    checker.observe("a", core_of(terms=[1, 1]), [], [])
+    checker.node_started("a")
+    with pytest.raises(InvariantViolated, match="kept promise: a had stored 2 entries"):
+        checker.observe("a", core_of(terms=[1]), [], [])
+
+
+def test_a_lost_disk_owes_nothing() -> None:
+    checker = SafetyChecker()
+    checker.observe("a", core_of(terms=[1, 1], hard_state=HardState(5, "b")), [], [])
+    checker.disk_lost("a")
+    checker.observe("a", core_of(), [], [])
+
+    assert 0 == checker.committed_index
+
+
+@pytest.mark.parametrize(("index", "term"), [(2, 1), (1, 2)], ids=["not applied", "other term"])
+def test_what_was_acknowledged_is_applied(index: int, term: int) -> None:
+    checker = SafetyChecker()
+    effects: list[Effect] = [Apply(entries_of([1]))]
+    checker.observe("a", core_of(terms=[1]), [], effects)
+    checker.acknowledged(1, 1)
+    with pytest.raises(InvariantViolated, match=f"acknowledged: entry {index} of term {term}"):
+        checker.acknowledged(index, term)
+
+
+def test_a_follower_may_rewrite_its_log() -> None:
+    checker = SafetyChecker()
+    core = leader_of("a", term=2, terms=[1, 1])
+    checker.observe("a", core, [], [])
+    core.state.role = Follower()
+    core.state.hard_state = HardState(3)
+    core.state.log.truncate_from(2, commit_index=0)
+    checker.observe("a", core, [], [Persist(1, None, entries_of([3], first=2))])
+
+    assert 1 == checker.elections
