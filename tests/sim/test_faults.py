@@ -5,7 +5,8 @@ from itertools import pairwise
 import pytest
 
 from liferaft.errors import ConfigurationError
-from liferaft.sim.faults import FAMILIES, KINDS, PROFILES, draw_schedule
+from liferaft.sim.faults import FAMILIES, KINDS, draw_schedule
+from liferaft.sim.schedule import PROFILES
 
 
 def test_the_same_seed_draws_the_same_schedule_in_the_order_of_time() -> None:

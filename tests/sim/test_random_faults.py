@@ -11,7 +11,8 @@ import pytest
 from liferaft.sim.faults import KINDS
 from liferaft.sim.marks import MARKS
 from liferaft.sim.options import SimulationOptions
-from liferaft.sim.run import SimulationResult, simulate
+from liferaft.sim.result import SimulationResult
+from liferaft.sim.run import simulate
 
 SEEDS = 300
 BATCH = 10

@@ -18,10 +18,9 @@ from liferaft.sim import shrink as shrinking
 from liferaft.sim.campaign import Outcome, SeedFailure, Summary, run_campaign
 from liferaft.sim.dispatch import run_seed
 from liferaft.sim.failure import SimulationFailed
-from liferaft.sim.marks import MARKS
 from liferaft.sim.options import Fidelity, SimulationOptions, checked
 from liferaft.sim.record import Recording
-from liferaft.sim.run import SimulationResult
+from liferaft.sim.result import SimulationResult
 
 _DEFAULTS: Final = SimulationOptions()
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
@@ -233,9 +232,10 @@ def _print_summary(console: Console, summary: Summary) -> None:
         f"{summary.applied:,} entries applied"
     )
     console.print(f"digest {summary.digest}")
+    known = len(summary.marks) + len(summary.never)
     console.print(_table("Faults", summary.faults))
     console.print(_table("Clients", summary.outcomes))
-    console.print(_table(f"Marks: {len(summary.marks)} of {len(MARKS)} hit", summary.marks))
+    console.print(_table(f"Marks: {len(summary.marks)} of {known} hit", summary.marks))
     for mark in summary.never:
         console.print(f"never: {mark}", markup=False)
     failed = len(summary.failures)

@@ -102,6 +102,7 @@ class RaftCore:
         self._state.restart_election_timer()
         self._outbox = Outbox(hard_state)
         self._told = RoleChanged(self.role, self.current_term, self.leader)
+        self._told_hard_state = hard_state
         self._is_reading = False
         self._campaigns = 0
         self._unsound_messages = 0
@@ -164,12 +165,14 @@ class RaftCore:
     def step(self, event: Event, now: float) -> None:
         """Take one event. Raises `InvariantViolated` when the node must stop."""
         state = self._state
-        state.now = max(state.now, now)
+        if now > state.now:  # noqa: PLR1730 - max() costs three times as much, at every event
+            state.now = now
         role = state.role
         if isinstance(role, Leader) and not has_quorum_contact(state, role):
             self._become_follower(None)
         self._handle_event[type(event)](event)
-        self._tell_role()
+        if state.role is not role or state.hard_state is not self._told_hard_state:
+            self._tell_role()
 
     def take_effects(self) -> list[Effect]:
         """Return what is to be done for all events since the last time, in this order.
@@ -185,8 +188,10 @@ class RaftCore:
             for ready in take_confirmed(state, state.role):
                 outbox.answer(ready)
         effects = outbox.take(state.hard_state, state.log)
-        is_applied = self._apply(effects)
-        self._read_missing(missing if is_applied else state.last_applied + 1, effects)
+        if state.last_applied < state.commit_index and not self._apply(effects):
+            missing = state.last_applied + 1
+        if missing is not None:
+            self._read_missing(missing, effects)
         state.log.trim(state.last_applied, state.config.tail_bytes_max)
         return effects
 
@@ -240,9 +245,9 @@ class RaftCore:
             state.last_applied = piece.entries[-1].index
         return True
 
-    def _read_missing(self, first: int | None, effects: list[Effect]) -> None:
+    def _read_missing(self, first: int, effects: list[Effect]) -> None:
         """Ask for entries that memory does not hold, one request at a time."""
-        if first is None or self._is_reading:
+        if self._is_reading:
             return
         self._is_reading = True
         last = self._state.log.first_held - 1
@@ -250,6 +255,7 @@ class RaftCore:
 
     def _tell_role(self) -> None:
         state, told = self._state, self._told
+        self._told_hard_state = state.hard_state
         role, term, leader = state.role.name, state.current_term, state.leader
         if role != told.role or term != told.term or leader != told.leader:
             self._told = RoleChanged(role, term, leader)
@@ -363,7 +369,7 @@ class RaftCore:
         state = self._state
         if isinstance(state.role, Leader):
             take_reply(state, state.role, reply)
-            if reply.is_success:
+            if reply.is_success and reply.match_index > state.commit_index:
                 advance_commit_index(state, state.role)
 
     # Role changes (Figure 4).

@@ -134,7 +134,7 @@ class Outbox:
 
     def is_stored(self, hard_state: HardState) -> bool:
         """Return whether this term and vote are on stable storage."""
-        return hard_state == self._handed_hard_state and self._hard_state_mark <= self._stored_mark
+        return self._hard_state_mark <= self._stored_mark and self._is_handed(hard_state)
 
     def take(self, hard_state: HardState, log: RaftLog) -> list[Effect]:
         """Return what was queued: the answers, one `Persist` for all that is new, the messages.
@@ -143,8 +143,11 @@ class Outbox:
         held after it wrote the message, or later, and no later state takes a promise back.
         """
         effects, self._answers = self._answers, []
+        if log.handed_index != log.last_index or not self._is_handed(hard_state):
+            self._persist(hard_state, log, effects)
+        if not self._messages:
+            return effects
         messages, self._messages = self._messages, []
-        self._persist(hard_state, log, effects)
         all_stored = self._last_mark if self._last_mark > self._stored_mark else 0
         term_stored = 0 if self.is_stored(hard_state) else all_stored
         effects += [
@@ -153,13 +156,13 @@ class Outbox:
         ]
         return effects
 
+    def _is_handed(self, hard_state: HardState) -> bool:
+        return hard_state is self._handed_hard_state or hard_state == self._handed_hard_state
+
     def _persist(self, hard_state: HardState, log: RaftLog, effects: list[Effect]) -> None:
-        is_changed = hard_state != self._handed_hard_state
-        mark = self._last_mark + 1
+        is_changed = not self._is_handed(hard_state)
+        mark = self._last_mark = self._last_mark + 1
         entries = log.hand_out(mark)
-        if not entries and not is_changed:
-            return
-        self._last_mark = mark
         if is_changed:
             self._handed_hard_state, self._hard_state_mark = hard_state, mark
         effects.append(Persist(mark, hard_state if is_changed else None, entries))

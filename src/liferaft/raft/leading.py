@@ -55,8 +55,9 @@ def take_reply(state: RaftState, leader: Leader, reply: AppendEntriesReply) -> N
     progress = leader.progress.get(reply.source)
     if progress is None or reply.round > leader.round:
         return
-    progress.round_acked = max(progress.round_acked, reply.round)
-    progress.contact = max(progress.contact, leader.round_started.get(reply.round, 0.0))
+    if reply.round > progress.round_acked:
+        progress.round_acked = reply.round
+        progress.contact = max(progress.contact, leader.round_started.get(reply.round, 0.0))
     if reply.is_success:
         if reply.match_index > state.log.last_index:
             raise InvariantViolated(
@@ -107,10 +108,13 @@ def replicate(state: RaftState, leader: Leader, outbox: Outbox) -> int | None:
     is read for first, and the others join in when it has caught up with them.
     """
     missing: int | None = None
+    last_index = state.log.last_index
     for peer, progress in leader.progress.items():
         if progress.round_sent < leader.round:
             progress.round_sent = leader.round
             outbox.send(_append_entries(state, leader, peer, progress, ()))
+        if progress.next_index > last_index:
+            continue
         if not _send_entries(state, leader, peer, progress, outbox):
             missing = progress.next_index if missing is None else min(missing, progress.next_index)
     return missing

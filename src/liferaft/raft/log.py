@@ -218,7 +218,8 @@ class RaftLog:
 
         What is not on stable storage stays, or it could not be read back.
         """
-        if self.tail_bytes <= tail_bytes_max:
+        ends = self._ends
+        if not ends or ends[-1] - self._trimmed_bytes <= tail_bytes_max:
             return
         enough = self._end_bytes - tail_bytes_max * 3 // 4
         count = min(

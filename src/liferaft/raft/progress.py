@@ -56,12 +56,14 @@ class Progress:
 
         A probe that is still on its way counts as sent: if it was lost, what follows it is refused.
         """
-        self.match_index = max(self.match_index, match_index)
+        if match_index > self.match_index:  # noqa: PLR1730 - as in RaftCore.step, at every reply
+            self.match_index = match_index
         if self.state is ProgressState.PROBE:
             self.state = ProgressState.REPLICATE
             if self.inflight:
                 self.next_index = max(self.next_index, self.inflight[-1][0] + 1)
-        self.next_index = max(self.next_index, self.match_index + 1)
+        if self.next_index <= self.match_index:
+            self.next_index = self.match_index + 1
         while self.inflight and self.inflight[0][0] <= self.match_index:
             self.inflight_bytes -= self.inflight.popleft()[1]
 

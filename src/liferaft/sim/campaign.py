@@ -15,11 +15,11 @@ from pathlib import Path
 
 import msgspec
 
-from liferaft.sim.dispatch import run_seed
+from liferaft.sim.dispatch import known_marks, run_seed
 from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.marks import MARKS
 from liferaft.sim.options import SimulationOptions
-from liferaft.sim.run import SimulationResult
+from liferaft.sim.result import SimulationResult
 
 
 class SeedFailure(msgspec.Struct, frozen=True):
@@ -71,7 +71,7 @@ def run_campaign(
     for outcome in _run_all(numbers, options, jobs):
         outcomes[outcome.seed] = outcome
         on_seed(outcome)
-    return summarize(first_seed, [outcomes[seed] for seed in numbers])
+    return summarize(first_seed, [outcomes[seed] for seed in numbers], known_marks(options))
 
 
 def _run_all(numbers: range, options: SimulationOptions, jobs: int) -> Iterator[Outcome]:
@@ -108,8 +108,13 @@ def _try_seed(seed: int, options: SimulationOptions) -> Outcome:
         return SeedFailure(seed, failure.violated_property, failure.violation, failure.command)
 
 
-def summarize(first_seed: int, outcomes: Sequence[Outcome]) -> Summary:
-    """Return what these runs, in the order of their seeds, did together."""
+def summarize(
+    first_seed: int, outcomes: Sequence[Outcome], known: Sequence[str] = MARKS
+) -> Summary:
+    """Return what these runs, in the order of their seeds, did together.
+
+    `known` are the marks that they might have hit.
+    """
     results = [outcome for outcome in outcomes if isinstance(outcome, SimulationResult)]
     digest = hashlib.blake2b(digest_size=16)
     for outcome in outcomes:
@@ -125,8 +130,8 @@ def summarize(first_seed: int, outcomes: Sequence[Outcome]) -> Summary:
         applied=sum(result.applied for result in results),
         outcomes=_added(results, "outcomes"),
         faults=_added(results, "faults"),
-        marks={mark: marks[mark] for mark in MARKS if mark in marks},
-        never=tuple(mark for mark in MARKS if mark not in marks),
+        marks={mark: marks[mark] for mark in known if mark in marks},
+        never=tuple(mark for mark in known if mark not in marks),
         failures=tuple(outcome for outcome in outcomes if isinstance(outcome, SeedFailure)),
     )
 

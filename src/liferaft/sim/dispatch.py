@@ -2,10 +2,19 @@
 
 from collections.abc import Sequence
 
+from liferaft.sim.core_marks import CORE_MARKS
+from liferaft.sim.core_world import simulate_core
+from liferaft.sim.marks import MARKS
+from liferaft.sim.observer import TurnObserver
 from liferaft.sim.options import SimulationOptions, checked
-from liferaft.sim.run import SimulationResult, simulate
+from liferaft.sim.result import SimulationResult
+from liferaft.sim.run import simulate
 from liferaft.sim.user import user_workload
-from liferaft.sim.world import TurnObserver
+
+
+def known_marks(options: SimulationOptions) -> tuple[str, ...]:
+    """Return the marks that a run of this fidelity may hit."""
+    return CORE_MARKS if options.fidelity == "core" else MARKS
 
 
 def run_seed(
@@ -16,6 +25,8 @@ def run_seed(
     Raises `ConfigurationError` when the options contradict each other, or name what is not there.
     """
     options = checked(options)
+    if options.fidelity == "core":
+        return simulate_core(seed, options, observers=observers)
     if options.target:
         make = user_workload(options.target, options.workload, options.invariants)
         return simulate(seed, options, workload=make, observers=observers)

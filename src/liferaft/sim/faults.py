@@ -12,10 +12,9 @@ import random as random_module
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-import msgspec
-
 from liferaft.errors import ConfigurationError, InvariantViolated
 from liferaft.sim import clock_faults, disk_faults, network_faults, process_faults
+from liferaft.sim.schedule import PROFILES, FaultStep
 from liferaft.sim.world import World
 
 Fault = Callable[[World, random_module.Random], Awaitable[None]]
@@ -41,21 +40,13 @@ _FAMILIES_OF: Final[Mapping[str, Mapping[str, float]]] = {
     "calm": {},
 }
 
-PROFILES: Final = tuple(_FAMILIES_OF)
-
 START_SECONDS: Final = 10.0
 """How long, in virtual seconds, a node may take to start once nothing is wrong with it any more."""
 
+assert tuple(_FAMILIES_OF) == PROFILES
+
 INTERVAL: Final = 0.45
 """Seconds between two steps on average: most steps last longer, so that they overlap."""
-
-
-class FaultStep(msgspec.Struct, frozen=True):
-    """One fault of a schedule: `at` is when it begins, in seconds."""
-
-    number: int
-    at: float
-    kind: str
 
 
 def draw_schedule(seed: int, *, profile: str, seconds: float) -> tuple[FaultStep, ...]:

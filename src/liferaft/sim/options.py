@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from liferaft.errors import ConfigurationError
-from liferaft.sim.faults import PROFILES, FaultStep
+from liferaft.sim.schedule import PROFILES, FaultStep
 
 Fidelity = Literal["full", "core"]
 

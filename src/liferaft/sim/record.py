@@ -6,7 +6,7 @@ import msgspec
 
 from liferaft.sim.events import Transition, TransitionRecorder
 from liferaft.sim.loop import running_loop
-from liferaft.sim.world import TurnObserver
+from liferaft.sim.observer import TurnObserver
 
 
 class Recording:

@@ -5,25 +5,22 @@ equal in every process.
 """
 
 import asyncio
-import gc
-import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Final
-
-import msgspec
 
 from liferaft.errors import InvariantViolated, LiferaftError
 from liferaft.raft.types import NodeId
 from liferaft.sim.digest import TraceDigest
 from liferaft.sim.failure import SimulationFailed
-from liferaft.sim.faults import FaultInjector, FaultStep, draw_schedule
+from liferaft.sim.faults import FaultInjector, draw_schedule
 from liferaft.sim.loop import run_simulated, running_loop
 from liferaft.sim.marks import Marks
+from liferaft.sim.observer import TurnObserver
 from liferaft.sim.options import SimulationOptions
+from liferaft.sim.result import SimulationResult, undisturbed
 from liferaft.sim.shared_state import SharedState
 from liferaft.sim.workload import Seat, Workload
-from liferaft.sim.world import TurnObserver, World
+from liferaft.sim.world import World
 
 PROGRESS_SECONDS: Final = 30.0
 """How long, in virtual seconds, a cluster may take to go on after the last fault has ended."""
@@ -33,29 +30,6 @@ WATCH_INTERVAL: Final = 0.5
 
 RENEWAL: Final = 0.01
 """How likely a client begins a new session before a step: old ones are forgotten by new ones."""
-
-GARBAGE_THRESHOLD: Final = 100_000
-"""Objects between two collections: a run makes millions, hardly any of them in cycles."""
-
-
-class SimulationResult(msgspec.Struct, frozen=True):
-    """What one run did. `faults` and `marks` count by kind, `outcomes` the clients' operations."""
-
-    seed: int
-    digest: str
-    virtual_seconds: float
-    events: int
-    elections: int
-    applied: int
-    outcomes: dict[str, int]
-    faults: dict[str, int]
-    marks: dict[str, int]
-    schedule: tuple[FaultStep, ...]
-
-    @property
-    def acknowledged(self) -> int:
-        """How many writes were acknowledged that the workload counts one by one."""
-        return self.outcomes.get("acknowledged", 0)
 
 
 def simulate(
@@ -73,7 +47,7 @@ def simulate(
     options = options or SimulationOptions()
     simulation = Simulation(seed, options, workload(), observers)
     try:
-        with _undisturbed():
+        with undisturbed():
             return run_simulated(simulation.run)
     except Exception as violation:  # noqa: BLE001 - whatever was raised, the seed shows it again
         first = simulation.first_violation or violation
@@ -238,20 +212,3 @@ def _violations(world: World) -> list[Exception]:
 def _raise_first(world: World) -> None:
     for violation in world.violations:
         raise violation
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Let no log line and no garbage collection come between: a failed disk is what we want."""
-    logger = logging.getLogger("liferaft")
-    silence, propagated = logging.NullHandler(), logger.propagate
-    threshold = gc.get_threshold()
-    logger.addHandler(silence)
-    logger.propagate = False
-    gc.set_threshold(GARBAGE_THRESHOLD, *threshold[1:])
-    try:
-        yield
-    finally:
-        logger.removeHandler(silence)
-        logger.propagate = propagated
-        gc.set_threshold(*threshold)

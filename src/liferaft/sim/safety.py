@@ -117,12 +117,13 @@ class SafetyChecker:
         if node.is_new_life:
             _check_kept(node_id, node, state, effects)
         for event in events:
-            if isinstance(event, Stored):
+            if type(event) is Stored:
                 _note_stored(node, event.mark)
         role = state.role
-        if isinstance(role, Leader):
+        if type(role) is Leader:
             self._check_leader(node_id, node, core, role, effects)
-        self._check_effects(node_id, node, core, effects)
+        if effects:
+            self._check_effects(node_id, node, core, effects)
         if state.hard_state is not node.hard_state:
             _check_hard_state(node_id, node, state.hard_state)
         if state.commit_index != node.commit_index:
@@ -134,13 +135,14 @@ class SafetyChecker:
         self, node_id: NodeId, node: _Node, core: RaftCore, effects: Sequence[Effect]
     ) -> None:
         for effect in effects:
-            if isinstance(effect, Persist):
+            # For a Struct's class, a negative isinstance costs four times as much as this.
+            if type(effect) is Persist:
                 node.pending.append(effect)
                 if effect.entries:
                     self._matching.check(node_id, core, effect.entries)
-            elif isinstance(effect, Apply):
+            elif type(effect) is Apply:
                 self._check_applied(node_id, node, effect.entries)
-            elif isinstance(effect, RoleChanged) and effect.role == Leader.name:
+            elif type(effect) is RoleChanged and effect.role == Leader.name:
                 self._note_leader(node_id, effect.term)
 
     def _check_leader(
@@ -156,7 +158,7 @@ class SafetyChecker:
             return
         rewritten = core.last_index < node.last_index
         for effect in effects:
-            if isinstance(effect, Persist) and effect.entries:
+            if type(effect) is Persist and effect.entries:
                 rewritten |= effect.entries[0].index <= node.last_index
         if rewritten:
             raise InvariantViolated(

@@ -11,7 +11,7 @@ import random as random_module
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver
@@ -31,6 +31,7 @@ from liferaft.sim.loop import SimulatedHost, running_loop
 from liferaft.sim.marks import Marks
 from liferaft.sim.mount import Mount
 from liferaft.sim.network import SimulatedNetwork
+from liferaft.sim.observer import TurnObserver
 from liferaft.sim.safety import SafetyChecker
 from liferaft.storage.faulty import FaultyDisk
 
@@ -45,26 +46,6 @@ TRIGGER_SECONDS: Final = 2.0
 
 DATA: Final = "/data"
 """Every node's data directory, on a disk of its own."""
-
-
-class TurnObserver(Protocol):
-    """Who sees every turn of every node."""
-
-    def born(self, node_id: NodeId, core: RaftCore) -> None:
-        """Learn that a node begins a life, before its first turn."""
-
-    def turn(
-        self,
-        node_id: NodeId,
-        now: float,
-        core: RaftCore,
-        events: Sequence[Event],
-        effects: Sequence[Effect],
-    ) -> None:
-        """Look at what a node did in one turn; raises `InvariantViolated` to end the run.
-
-        `now` is true time, in seconds.
-        """
 
 
 class World:

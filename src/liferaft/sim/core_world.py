@@ -1,0 +1,364 @@
+"""The second fidelity: the cores alone, on a simulated network and disks, for very many seeds.
+
+What runs is `RaftCore` as it ships; what stands around it here does what cluster/driver.py,
+storage/wal.py and the peers do, without an event loop, files and frames. One seed decides all of a
+run, and the same seed gives the same run, byte for byte: the result's digest is taken of every
+event and every effect of every node, in order.
+
+Checked after every turn: sim/safety.py. Sampled, for they are dear: raft/invariants.py, on every
+turn that changes a role, and on every `SAMPLED`th of the others. Checked with every answer: that
+the history is linearizable, and that nothing acknowledged is lost. Checked at the end: progress
+within `PROGRESS_SECONDS` of virtual time after the last fault, equal states on all nodes, and that
+every command was executed once.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+from typing import Final
+
+import msgspec
+
+from liferaft.errors import InvariantViolated
+from liferaft.raft.config import RaftConfig
+from liferaft.raft.effects import Effect, RoleChanged
+from liferaft.raft.events import Event
+from liferaft.raft.invariants import Observation, check_state, check_transition
+from liferaft.raft.invariants import observe as look_at
+from liferaft.raft.types import Configuration, NodeId
+from liferaft.sim.core_clients import Client, History, Load
+from liferaft.sim.core_disk import CoreDisk
+from liferaft.sim.core_faults import FaultPlayer, counts_of, draw_schedule
+from liferaft.sim.core_machine import executed_once
+from liferaft.sim.core_marks import Marks, no_marks
+from liferaft.sim.core_network import CoreNetwork
+from liferaft.sim.core_node import Machine, Surroundings
+from liferaft.sim.failure import SimulationFailed
+from liferaft.sim.observer import TurnObserver
+from liferaft.sim.options import SimulationOptions
+from liferaft.sim.result import SimulationResult, undisturbed
+from liferaft.sim.safety import SafetyChecker
+from liferaft.sim.schedule import FaultStep
+from liferaft.sim.scheduler import NOBODY, Scheduler
+
+PROGRESS_SECONDS: Final = 20.0
+"""How long, in virtual seconds, a cluster may take to go on after the last fault has ended."""
+
+SAMPLED: Final = 32
+"""One turn in so many is held against all of raft/invariants.py."""
+
+TRACE_CHUNK: Final = 32
+"""Turns that are encoded and hashed together."""
+
+
+def simulate_core(
+    seed: int, options: SimulationOptions, *, observers: Sequence[TurnObserver] = ()
+) -> SimulationResult:
+    """Run one cluster of cores under faults, and check all its promises.
+
+    Raises `SimulationFailed` when one of them is broken.
+    """
+    world = CoreWorld(seed, options, observers)
+    try:
+        with undisturbed():
+            return world.run()
+    except (InvariantViolated, AssertionError) as violation:
+        raise SimulationFailed(
+            seed,
+            str(violation) or repr(violation),
+            options.command(seed),
+            tuple((step.number, step.at) for step in world.schedule),
+        ) from violation
+
+
+class CoreWorld:
+    """One run of one seed."""
+
+    def __init__(
+        self, seed: int, options: SimulationOptions, observers: Sequence[TurnObserver] = ()
+    ) -> None:
+        nodes, profile = options.nodes, options.profile
+        self.seed: Final = seed
+        self.scheduler: Final = Scheduler()
+        self.safety: Final = SafetyChecker()
+        self.marks: Final[Marks] = no_marks()
+        self._seconds = options.seconds
+        self._faults: Counter[str] = Counter()
+        self._observers = tuple(observers)
+        self._trace: Final = Trace()
+        self._turns = 0
+        self._before: Observation | None = None
+        self._random = self._source("world")
+        texture = self._source("texture")
+        calm = profile == "calm"
+        self._jitter = 0.05 if calm else texture.choice((0.05, 0.3, 1.0))
+        self.network: Final = CoreNetwork(
+            self.scheduler,
+            self._source("network"),
+            nodes,
+            jitter=self._jitter,
+            marks=self.marks,
+        )
+        voters = tuple(f"n{number + 1}" for number in range(nodes))
+        self.around: Final = Surroundings(
+            scheduler=self.scheduler,
+            network=self.network,
+            configuration=Configuration(voters=voters),
+            config=RaftConfig() if calm else draw_config(texture),
+            watcher=self,
+            marks=self.marks,
+        )
+        self.machines: Final = tuple(
+            self._make_machine(number, node_id) for number, node_id in enumerate(voters)
+        )
+        self.scheduler.set_hosts(self.machines)
+        self.network.set_receivers([machine.receive for machine in self.machines])
+        self._history = History()
+        load = Load() if calm else draw_load(texture)
+        self._clients = [self._make_client(i + 1, load) for i in range(load.clients)]
+        steps = draw_schedule(self._source("schedule"), profile=profile, seconds=options.seconds)
+        self._steps = dict(enumerate(steps))
+        self.schedule: Final = options.kept(
+            [FaultStep(number, step.at, step.kind) for number, step in self._steps.items()]
+        )
+        self._player = FaultPlayer(self)
+
+    def _source(self, name: str) -> Random:
+        """Return the source of chance of one part of the world."""
+        return Random(f"{self.seed} {name}")
+
+    def _make_machine(self, number: int, node_id: NodeId) -> Machine:
+        disk = CoreDisk(
+            self.scheduler,
+            number,
+            self._source(f"disk {node_id}"),
+            jitter=self._jitter,
+            marks=self.marks,
+        )
+        return Machine(number, node_id, self.around, disk, self._source(node_id))
+
+    def _make_client(self, number: int, load: Load) -> Client:
+        return Client(
+            number,
+            scheduler=self.scheduler,
+            network=self.network,
+            machines=self.machines,
+            history=self._history,
+            acknowledge=self.safety.acknowledged,
+            random=self._source(f"client {number}"),
+            load=load,
+            marks=self.marks,
+        )
+
+    # The run.
+
+    def run(self) -> SimulationResult:
+        """Run all of it and return what it did."""
+        for machine in self.machines:
+            machine.start()
+        for client in self._clients:
+            client.start()
+        self._player.schedule([self._steps[step.number] for step in self.schedule])
+        self.scheduler.run(self._seconds)
+        self._player.end_all()
+        self._finish()
+        self._check_end()
+        return self._result()
+
+    def _finish(self) -> None:
+        """Let every client come to its end, and a last one write; then let all nodes catch up."""
+        for client in self._clients:
+            client.is_over = True
+        judge = self._make_client(len(self._clients) + 1, Load())
+        judge.is_over = True
+        judge.write(1)
+        deadline = self.scheduler.now + PROGRESS_SECONDS
+        while not self._is_finished(judge):
+            if self.scheduler.now > deadline:
+                raise InvariantViolated(f"progress: {self._what_is_missing(judge)}")
+            self.scheduler.run(self.scheduler.now + 0.05)
+
+    def _is_finished(self, judge: Client) -> bool:
+        return (
+            judge.is_idle
+            and all(client.is_idle for client in self._clients)
+            and all(
+                machine.process is not None
+                and machine.process.applied_index == len(self.safety.applied)
+                for machine in self.machines
+            )
+        )
+
+    def _what_is_missing(self, judge: Client) -> str:
+        waiting = [client.number for client in (*self._clients, judge) if not client.is_idle]
+        applied = {
+            machine.node_id: machine.process.applied_index if machine.process else None
+            for machine in self.machines
+        }
+        return (
+            f"{PROGRESS_SECONDS:g} s after the faults ended, clients {waiting} wait, and of "
+            f"{len(self.safety.applied)} entries the nodes have applied {applied}"
+        )
+
+    def _check_end(self) -> None:
+        writes = executed_once(self.safety.applied)
+        for write, told in self._history.acknowledged.items():
+            if writes.get(write) != told:
+                raise InvariantViolated(
+                    f"exactly once: write {write} was answered with {told}, and in the log it "
+                    f"makes {writes.get(write)}"
+                )
+        expected = {key: (version, write) for write, (key, version) in writes.items()}
+        for machine in self.machines:
+            assert machine.process is not None
+            self._count_repeats(machine)
+            state = machine.process.registers.state()
+            if state != expected:
+                raise InvariantViolated(
+                    f"equal states: {machine.node_id} has {state}, and its log makes {expected}"
+                )
+
+    def _result(self) -> SimulationResult:
+        return SimulationResult(
+            seed=self.seed,
+            digest=self._trace.digest(),
+            virtual_seconds=self.scheduler.now,
+            events=self.safety.events,
+            elections=self.safety.elections,
+            applied=len(self.safety.applied),
+            outcomes={
+                "acknowledged": len(self._history.acknowledged),
+                "reads": self._history.reads,
+            },
+            faults={kind: count for kind, count in counts_of(self._faults).items() if count},
+            marks={mark: count for mark, count in self.marks.items() if count},
+            schedule=self.schedule,
+        )
+
+    # What the faults need.
+
+    def leader(self) -> Machine | None:
+        """Return who leads in the highest term, None when nobody does."""
+        found: Machine | None = None
+        term = -1
+        for machine in self.machines:
+            process = machine.process
+            is_leading = process is not None and process.core.role == "leader"
+            if process is not None and is_leading and process.core.current_term > term:
+                found, term = machine, process.core.current_term
+        return found
+
+    def crash(self, machine: Machine, *, down: float, is_silent: bool = False) -> None:
+        """Crash the node on a machine, and start it again after so many seconds."""
+        self._count_repeats(machine)
+        machine.crash(is_silent=is_silent)
+        self.safety.node_started(machine.node_id)
+        self.scheduler.at(self.scheduler.now + down, NOBODY, self._start, machine)
+
+    def _start(self, machine: Machine) -> None:
+        if machine.process is None:
+            machine.start()
+
+    def note(self, kind: str, text: str) -> None:
+        """Count a fault that was made, and put it into the trace."""
+        self._faults[kind] += 1
+        self._trace.add((kind, self.scheduler.now, text))
+
+    def _count_repeats(self, machine: Machine) -> None:
+        if machine.process is not None:
+            self.marks["command answered again"] += machine.process.registers.repeats
+            self.marks["old copy of a command ignored"] += machine.process.registers.old_copies
+
+    # What the machines tell.
+
+    def started(self, machine: Machine) -> None:
+        """Learn that a node begins a life."""
+        assert machine.process is not None
+        for observer in self._observers:
+            observer.born(machine.node_id, machine.process.core)
+
+    def before_turn(self, machine: Machine) -> None:
+        """Look at a node before one turn in so many."""
+        self._turns += 1
+        if self._turns % SAMPLED == 0:
+            assert machine.process is not None
+            self._before = look_at(machine.process.core)
+
+    def after_turn(
+        self, machine: Machine, events: Sequence[Event], effects: Sequence[Effect]
+    ) -> None:
+        """Check the promises, and put the turn into the trace."""
+        process = machine.process
+        assert process is not None
+        core = process.core
+        now = self.scheduler.now
+        self._trace.add((machine.number, now, events, effects))
+        for observer in self._observers:
+            observer.turn(machine.node_id, now, core, events, effects)
+        self.safety.observe(machine.node_id, core, events, effects)
+        if self._before is not None:
+            before, self._before = self._before, None
+            check_state(core)
+            check_transition(before, look_at(core))
+        elif effects and isinstance(effects[0], RoleChanged):
+            check_state(core)
+
+    def crashed(self, machine: Machine) -> None:
+        """Start a node again that ended by itself or at a moment that was chosen."""
+        down = self._random.choice((0.0, 0.05, 0.5)) * self._random.random()
+        self.crash(machine, down=down, is_silent=self._random.random() < 0.5)
+
+
+class Trace:
+    """The digest of everything that happened, taken in chunks."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._waiting: list[tuple[object, ...]] = []
+
+    def add(self, happening: tuple[object, ...]) -> None:
+        """Add what happened; it is never changed afterwards."""
+        waiting = self._waiting
+        waiting.append(happening)
+        if len(waiting) >= TRACE_CHUNK:
+            self._hash.update(self._encode(waiting))
+            waiting.clear()
+
+    def digest(self) -> str:
+        """Return the digest of all that was added."""
+        self._hash.update(self._encode(self._waiting))
+        self._waiting.clear()
+        return self._hash.hexdigest()
+
+
+def draw_config(random: Random) -> RaftConfig:
+    """Return settings for a run: roomy, small, or so small that every bound is met often."""
+    election_timeout = random.choice((0.15, 0.3, 0.3, 0.5))
+    heartbeat_interval = election_timeout / random.choice((3, 6, 10))
+    unit = random.choice((0, 100, 1000))
+    if not unit:
+        return RaftConfig(election_timeout=election_timeout, heartbeat_interval=heartbeat_interval)
+    append_bytes_max = unit * random.choice((1, 2, 5))
+    return RaftConfig(
+        election_timeout=election_timeout,
+        heartbeat_interval=heartbeat_interval,
+        append_bytes_max=append_bytes_max,
+        inflight_messages_max=random.choice((1, 2, 8)),
+        inflight_bytes_max=append_bytes_max * random.choice((1, 4)),
+        tail_bytes_max=unit * random.choice((1, 10, 100)),
+        uncommitted_bytes_max=append_bytes_max + unit * random.choice((10, 100)),
+        apply_bytes_max=unit * random.choice((1, 10)),
+        read_bytes_max=unit * random.choice((1, 10)),
+    )
+
+
+def draw_load(random: Random) -> Load:
+    """Return what the clients of a run ask for: about 100 commands a second, in other shapes."""
+    return Load(
+        clients=random.choice((3, 5, 5, 10)),
+        commands_per_second=random.choice((50.0, 100.0, 100.0, 200.0)),
+        burst=random.choice((1, 3, 10, 10, 20)),
+        large=random.choice((0.0, 0.0, 0.02)),
+    )
