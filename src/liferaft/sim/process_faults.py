@@ -9,7 +9,7 @@ from liferaft.raft.effects import Effect, Persist, ReadReady
 from liferaft.raft.events import Event, Received
 from liferaft.raft.messages import RequestVoteReply
 from liferaft.raft.types import NodeId
-from liferaft.sim.loop import running_loop
+from liferaft.sim.chronicle import note
 from liferaft.sim.world import Trigger, World
 
 TRIGGER_SECONDS: Final = 2.0
@@ -149,6 +149,7 @@ async def _strike_when(
         world.counts[kind] += 1
         world.strike(node_id)
 
+    note(node_id)
     trigger = Trigger(is_due, strike)
     world.pull(node_id, trigger)
     await _wait_pulled(world, node_id, trigger)
@@ -178,10 +179,9 @@ async def _pause_of_leader(world: World, draw: random_module.Random) -> None:
 
 
 async def _pause_for(world: World, node_id: NodeId, seconds: float) -> None:
-    loop, machine = running_loop(), world.machines[node_id]
-    loop.pause(machine)
+    world.pause(node_id)
     await asyncio.sleep(seconds)
-    loop.resume(machine)
+    world.resume(node_id)
 
 
 async def _pause_before_answer(world: World, draw: random_module.Random) -> None:
@@ -195,13 +195,14 @@ async def _pause_before_answer(world: World, draw: random_module.Random) -> None
 
     def pause(node_id: NodeId) -> None:
         world.counts["pause before an answer"] += 1
-        running_loop().pause(world.machines[node_id])
+        world.pause(node_id)
 
+    note(leader)
     trigger = Trigger(is_due, pause)
     world.pull(leader, trigger)
     await _wait_pulled(world, leader, trigger)
     await asyncio.sleep(draw.uniform(0.3, 2.0))
-    running_loop().resume(world.machines[leader])
+    world.resume(leader)
 
 
 async def _rolling_restart(world: World, draw: random_module.Random) -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from liferaft.errors import InvariantViolated, LiferaftError
 from liferaft.raft.types import NodeId
+from liferaft.sim.chronicle import Chronicle
 from liferaft.sim.digest import TraceDigest
 from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.faults import FaultInjector, FaultStep, draw_schedule
@@ -64,14 +65,15 @@ def simulate(
     *,
     workload: Callable[[], Workload] = SharedState,
     observers: Sequence[TurnObserver] = (),
+    chronicle: Chronicle | None = None,
 ) -> SimulationResult:
-    """Run one cluster under faults and check all its promises.
+    """Run one cluster under faults and check all its promises; `chronicle` gets what was done.
 
     Raises `SimulationFailed` when one of them is broken, `ConfigurationError` for options that
     cannot be.
     """
     options = options or SimulationOptions()
-    simulation = Simulation(seed, options, workload(), observers)
+    simulation = Simulation(seed, options, workload(), observers, chronicle)
     try:
         with _undisturbed():
             return run_simulated(simulation.run)
@@ -90,6 +92,7 @@ class Simulation:
         options: SimulationOptions,
         workload: Workload,
         observers: Sequence[TurnObserver] = (),
+        chronicle: Chronicle | None = None,
     ) -> None:
         self._seed = seed
         self._options = options
@@ -97,6 +100,7 @@ class Simulation:
         self._digest = TraceDigest()
         self._marks = Marks()
         self._observers: tuple[TurnObserver, ...] = (self._digest, self._marks, *observers)
+        self._chronicle = chronicle or Chronicle()
         self._is_over = False
         self._world: World | None = None
         schedule = draw_schedule(seed, profile=options.profile, seconds=options.seconds)
@@ -109,9 +113,18 @@ class Simulation:
 
     async def run(self) -> SimulationResult:
         """Run all of it and return what it did."""
+        try:
+            return await self._run()
+        except LiferaftError:
+            self._chronicle.violated()
+            raise
+        finally:
+            self._chronicle.finish()
+
+    async def _run(self) -> SimulationResult:
         options = self._options
         world = self._world = World(
-            self._seed, options.nodes, self._workload.objects, self._observers
+            self._seed, options.nodes, self._workload.objects, self._observers, self._chronicle
         )
         self._marks.watch(world)
         for node_id in world.node_ids:
@@ -127,6 +140,7 @@ class Simulation:
         await self._check_end(world, judge)
         for seat in (*seats, judge):
             await seat.leave()
+        self._chronicle.finish()
         await world.stop()
         _raise_first(world)
         return self._result(world)
@@ -140,7 +154,7 @@ class Simulation:
             try:
                 await self._workload.step(seat)
             except InvariantViolated as violation:
-                world.violations.append(violation)
+                world.violate(violation)
 
     async def _watch(self, world: World) -> None:
         """Let the workload look at the replicas every now and then."""
@@ -148,7 +162,7 @@ class Simulation:
             try:
                 self._workload.check_now(world)
             except InvariantViolated as violation:
-                world.violations.append(violation)
+                world.violate(violation)
             await asyncio.sleep(WATCH_INTERVAL)
 
     async def _check_end(self, world: World, judge: Seat) -> None:
