@@ -20,7 +20,7 @@ const IS_VOTE = { PreVote: true, PreVoteReply: true, RequestVote: true, RequestV
 const ROLES = ["follower", "pre-candidate", "candidate", "leader"];
 const EVENT_COLOURS = { election: "leader", campaign: "candidate", deposed: "pre-candidate",
   down: "process", paused: "paused-line", back: "follower", violation: "bad", configuration: "commit" };
-const AXIS = 24, OVERVIEW = 8, FAULT_ROW = 19, BAND = 16, EDGE = 8;
+const AXIS = 24, OVERVIEW = 8, FAULT_ROW = 19, FAULT_ROWS_MAX = 9, BAND = 16, EDGE = 8;
 const SPAN_MIN = 0.0005;
 const MAX_INDEX = Math.max(1, ...states.flat().map(state => Math.max(state.log, state.commit)));
 
@@ -68,10 +68,9 @@ const termTint = term => `hsl(${(term * 137) % 360} 65% 50% / 0.10)`;
 
 // Layout.
 
-/** Gives each fault the highest row that is free for as long as it lasts; a label needs some room. */
-function packFaults() {
+/** Gives each fault the highest row that is free for as long as it lasts, and for its label. */
+function packFaults(room) {
   const ends = [];
-  const room = end * 0.11;
   for (const fault of faults) {
     let row = ends.findIndex(free => free <= fault.begin);
     if (row < 0) row = ends.push(0) - 1;
@@ -80,7 +79,11 @@ function packFaults() {
   }
   return ends.length;
 }
-const faultRows = packFaults();
+// The longer the run, the less room there is for labels before one zooms in.
+let faultRows = Infinity;
+for (const share of [0.11, 0.05, 0.02, 0]) {
+  if (faultRows > FAULT_ROWS_MAX) faultRows = packFaults(end * share);
+}
 
 function layOut() {
   width = Math.max(260, stage.clientWidth);
@@ -322,16 +325,24 @@ function* visibleMessages() {
 
 function drawMessages() {
   const visible = [...visibleMessages()];
-  const density = visible.length / (width - gutter);
-  const crowd = density < 0.12 ? 0.9 : clamp(0.11 / density, 0.07, 0.9);
-  for (const message of visible) if (message !== hovered?.message) drawMessage(message, crowd);
+  const votes = visible.filter(message => IS_VOTE[message.kind]).length;
+  const crowd = crowding(visible.length), ofVotes = crowding(votes / 3);
+  for (const message of visible) {
+    if (message === hovered?.message) continue;
+    const alpha = IS_VOTE[message.kind] ? ofVotes : message.kind === "Heartbeat" ? crowd * 0.7 : crowd;
+    drawMessage(message, message.received.length ? alpha : Math.max(alpha, Math.min(0.32, 3 * crowd)));
+  }
   if (hovered?.message) drawMessage(hovered.message, 1, 2.5);
 }
 
-function drawMessage(message, crowd, weight = 1) {
-  const isVote = IS_VOTE[message.kind], isLost = !message.received.length;
-  pen.globalAlpha = isVote ? Math.max(crowd, 0.85) : isLost ? Math.max(crowd, 0.32)
-    : message.kind === "Heartbeat" ? crowd * 0.7 : crowd;
+/** How strongly each of so many messages is drawn: the denser, the fainter. */
+function crowding(count) {
+  const density = count / (width - gutter);
+  return density < 0.12 ? 0.9 : clamp(0.11 / density, 0.07, 0.9);
+}
+
+function drawMessage(message, alpha, weight = 1) {
+  pen.globalAlpha = alpha;
   pen.strokeStyle = pen.fillStyle = colours[message.kind];
   pen.lineWidth = weight;
   for (const { x1, y1, x2, y2, isLost: isDashed } of arrowsOf(message)) {
