@@ -47,3 +47,9 @@ def never_content(bank: Bank) -> bool:
 def only_two_accounts(bank: Bank) -> None:
     """Not bear a third account."""
     assert len(bank.accounts) <= 2, sorted(bank.accounts)
+
+
+async def hasty_workload(bank: Any, random: random_module.Random) -> None:
+    """Wait for no answer."""
+    await bank.deposit("alice", random.randint(1, 9))
+    raise liferaft.DeadlineExceeded("no time")

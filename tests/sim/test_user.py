@@ -40,6 +40,7 @@ def first_failure(of: SimulationOptions) -> SimulationFailed:
     pytest.fail(f"none of {SEEDS_MAX} seeds fails")
 
 
+@pytest.mark.slow
 def test_a_sound_class_keeps_its_invariant_under_faults() -> None:
     results = [run_seed(seed, options()) for seed in range(3)]
 
@@ -86,6 +87,13 @@ def test_what_a_workload_itself_raises_is_told(workload: str, told: str) -> None
 
     assert "workload" == failure.violated_property
     assert told in failure.violation
+
+
+@pytest.mark.slow
+def test_a_cluster_that_answers_nothing_when_all_faults_have_ended_does_not_go_on() -> None:
+    failure = first_failure(options(workload=f"{BANKS}:hasty_workload", profile="calm"))
+
+    assert "progress" == failure.violated_property
 
 
 @pytest.mark.parametrize(
