@@ -183,11 +183,11 @@ class Simulation:
         """Wait until every node has applied everything, and compare their states."""
         last = len(world.safety.applied)
         deadline = running_loop().true_time + PROGRESS_SECONDS
-        while behind := _behind(world, last):
+        while late := behind(world, last):
             _raise_first(world)
             if running_loop().true_time > deadline:
                 raise InvariantViolated(
-                    f"progress: {', '.join(behind)} of {', '.join(world.node_ids)} did not catch "
+                    f"progress: {', '.join(late)} of {', '.join(world.node_ids)} did not catch "
                     "up after the faults ended"
                 )
             await asyncio.sleep(0.05)
@@ -211,7 +211,7 @@ class Simulation:
         )
 
 
-def _behind(world: World, last: int) -> list[NodeId]:
+def behind(world: World, last: int) -> list[NodeId]:
     """Return the nodes that have not applied everything, or do not run."""
     return [
         node_id
