@@ -21,6 +21,7 @@ from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.options import Fidelity, SimulationOptions, checked
 from liferaft.sim.record import Recording
 from liferaft.sim.result import SimulationResult
+from liferaft.sim.timeline import RunSummary
 
 _DEFAULTS: Final = SimulationOptions()
 Positive = Annotated[int, Parameter(validator=Number(gte=1))]
@@ -44,6 +45,7 @@ def sim(
     invariant: list[str] | None = None,
     jobs: Positive = 1,
     events: Path | None = None,
+    trace: Path | None = None,
     shrink: bool = False,
     json: bool = False,
 ) -> int:
@@ -87,6 +89,8 @@ def sim(
         How many processes share the seeds.
     events
         With --seed: write every transition of every node here, as one JSON object a line.
+    trace
+        With --seed: write the run here as one HTML page, to be looked at in a browser.
     shrink
         When a seed fails: look for a shorter run that fails in the same way.
     json
@@ -109,9 +113,11 @@ def sim(
     )
     report = Console(stderr=True, highlight=False)
     if seed is not None:
-        return _run_one(seed, options, events, report, is_json=json, is_shrunk=shrink)
-    if events is not None:
-        raise ConfigurationError("--events shows one run: give --seed")
+        recording = Recording(events, trace)
+        return _run_one(seed, options, recording, report, is_json=json, is_shrunk=shrink)
+    for name, path in (("--events", events), ("--trace", trace)):
+        if path is not None:
+            raise ConfigurationError(f"{name} shows one run: give --seed")
     summary = _run_many(first_seed, seeds, options, jobs, report, is_quiet=json)
     if json:
         print(msgspec.json.encode(summary).decode())
@@ -134,28 +140,29 @@ def _parse_keep(text: str) -> tuple[int, ...] | None:
 def _run_one(
     seed: int,
     options: SimulationOptions,
-    events: Path | None,
+    recording: Recording,
     report: Console,
     *,
     is_json: bool,
     is_shrunk: bool,
 ) -> int:
-    recording = Recording(events)
     try:
-        result = run_seed(seed, options, observers=recording.observers)
+        result = run_seed(
+            seed, options, observers=recording.observers, chronicle=recording.chronicle
+        )
     except SimulationFailed as failure:
-        recording.finish()
+        recording.finish(RunSummary(seed, failure.command, failure.violation))
         if is_json:
             failed = SeedFailure(
                 seed, failure.violated_property, failure.violation, failure.command
             )
             print(msgspec.json.encode(failed).decode())
         else:
-            _print_failure(failure, report)
+            _print_violation(report, seed, failure.violation, failure.command)
         if is_shrunk:
             _shrink(seed, options, report)
         return ExitStatus.NEGATIVE
-    recording.finish()
+    recording.finish(RunSummary(seed, options.command(seed), digest=result.digest))
     if is_json:
         print(msgspec.json.encode(result).decode())
     else:
@@ -184,7 +191,7 @@ def _run_many(
         def tell(outcome: Outcome) -> None:
             bar.advance(task)
             if isinstance(outcome, SeedFailure) and not is_quiet:
-                report.print(_sentence(outcome.seed, outcome.violation, outcome.command))
+                _print_violation(report, outcome.seed, outcome.violation, outcome.command)
 
         return run_campaign(
             first_seed, seeds, options, jobs=min(jobs, os.cpu_count() or 1), on_seed=tell
@@ -199,18 +206,14 @@ def _shrink(seed: int, options: SimulationOptions, report: Console) -> None:
         report.print(f"seed {seed}: looking for a shorter run that fails in the same way ...")
         shorter, shortest = shrinking.shrink(seed, options, failure)
         kept = "all" if shorter.keep is None else str(len(shorter.keep))
-        report.print(f"{kept} steps are left: {shortest.violation}")
-        report.print(f"repeat it: {shortest.command}", soft_wrap=True)
+        report.print(f"steps of the schedule that are left: {kept}")
+        _print_violation(report, seed, shortest.violation, shortest.command)
 
 
-def _print_failure(failure: SimulationFailed, report: Console) -> None:
-    report.print(
-        _sentence(failure.seed, failure.violation, failure.command), soft_wrap=True, markup=False
-    )
-
-
-def _sentence(seed: int, violation: str, command: str) -> str:
-    return f"seed {seed}: {violation}\nrepeat it: {command}"
+def _print_violation(report: Console, seed: int, violation: str, command: str) -> None:
+    """Print what was broken and the command that repeats it, each on one line: it is copied."""
+    text = f"seed {seed}: {violation}\nrepeat it: {command}"
+    report.print(text, soft_wrap=True, markup=False)
 
 
 def _print_result(console: Console, result: SimulationResult) -> None:

@@ -5,6 +5,7 @@ import random as random_module
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
+from liferaft.sim.chronicle import note
 from liferaft.sim.loop import running_loop
 from liferaft.sim.world import World
 
@@ -23,7 +24,9 @@ async def _wild_rate(world: World, draw: random_module.Random) -> None:
 
 async def _run_at(world: World, draw: random_module.Random, rate: float) -> None:
     loop = running_loop()
-    clock = world.machines[draw.choice(world.node_ids)].clock
+    node_id = draw.choice(world.node_ids)
+    note(f"{node_id}, {rate:.2f} times as fast")
+    clock = world.machines[node_id].clock
     clock.run_at(rate, true=loop.true_time)
     await asyncio.sleep(draw.uniform(0.5, 4.0))
     clock.run_at(1.0, true=loop.true_time)
@@ -52,8 +55,10 @@ async def _slow_leader(world: World, draw: random_module.Random) -> None:
 async def _wall_jump(world: World, draw: random_module.Random) -> None:
     """Let the date jump forward or back, by seconds or by hours; the monotonic clock goes on."""
     world.counts["wall clock jump"] += 1
-    clock = world.machines[draw.choice(world.node_ids)].clock
-    clock.wall_error += draw.choice((-1, 1)) * draw.choice((1.0, 60.0, 1800.0, 7200.0))
+    node_id = draw.choice(world.node_ids)
+    jump = draw.choice((-1, 1)) * draw.choice((1.0, 60.0, 1800.0, 7200.0))
+    note(f"{node_id}, {jump:+g} s")
+    world.machines[node_id].clock.wall_error += jump
     await asyncio.sleep(draw.uniform(0.5, 4.0))
 
 

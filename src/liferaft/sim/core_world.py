@@ -27,6 +27,7 @@ from liferaft.raft.events import Event
 from liferaft.raft.invariants import Observation, check_state, check_transition
 from liferaft.raft.invariants import observe as look_at
 from liferaft.raft.types import Configuration, NodeId
+from liferaft.sim.chronicle import Chronicle, FaultSpan
 from liferaft.sim.core_clients import Client, History, Load
 from liferaft.sim.core_disk import CoreDisk
 from liferaft.sim.core_faults import FaultPlayer, counts_of, draw_schedule
@@ -53,13 +54,19 @@ TRACE_CHUNK: Final = 32
 
 
 def simulate_core(
-    seed: int, options: SimulationOptions, *, observers: Sequence[TurnObserver] = ()
+    seed: int,
+    options: SimulationOptions,
+    *,
+    observers: Sequence[TurnObserver] = (),
+    chronicle: Chronicle | None = None,
 ) -> SimulationResult:
     """Run one cluster of cores under faults, and check all its promises.
 
-    Raises `SimulationFailed` when one of them is broken.
+    `chronicle` gets the steps of the schedule. Raises `SimulationFailed` when a promise is broken.
     """
     world = CoreWorld(seed, options, observers)
+    if chronicle is not None:
+        world.write_down(chronicle)
     try:
         with undisturbed():
             return world.run()
@@ -219,6 +226,15 @@ class CoreWorld:
                     f"equal states: {machine.node_id} has {state}, and its log makes {expected}"
                 )
 
+    def write_down(self, chronicle: Chronicle) -> None:
+        """Let the chronicle have the schedule, and true time from here."""
+        chronicle.now = lambda: self.scheduler.now
+        for each in self.schedule:
+            step = self._steps[each.number]
+            chronicle.faults.append(
+                FaultSpan(each.number, each.kind, step.at, step.at + step.seconds)
+            )
+
     def _result(self) -> SimulationResult:
         return SimulationResult(
             seed=self.seed,
@@ -276,7 +292,7 @@ class CoreWorld:
         """Learn that a node begins a life."""
         assert machine.process is not None
         for observer in self._observers:
-            observer.born(machine.node_id, machine.process.core)
+            observer.born(machine.node_id, machine.process.core, lambda: self.scheduler.now)
 
     def before_turn(self, machine: Machine) -> None:
         """Look at a node before one turn in so many."""

@@ -4,7 +4,7 @@ Two runs with one digest did the same at the same virtual times, in whatever pro
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -26,8 +26,9 @@ class TraceDigest:
         self._encode = msgspec.msgpack.Encoder().encode
         self._waiting = bytearray()
 
-    def born(self, node_id: NodeId, core: RaftCore) -> None:
+    def born(self, node_id: NodeId, core: RaftCore, now: Callable[[], float]) -> None:
         """Take the beginning of a node's life."""
+        del now
         self.add((node_id, core.current_term, core.last_index))
 
     def turn(

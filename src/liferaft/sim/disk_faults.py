@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from liferaft.raft.types import NodeId
+from liferaft.sim.chronicle import note
 from liferaft.sim.world import DATA, World
 
 BLOCK_BYTES: Final = 512
@@ -33,7 +34,9 @@ def _failing(
     async def fail(world: World, draw: random_module.Random) -> None:
         """Let an operation fail once or twice: the node ends, and is started again."""
         world.counts[kind] += 1
-        disk = world.disks[draw.choice(world.node_ids)]
+        node_id = draw.choice(world.node_ids)
+        note(node_id)
+        disk = world.disks[node_id]
         disk.fail(operation, error, count=draw.randint(1, 2))  # type: ignore[arg-type] # one of the three
         await asyncio.sleep(draw.uniform(0.1, 1.5))
         disk.heal()
@@ -44,6 +47,7 @@ def _failing(
 async def _failing_read(world: World, draw: random_module.Random) -> None:
     """Let reads fail while a node recovers, where it reads most."""
     node_id = draw.choice(world.node_ids)
+    note(node_id)
     disk = world.disks[node_id]
     disk.fail("read", errno.EIO, count=1)
     if node_id in world.nodes:
@@ -60,6 +64,7 @@ async def _failing_read(world: World, draw: random_module.Random) -> None:
 async def _short_reads(world: World, draw: random_module.Random) -> None:
     """Let the system return less than it was asked for, while a node recovers."""
     node_id = draw.choice(world.node_ids)
+    note(node_id)
     disk = world.disks[node_id]
     disk.has_short_reads = True
     if node_id in world.nodes:
@@ -73,7 +78,9 @@ async def _short_reads(world: World, draw: random_module.Random) -> None:
 
 async def _full_disk(world: World, draw: random_module.Random) -> None:
     world.counts["full disk"] += 1
-    disk = world.disks[draw.choice(world.node_ids)]
+    node_id = draw.choice(world.node_ids)
+    note(node_id)
+    disk = world.disks[node_id]
     disk.capacity_bytes = disk.used_bytes() + draw.randint(0, 20_000)
     await asyncio.sleep(draw.uniform(0.2, 3.0))
     disk.capacity_bytes = None
@@ -82,6 +89,7 @@ async def _full_disk(world: World, draw: random_module.Random) -> None:
 async def _slow_disk(world: World, draw: random_module.Random) -> None:
     world.counts["slow disk"] += 1
     node_id = draw.choice(world.node_ids)
+    note(node_id)
     world.disk_latency_max[node_id] = draw.choice((0.01, 0.05, 0.2))
     await asyncio.sleep(draw.uniform(0.5, 4.0))
     world.calm_disk(node_id)
@@ -89,7 +97,9 @@ async def _slow_disk(world: World, draw: random_module.Random) -> None:
 
 async def _stuck_disk(world: World, draw: random_module.Random) -> None:
     world.counts["stuck disk"] += 1
-    disk = world.disks[draw.choice(world.node_ids)]
+    node_id = draw.choice(world.node_ids)
+    note(node_id)
+    disk = world.disks[node_id]
     disk.stick()
     await asyncio.sleep(draw.uniform(0.2, 2.5))
     disk.unstick()

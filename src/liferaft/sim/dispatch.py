@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from liferaft.sim.chronicle import Chronicle
 from liferaft.sim.core_marks import CORE_MARKS
 from liferaft.sim.core_world import simulate_core
 from liferaft.sim.marks import MARKS
@@ -18,16 +19,21 @@ def known_marks(options: SimulationOptions) -> tuple[str, ...]:
 
 
 def run_seed(
-    seed: int, options: SimulationOptions, *, observers: Sequence[TurnObserver] = ()
+    seed: int,
+    options: SimulationOptions,
+    *,
+    observers: Sequence[TurnObserver] = (),
+    chronicle: Chronicle | None = None,
 ) -> SimulationResult:
-    """Run one seed; raises `SimulationFailed` when a promise is broken.
+    """Run one seed; `chronicle` gets what was done to it.
 
-    Raises `ConfigurationError` when the options contradict each other, or name what is not there.
+    Raises `SimulationFailed` when a promise is broken, `ConfigurationError` when the options
+    contradict each other, or name what is not there.
     """
     options = checked(options)
     if options.fidelity == "core":
-        return simulate_core(seed, options, observers=observers)
+        return simulate_core(seed, options, observers=observers, chronicle=chronicle)
     if options.target:
         make = user_workload(options.target, options.workload, options.invariants)
-        return simulate(seed, options, workload=make, observers=observers)
-    return simulate(seed, options, observers=observers)
+        return simulate(seed, options, workload=make, observers=observers, chronicle=chronicle)
+    return simulate(seed, options, observers=observers, chronicle=chronicle)

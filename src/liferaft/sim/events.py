@@ -5,8 +5,11 @@ each message and entry that then left it: so what a line speaks of was caused by
 
     name   what happened: "InitState", "ReceiveRequestVote", "BecomeLeader", "Commit", ...
     nid    whose state it is; term, vote, commit, role, log (its last index), conf are that state
-    msg    for messages: type, term, from, to, entries, logTerm, index, commit, vote, reject
+    msg    for messages: type, term, from, to, entries, logTerm, index, commit, vote, reject, round
     time   virtual seconds
+
+A pre-vote asks for no vote and gives none: its messages are "PreVote" and "PreVoteReply", in `name`
+as well. `round` is the leader's round of heartbeats, 0 where there is none.
 
 The field names follow those of etcd's trace of its Raft, so that what validates those can be
 taught to read these.
@@ -43,6 +46,7 @@ class TracedMessage(msgspec.Struct, frozen=True, rename={"source": "from", "targ
     commit: int = 0
     vote: NodeId | None = None
     reject: bool = False
+    round: int = 0
 
 
 class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -63,14 +67,15 @@ class Transition(msgspec.Struct, frozen=True, omit_defaults=True):
 class TransitionRecorder:
     """Sees every turn, and inside of it every event; `emit` gets each transition."""
 
-    def __init__(self, emit: Callable[[Transition], None], *, now: Callable[[], float]) -> None:
+    def __init__(self, emit: Callable[[Transition], None]) -> None:
         self._emit = emit
-        self._now = now
+        self._now: Callable[[], float] = lambda: 0.0
         self._cores: dict[NodeId, RaftCore] = {}
         self._last: dict[NodeId, tuple[str, int, int]] = {}
 
-    def born(self, node_id: NodeId, core: RaftCore) -> None:
+    def born(self, node_id: NodeId, core: RaftCore, now: Callable[[], float]) -> None:
         """Follow a core from now on: each of its steps becomes a line."""
+        self._now = now
         name = "Restart" if node_id in self._cores else "InitState"
         self._cores[node_id] = core
         self._write(name, node_id, core)
@@ -94,15 +99,15 @@ class TransitionRecorder:
         del now, events
         for effect in effects:
             if isinstance(effect, Send):
-                name = f"Send{type(effect.message).__name__}"
-                self._write(name, node_id, core, traced_message(effect.message))
+                message = traced_message(effect.message)
+                self._write(f"Send{message.type}", node_id, core, message)
             elif isinstance(effect, Persist):
                 self._write("Persist", node_id, core)
 
     def _stepped(self, node_id: NodeId, core: RaftCore, event: Event) -> None:
         if isinstance(event, Received):
-            message = event.message
-            self._write(f"Receive{type(message).__name__}", node_id, core, traced_message(message))
+            message = traced_message(event.message)
+            self._write(f"Receive{message.type}", node_id, core, message)
         else:
             self._write(_NAMES.get(type(event), type(event).__name__), node_id, core)
         role, term, commit = core.role, core.current_term, core.commit_index
@@ -138,16 +143,17 @@ class TransitionRecorder:
 
 def traced_message(message: Message) -> TracedMessage:
     """Return what a line tells of a message."""
-    common = (type(message).__name__, message.term, message.source, message.target)
+    common = (type_of(message), message.term, message.source, message.target)
     if isinstance(message, RequestVote):
         return TracedMessage(
             *common,
             logTerm=message.last_log_term,
             index=message.last_log_index,
-            vote=message.source,
+            vote=None if message.is_prevote else message.source,
         )
     if isinstance(message, RequestVoteReply):
-        vote = message.target if message.is_granted else None
+        is_vote = message.is_granted and not message.is_prevote
+        vote = message.target if is_vote else None
         return TracedMessage(*common, vote=vote, reject=not message.is_granted)
     if isinstance(message, AppendEntries):
         return TracedMessage(
@@ -156,13 +162,27 @@ def traced_message(message: Message) -> TracedMessage:
             logTerm=message.prev_log_term,
             index=message.prev_log_index,
             commit=message.leader_commit,
+            round=message.round,
         )
     assert isinstance(message, AppendEntriesReply)
     if message.is_success:
-        return TracedMessage(*common, index=message.match_index)
+        return TracedMessage(*common, index=message.match_index, round=message.round)
     return TracedMessage(
-        *common, index=message.rejected_index, logTerm=message.conflict_term, reject=True
+        *common,
+        index=message.rejected_index,
+        logTerm=message.conflict_term,
+        reject=True,
+        round=message.round,
     )
+
+
+def type_of(message: Message) -> str:
+    """Return the message's type as a line names it."""
+    if isinstance(message, RequestVote) and message.is_prevote:
+        return "PreVote"
+    if isinstance(message, RequestVoteReply) and message.is_prevote:
+        return "PreVoteReply"
+    return type(message).__name__
 
 
 _NAMES: Final[dict[type[Event], str]] = {

@@ -88,13 +88,14 @@ class FaultInjector:
 
     async def _carry_out(self, step: FaultStep) -> None:
         draw = random_module.Random(f"{self._world.seed} fault {step.number}")
-        await KINDS[step.kind](self._world, draw)
+        with self._world.chronicle.fault(step.number, step.kind):
+            await KINDS[step.kind](self._world, draw)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
-            self._world.violations.append(error)
+            self._world.violate(error)
 
     async def _end_all(self) -> None:
         """Let every fault come to its end, then see to it that nothing is left of any."""

@@ -158,8 +158,9 @@ class Marks:
         """Return how often each mark was hit, those never hit left out."""
         return {mark: self._hits[mark] for mark in MARKS if self._hits[mark]}
 
-    def born(self, node_id: NodeId, core: RaftCore) -> None:
+    def born(self, node_id: NodeId, core: RaftCore, now: Callable[[], float]) -> None:
         """Look at a node before its first turn."""
+        del now
         before = self._before[node_id] = _observe(core)
         if before.last_term < before.term and before.last_index:
             self.hit("a node starts with entries of a term that is not its own")

@@ -23,6 +23,7 @@ import msgspec
 from liferaft.errors import AddressError, ConnectionLost, LiferaftError, Unreachable
 from liferaft.link.address import Address
 from liferaft.link.base import Link, Listener, Network, Receiver
+from liferaft.sim.chronicle import note
 from liferaft.sim.loop import SimulatedHost, running_loop
 
 
@@ -45,6 +46,15 @@ class Conditions(msgspec.Struct, frozen=True):
 
 
 FAIR: Final = Conditions()
+
+
+def _described(conditions: Conditions) -> str:
+    """Return what is out of the ordinary in these conditions."""
+    values = msgspec.structs.asdict(conditions)
+    fair = msgspec.structs.asdict(FAIR)
+    changed = {name: value for name, value in values.items() if value != fair[name]}
+    return ", ".join(f"{name} {value:.2g}" for name, value in changed.items())
+
 
 Undo = Callable[[], None]
 """Takes back what was done; may be called again."""
@@ -92,6 +102,7 @@ class SimulatedNetwork:
         # Its own copy, so that of two equal weathers the right one ends.
         mine = msgspec.structs.replace(conditions)
         self._weather.append(mine)
+        note(_described(mine))
 
         def undo() -> None:
             self._weather[:] = [each for each in self._weather if each is not mine]
@@ -104,6 +115,8 @@ class SimulatedNetwork:
         Cuts of several callers add up: a direction is open again when all are taken back.
         """
         self._cuts.update(directions)
+        for source, target in directions:
+            note(f"{source} → {target}")
         pending = [directions]
 
         def undo() -> None:
@@ -116,6 +129,7 @@ class SimulatedNetwork:
     def slow_down(self, source: str, target: str, seconds: float) -> Undo:
         """Let every frame in this direction take so much longer."""
         self._slow[source, target] = seconds
+        note(f"{source} → {target}, {seconds:.2f} s")
 
         def undo() -> None:
             self._slow.pop((source, target), None)
@@ -124,6 +138,7 @@ class SimulatedNetwork:
 
     def reset_links(self, name: str) -> None:
         """Break every link of a host; both ends are told at once."""
+        note(name)
         for link in self._open_links(name):
             self.statistics.resets += 1
             link.lose()
@@ -131,6 +146,7 @@ class SimulatedNetwork:
 
     def silence_links(self, name: str) -> None:
         """Let every link of a host die at its end alone: the peers believe them open."""
+        note(name)
         for link in self._open_links(name):
             self.statistics.silences += 1
             link.lose()

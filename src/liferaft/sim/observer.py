@@ -1,6 +1,6 @@
 """Who watches a simulation, whichever its fidelity: sees every turn, and changes nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from liferaft.raft.core import RaftCore
@@ -12,8 +12,8 @@ from liferaft.raft.types import NodeId
 class TurnObserver(Protocol):
     """Who sees every turn of every node."""
 
-    def born(self, node_id: NodeId, core: RaftCore) -> None:
-        """Learn that a node begins a life, before its first turn."""
+    def born(self, node_id: NodeId, core: RaftCore, now: Callable[[], float]) -> None:
+        """Learn that a node begins a life, before its first turn; `now` tells true time."""
 
     def turn(
         self,

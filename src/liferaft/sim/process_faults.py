@@ -9,7 +9,7 @@ from liferaft.raft.effects import Effect, Persist, ReadReady
 from liferaft.raft.events import Event, Received
 from liferaft.raft.messages import RequestVoteReply
 from liferaft.raft.types import NodeId
-from liferaft.sim.loop import running_loop
+from liferaft.sim.chronicle import note
 from liferaft.sim.world import Trigger, World
 
 
@@ -149,6 +149,7 @@ async def _strike_when(
     kind: str,
     is_due: Callable[[Sequence[Event], Sequence[Effect]], bool],
 ) -> None:
+    note(node_id)
     await world.strike_when(node_id, kind, is_due)
     await _restart(world, node_id, after=draw.uniform(0.0, 1.0))
 
@@ -168,10 +169,9 @@ async def _pause_of_leader(world: World, draw: random_module.Random) -> None:
 
 
 async def _pause_for(world: World, node_id: NodeId, seconds: float) -> None:
-    loop, machine = running_loop(), world.machines[node_id]
-    loop.pause(machine)
+    world.pause(node_id)
     await asyncio.sleep(seconds)
-    loop.resume(machine)
+    world.resume(node_id)
 
 
 async def _pause_before_answer(world: World, draw: random_module.Random) -> None:
@@ -185,13 +185,14 @@ async def _pause_before_answer(world: World, draw: random_module.Random) -> None
 
     def pause(node_id: NodeId) -> None:
         world.counts["pause before an answer"] += 1
-        running_loop().pause(world.machines[node_id])
+        world.pause(node_id)
 
+    note(leader)
     trigger = Trigger(is_due, pause)
     world.pull(leader, trigger)
     await world.wait_pulled(leader, trigger)
     await asyncio.sleep(draw.uniform(0.3, 2.0))
-    running_loop().resume(world.machines[leader])
+    world.resume(leader)
 
 
 async def _rolling_restart(world: World, draw: random_module.Random) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 
 from liferaft.errors import InvariantViolated, LiferaftError
 from liferaft.raft.types import NodeId
+from liferaft.sim.chronicle import Chronicle
 from liferaft.sim.digest import TraceDigest
 from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.faults import FaultInjector, draw_schedule
@@ -38,14 +39,15 @@ def simulate(
     *,
     workload: Callable[[], Workload] = SharedState,
     observers: Sequence[TurnObserver] = (),
+    chronicle: Chronicle | None = None,
 ) -> SimulationResult:
-    """Run one cluster under faults and check all its promises.
+    """Run one cluster under faults and check all its promises; `chronicle` gets what was done.
 
     Raises `SimulationFailed` when one of them is broken, `ConfigurationError` for options that
     cannot be.
     """
     options = options or SimulationOptions()
-    simulation = Simulation(seed, options, workload(), observers)
+    simulation = Simulation(seed, options, workload(), observers, chronicle)
     try:
         with undisturbed():
             return run_simulated(simulation.run)
@@ -65,6 +67,7 @@ class Simulation:
         options: SimulationOptions,
         workload: Workload,
         observers: Sequence[TurnObserver] = (),
+        chronicle: Chronicle | None = None,
     ) -> None:
         self._seed = seed
         self._options = options
@@ -72,6 +75,7 @@ class Simulation:
         self._digest = TraceDigest()
         self._marks = Marks()
         self._observers: tuple[TurnObserver, ...] = (self._digest, self._marks, *observers)
+        self._chronicle = chronicle or Chronicle()
         self._is_over = False
         self._world: World | None = None
         schedule = draw_schedule(seed, profile=options.profile, seconds=options.seconds)
@@ -84,9 +88,18 @@ class Simulation:
 
     async def run(self) -> SimulationResult:
         """Run all of it and return what it did."""
+        try:
+            return await self._run()
+        except LiferaftError:
+            self._chronicle.violated()
+            raise
+        finally:
+            self._chronicle.finish()
+
+    async def _run(self) -> SimulationResult:
         options = self._options
         world = self._world = World(
-            self._seed, options.nodes, self._workload.objects, self._observers
+            self._seed, options.nodes, self._workload.objects, self._observers, self._chronicle
         )
         self._marks.watch(world)
         for node_id in world.node_ids:
@@ -102,6 +115,7 @@ class Simulation:
         await self._check_end(world, judge)
         for seat in (*seats, judge):
             await seat.leave()
+        self._chronicle.finish()
         await world.stop()
         _raise_first(world)
         return self._result(world)
@@ -115,7 +129,7 @@ class Simulation:
             try:
                 await self._workload.step(seat)
             except InvariantViolated as violation:
-                world.violations.append(violation)
+                world.violate(violation)
 
     async def _watch(self, world: World) -> None:
         """Let the workload look at the replicas every now and then."""
@@ -123,7 +137,7 @@ class Simulation:
             try:
                 self._workload.check_now(world)
             except InvariantViolated as violation:
-                world.violations.append(violation)
+                world.violate(violation)
             await asyncio.sleep(WATCH_INTERVAL)
 
     async def _check_end(self, world: World, judge: Seat) -> None:
@@ -142,13 +156,12 @@ class Simulation:
 
     async def _check_replicas(self, world: World) -> None:
         """Wait until every node has applied everything, and compare their states."""
-        last = len(world.safety.applied)
         deadline = running_loop().true_time + PROGRESS_SECONDS
-        while behind := _behind(world, last):
+        while late := behind(world):
             _raise_first(world)
             if running_loop().true_time > deadline:
                 raise InvariantViolated(
-                    f"progress: {', '.join(behind)} of {', '.join(world.node_ids)} did not catch "
+                    f"progress: {', '.join(late)} of {', '.join(world.node_ids)} did not catch "
                     "up after the faults ended"
                 )
             await asyncio.sleep(0.05)
@@ -172,8 +185,12 @@ class Simulation:
         )
 
 
-def _behind(world: World, last: int) -> list[NodeId]:
-    """Return the nodes that have not applied everything, or do not run."""
+def behind(world: World) -> list[NodeId]:
+    """Return the nodes that have not applied everything, or do not run.
+
+    What a client gave up on may still be applied at any time, so "everything" is asked anew.
+    """
+    last = len(world.safety.applied)
     return [
         node_id
         for node_id in world.node_ids

@@ -26,6 +26,7 @@ from liferaft.raft.types import NodeId
 from liferaft.replicated.node import replicated_node
 from liferaft.rpc.caller import CallerStubCreator
 from liferaft.rpc.connection import CallerConnection
+from liferaft.sim.chronicle import Chronicle, note
 from liferaft.sim.clock import Clock
 from liferaft.sim.loop import SimulatedHost, running_loop
 from liferaft.sim.marks import Marks
@@ -57,6 +58,7 @@ class World:
         node_count: int,
         objects: Callable[[], Mapping[str, object]],
         observers: Sequence[TurnObserver] = (),
+        chronicle: Chronicle | None = None,
     ) -> None:
         self.seed: Final = seed
         self.network: Final = SimulatedNetwork(self.random("network"))
@@ -65,6 +67,7 @@ class World:
         self.nodes: Final[dict[NodeId, Node]] = {}
         self.counts: Final[Counter[str]] = Counter()
         self.violations: Final[list[Exception]] = []
+        self.chronicle: Final = chronicle or Chronicle()
         self.machines: Final = {node_id: self.machine(node_id) for node_id in self.node_ids}
         self.disk_latency_max: Final = dict.fromkeys(self.node_ids, DISK_LATENCY_MAX)
         self.disks: Final = {node_id: self._make_disk(node_id) for node_id in self.node_ids}
@@ -145,13 +148,15 @@ class World:
             del self.nodes[node_id]
             if not isinstance(error, StorageError):
                 raise error
+            self.chronicle.begin(node_id, "down", f"it did not start: {error}")
             self._explain(node_id, error)
             return False
         if self._damage.get(node_id):
             self.marks.hit("a node starts on a damaged disk and is not harmed")
+        self.chronicle.end(node_id, "down")
         self._supervisors[node_id] = asyncio.create_task(self._supervise(node_id, node))
         for observer in self._observers:
-            observer.born(node_id, node.driver.core)
+            observer.born(node_id, node.driver.core, lambda: running_loop().true_time)
         return True
 
     def _make_node(self, node_id: NodeId) -> Node:
@@ -184,8 +189,10 @@ class World:
         A power cut loses what was not synced, in any part; without one the process alone ends.
         """
         node = self.nodes.pop(node_id)
+        self.chronicle.begin(node_id, "down", "power cut" if is_power_cut else "killed")
+        note(node_id)
         self._forget_life(node_id)
-        running_loop().resume(self.machines[node_id])
+        self.resume(node_id)
         starting = self._starting.pop(node_id, None)
         if starting is not None:
             starting.cancel()
@@ -203,13 +210,27 @@ class World:
     async def stop_cleanly(self, node_id: NodeId) -> None:
         """Stop a node as an operator does; until it has ended nobody can start it."""
         node = self.nodes.pop(node_id)
+        why = "stopped" if node.failure is None else f"it ended: {node.failure}"
+        self.chronicle.begin(node_id, "down", why)
+        note(node_id)
         self._stopping.append(node_id)
         self._forget_life(node_id)
-        running_loop().resume(self.machines[node_id])
+        self.resume(node_id)
         try:
             await node.stop()
         finally:
             self._stopping.remove(node_id)
+
+    def pause(self, node_id: NodeId) -> None:
+        """Let a node's machine stand still until `resume`; its clock goes on."""
+        self.chronicle.begin(node_id, "paused", "paused")
+        note(node_id)
+        running_loop().pause(self.machines[node_id])
+
+    def resume(self, node_id: NodeId) -> None:
+        """Let a node's machine go on, if it stands still."""
+        self.chronicle.end(node_id, "paused")
+        running_loop().resume(self.machines[node_id])
 
     async def stop(self) -> None:
         """Stop every node that runs."""
@@ -243,7 +264,12 @@ class World:
         elif self.disks[node_id].failures and isinstance(failure, DiskFailed):
             self.marks.hit("a node ends because its disk failed")
         else:
-            self.violations.append(failure)
+            self.violate(failure)
+
+    def violate(self, violation: Exception) -> None:
+        """Remember that a promise was broken: the run ends, and the first violation is told."""
+        self.chronicle.violated()
+        self.violations.append(violation)
 
     # What goes wrong at a moment that is not known before.
 
@@ -255,6 +281,7 @@ class World:
 
     def damage(self, node_id: NodeId, *undo: Callable[[], None]) -> None:
         """Remember that a node's disk holds damage, and how it is mended."""
+        note(node_id)
         self._damage.setdefault(node_id, []).extend(undo)
 
     def mend(self, node_id: NodeId) -> None:
@@ -331,15 +358,15 @@ class World:
 
     def make_well(self, node_id: NodeId) -> None:
         """End all that is wrong with a machine: its disk, its clock, and that it stands still."""
-        loop, disk, machine = running_loop(), self.disks[node_id], self.machines[node_id]
+        disk, machine = self.disks[node_id], self.machines[node_id]
         self.mend(node_id)
         disk.heal()
         disk.capacity_bytes = None
         disk.has_short_reads = False
         self.calm_disk(node_id)
-        machine.clock.run_at(1.0, true=loop.true_time)
+        machine.clock.run_at(1.0, true=running_loop().true_time)
         machine.clock.wall_error = 0.0
-        loop.resume(machine)
+        self.resume(node_id)
 
     # The clients' side.
 
@@ -380,7 +407,7 @@ class World:
             for observer in self._observers:
                 observer.turn(node_id, now, driver.core, events, effects)
         except InvariantViolated as violation:
-            self.violations.append(violation)
+            self.violate(violation)
             raise
         trigger = self._triggers.get(node_id)
         if trigger is not None and trigger.is_due(events, effects):
