@@ -6,9 +6,9 @@ from liferaft.errors import InvariantViolated
 from liferaft.sim.chronicle import Chronicle, note
 from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.faults import draw_schedule
-from liferaft.sim.schedule import FaultStep
 from liferaft.sim.options import SimulationOptions
 from liferaft.sim.run import simulate
+from liferaft.sim.schedule import FaultStep
 from liferaft.sim.shared_state import SharedState
 from liferaft.sim.workload import Seat
 from liferaft.sim.world import World

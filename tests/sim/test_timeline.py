@@ -1,5 +1,6 @@
 """The page of a run: it stands alone, tells what happened, and takes nothing in it for markup."""
 
+import html
 import json
 import re
 import shutil
@@ -86,7 +87,8 @@ def failed() -> Recorded:
         invariants=("examples.bank.bank:no_money_lost",),
         seconds=3.0,
     )
-    return Recorded(5, options)
+    runs = (Recorded(seed, options) for seed in range(10))
+    return next(run for run in runs if run.failure is not None)
 
 
 def sent(transition: Transition) -> TracedMessage:
@@ -202,32 +204,104 @@ def test_a_run_of_which_nothing_is_known_has_a_page() -> None:
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome") or ""
 
+in_a_browser = pytest.mark.skipif(
+    not BROWSER, reason="no browser: apt install chromium to have the page drawn"
+)
+
+WATCH = """<script>
+onerror = text => { document.title = `raised ${text}` };
+alert = () => { document.title = "raised alert" };
+</script><style>"""
+"""What a script raises, and whatever alerts, shows in the title."""
+
+VISIT = """<script>{
+const seen = [];
+const look = () => seen.push([view.from, view.to]);
+const press = key => document.dispatchEvent(
+  new KeyboardEvent("keydown", { key, cancelable: true }));
+const at = canvas.getBoundingClientRect();
+const point = (name, x, y, more) => canvas.dispatchEvent(new PointerEvent(name,
+  { clientX: at.left + x, clientY: at.top + y, button: 0, pointerId: 1, ...more }));
+canvas.setPointerCapture = () => {};
+look();
+canvas.dispatchEvent(new WheelEvent("wheel",
+  { deltaY: -200, clientX: at.left + 400, clientY: at.top + 99, cancelable: true }));
+look();
+point("pointerdown", 400, 200); point("pointermove", 300, 200); point("pointerup", 300, 200);
+look();
+press("0"); press("n");
+look();
+document.querySelectorAll("#events button")[3].click();
+look();
+document.querySelector("#filter button").click();
+const message = messages.find(each => each.kind === "Heartbeat" && each.received.length);
+show(message.sent - 0.002, message.sent + 0.008);
+const arrow = arrowsOf(message)[0];
+point("pointermove", (arrow.x1 + arrow.x2) / 2, (arrow.y1 + arrow.y2) / 2);
+const told = tooltip.textContent;
+press("Escape");
+document.title = JSON.stringify({ seen, told, isHidden: tooltip.hidden, filtered: [...hidden] });
+}</script></body>"""
+"""A person who zooms, drags, jumps, filters and points, and notes what the page does."""
+
+
+def title_drawn(text: str, directory: Path) -> tuple[str, str]:
+    """Return the page's title and all of it, after a browser has run its scripts."""
+    file = directory / "page.html"
+    file.write_text(text.replace("<style>", WATCH, 1), encoding="utf-8")
+    options = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=1000")
+    dumped = subprocess.run(
+        [
+            BROWSER,
+            *options,
+            f"--user-data-dir={directory / 'profile'}",
+            "--dump-dom",
+            file.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    ).stdout
+    return html.unescape(re.findall(r"<title>(.*?)</title>", dumped)[0]), dumped
+
 
 @pytest.mark.slow
 @pytest.mark.processes
-@pytest.mark.skipif(not BROWSER, reason="no browser: apt install chromium to have the page drawn")
-@pytest.mark.parametrize("which", ["run", "failed", "hostile", "empty"])
-def test_a_browser_draws_the_page(
-    which: str, run: Recorded, failed: Recorded, tmp_path: Path
-) -> None:
+@in_a_browser
+@pytest.mark.parametrize("which", ["failed", "hostile", "empty"])
+def test_a_browser_draws_the_page(which: str, failed: Recorded, tmp_path: Path) -> None:
     text = {
-        "run": run.text,
         "failed": failed.text,
         "hostile": hostile_page(),
         "empty": render_page(RunSummary(1, ""), [], Chronicle()),
     }[which]
-    # What a script raises, or anything that alerts, shows in the title.
-    watch = "<script>onerror = text => { document.title = `raised ${text}` };"
-    watch += "alert = () => { document.title = 'raised alert' };</script><style>"
-    file = tmp_path / "page.html"
-    file.write_text(text.replace("<style>", watch, 1), encoding="utf-8")
-    dumped = subprocess.run(
-        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=1000",
-         f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", file.as_uri()],
-        capture_output=True, text=True, timeout=120, check=True,
-    ).stdout  # fmt: skip
+    title, dumped = title_drawn(text, tmp_path)
     data = Page(text).data
 
-    assert "raised" not in re.findall(r"<title>(.*?)</title>", dumped)[0]
+    assert "liferaft sim: seed" in title
     assert len(data["events"]) == dumped.count("<li>")
     assert ("A promise was broken" if data["violation"] else "Every promise was kept") in dumped
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@in_a_browser
+def test_one_zooms_drags_jumps_filters_and_points(run: Recorded, tmp_path: Path) -> None:
+    title, _ = title_drawn(run.text.replace("</body>", VISIT), tmp_path)
+    visit = json.loads(title)
+    whole, zoomed, dragged, stepped, clicked = visit["seen"]
+    first, fourth = run.data["events"][0][0], run.data["events"][3][0]
+
+    def span(view: list[float]) -> float:
+        return view[1] - view[0]
+
+    assert [0, run.data["end"]] == whole
+    assert span(zoomed) < span(whole)
+    assert span(dragged) == pytest.approx(span(zoomed))
+    assert dragged[0] > zoomed[0]
+    assert stepped[0] <= first <= stepped[1]
+    assert sum(clicked) / 2 == pytest.approx(fourth)
+    assert ["PreVote"] == visit["filtered"]
+    assert all(field in visit["told"] for field in ("sent", "received", "term", "index", "round"))
+    assert visit["isHidden"]

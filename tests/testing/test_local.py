@@ -14,16 +14,22 @@ from liferaft.testing.local import LocalClusterFactory, described
 
 @pytest.mark.slow
 @pytest.mark.processes
-def test_a_plain_test_calls_kills_and_starts(local_cluster: LocalClusterFactory) -> None:
+def test_a_plain_test_does_to_nodes_what_it_likes(local_cluster: LocalClusterFactory) -> None:
     cluster = local_cluster(Bank)
     bank = cluster.connect(Bank)
     bank.deposit("alice", 100)
     leader = cluster.wait_leader()
-    cluster.kill(leader)
+    follower = next(node for node in cluster.nodes if node != leader)
+    cluster.kill(follower)
+    cluster.start(follower)
+    cluster.cut(follower)
     bank.transfer("alice", "bob", 30)
-    cluster.start(leader)
+    cluster.heal(follower)
+    cluster.pause(follower)
+    bank.transfer("alice", "carol", 30)
+    cluster.resume(follower)
 
-    assert {"alice": 70, "bob": 30} == bank.balances()
+    assert {"alice": 40, "bob": 30, "carol": 30} == bank.balances()
     assert cluster.nodes == tuple(status.node_id for status in cluster.statuses())
 
 

@@ -613,6 +613,7 @@ function jump(at) {
 
 function step(by) {
   if (current >= 0) return jump(current + by);
+  if (view.to - view.from >= end) return jump(by > 0 ? 0 : events.length - 1);
   const middle = (view.from + view.to) / 2, before = lastBefore(events, middle);
   return jump(by > 0 ? before + 1 : before);
 }
