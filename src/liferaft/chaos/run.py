@@ -185,11 +185,10 @@ class ChaosRound:
     def _report(
         self, calls: Sequence[Call], views: Sequence[NodeView], ended_at: float
     ) -> RoundReport:
-        judgement = judge(calls, views, self._cluster.nodes)
+        problems = (*self._problems, *judge(calls, views, self._cluster.nodes))
         return RoundReport(
             options=self._options,
-            problems=(*self._problems, *judgement.problems)[:PROBLEMS_MAX],
-            undecided=judgement.undecided,
+            problems=problems[:PROBLEMS_MAX],
             faults=dict(self._made),
             skipped=self._skipped,
             operations=tally(calls),
