@@ -254,12 +254,12 @@ async def run_rounds(options: ChaosOptions, directory: Path, narrator: Narrator)
 
 @asynccontextmanager
 async def chaos_cluster(
-    options: ChaosOptions, directory: Path
+    options: ChaosOptions, directory: Path, *, objects: Sequence[str] = OBJECTS
 ) -> AsyncIterator[tuple[LocalCluster, dict[NodeId, LoopDisk]]]:
     """Run a cluster in a directory, each node on a file system of its own where that can be had."""
     cluster = LocalCluster(
         options.nodes,
-        objects=OBJECTS,
+        objects=objects,
         directory=directory,
         seed=options.seed,
         segment_bytes=SEGMENT_BYTES,
