@@ -32,7 +32,9 @@ def test_what_a_machine_cannot_do_is_skipped_by_name_with_the_reason(
 
     monkeypatch.setattr(faults_module, "lacking", lacking)
 
-    assert dict.fromkeys(("full", "power", "power-all"), "needs root") == skipped(chosen([]))
+    names = ("full", "power", "power-all", "power-late")
+
+    assert dict.fromkeys(names, "needs root") == skipped(chosen([]))
 
 
 def test_every_fault_has_its_turn_before_any_comes_again() -> None:

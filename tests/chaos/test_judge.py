@@ -23,11 +23,11 @@ def views_of(*items: Item) -> list[NodeView]:
 def test_a_round_that_kept_its_promises_has_no_problem() -> None:
     calls = [add("milk", 1.0, 1), add("bread", 2.0, 2), add("eggs", 3.0, None)]
 
-    assert () == judge(calls, views_of(MILK, BREAD), NODES).problems
+    assert () == judge(calls, views_of(MILK, BREAD), NODES)
 
 
 def test_an_acknowledged_item_that_is_gone_is_found_on_every_node() -> None:
-    problems = judge([add("milk", 1.0, 1), add("bread", 2.0, 2)], views_of(MILK), NODES).problems
+    problems = judge([add("milk", 1.0, 1), add("bread", 2.0, 2)], views_of(MILK), NODES)
 
     assert 3 == len(problems)
     assert "n1 has the acknowledged item 'bread' 0 times" == problems[0]
@@ -35,7 +35,7 @@ def test_an_acknowledged_item_that_is_gone_is_found_on_every_node() -> None:
 
 def test_items_asked_for_one_after_the_other_are_in_that_order() -> None:
     calls = [add("bread", 1.0, 2), add("milk", 2.0, 1)]
-    problems = judge(calls, views_of(MILK, BREAD), NODES).problems
+    problems = judge(calls, views_of(MILK, BREAD), NODES)
 
     assert 1 == len(problems)
     assert problems[0].startswith("'milk' is item 1, and was asked for after 'bread'")
@@ -44,7 +44,19 @@ def test_items_asked_for_one_after_the_other_are_in_that_order() -> None:
 def test_items_asked_for_at_the_same_time_may_have_any_order() -> None:
     calls = [add("bread", 1.0, 2), add("milk", 1.4, 1)]
 
-    assert () == judge(calls, views_of(MILK, BREAD), NODES).problems
+    assert () == judge(calls, views_of(MILK, BREAD), NODES)
+
+
+def test_a_read_that_no_order_explains_is_found() -> None:
+    calls = [
+        add("milk", 1.0, 1),
+        Call(1, "put", "k", "v", "v", 1.0, 1.5),
+        Call(2, "get", "k", None, None, 2.0, 2.5),
+        Call(2, "get", "other", None, None, 2.0, 2.5),
+    ]
+    problems = judge(calls, views_of(MILK), NODES)
+
+    assert ("key k: None was there before 'v', and 'v' before None",) == problems
 
 
 def test_calls_of_other_functions_are_no_items() -> None:

@@ -4,13 +4,12 @@ import msgspec
 
 from liferaft.chaos.options import ChaosOptions
 from liferaft.chaos.power import PowerOptions, PowerReport
-from liferaft.chaos.report import RoundReport, SoakReport, sentences, summed, undecided_of
+from liferaft.chaos.report import RoundReport, SoakReport, sentences, summed
 from liferaft.chaos.sweep import SweepReport
 
 ROUND = RoundReport(
     options=ChaosOptions(seed=7),
     problems=(),
-    undecided=(),
     faults={"kill": 2, "power": 0},
     skipped={"full": "file systems of its own need root"},
     operations={"add": 10, "without an answer": 1},
@@ -67,13 +66,8 @@ def test_a_round_is_told_with_what_was_survived_and_what_was_not_tried() -> None
     ) == sentences(summed([ROUND]))
 
 
-def test_a_violation_and_what_is_undecided_are_told() -> None:
-    undecided = msgspec.structs.replace(BROKEN, undecided=("key k took too long",))
-    told = sentences(summed([undecided]))
-
-    assert "VIOLATION: seed 8: n1 lost it" in told
-    assert "UNDECIDED: seed 8: key k took too long" in told
-    assert ("seed 8: key k took too long",) == undecided_of(summed([undecided]))
+def test_a_violation_is_told_with_the_seed_of_its_round() -> None:
+    assert "VIOLATION: seed 8: n1 lost it" in sentences(summed([ROUND, BROKEN]))
 
 
 def test_a_sweep_is_told() -> None:
@@ -111,4 +105,3 @@ def test_a_soak_is_told_part_by_part() -> None:
         *sentences(POWER),
         "Not tried: the sweep with power cuts: no root.",
     ) == sentences(soak)
-    assert () == undecided_of(soak) == undecided_of(SWEEP)

@@ -27,6 +27,17 @@ async def test_a_node_that_ends_for_no_reason_is_a_violation(tmp_path: Path) -> 
     assert 1 == report.faults["leak"]
 
 
+@pytest.mark.usefixtures("strace", "loop_devices")
+async def test_nodes_that_answer_before_their_disks_have_it_are_found_out(tmp_path: Path) -> None:
+    options = ChaosOptions(seconds=0.0, faults=("power-late",))
+    objects = ["Todo=tests.chaos.early:TodoList", "KeyValue=liferaft.recipes.kv:KeyValue"]
+    async with chaos_cluster(options, tmp_path, objects=objects) as (cluster, disks):
+        report = await ChaosRound(options, cluster, disks, SilentNarrator()).run()
+
+    assert {"power-late": 1} == report.faults
+    assert any("has the acknowledged item" in problem for problem in report.problems)
+
+
 async def test_an_item_that_a_client_was_told_of_and_no_node_has_is_found(tmp_path: Path) -> None:
     options = ChaosOptions(seconds=0.0, faults=("kill-client",))
     async with chaos_cluster(options, tmp_path) as (cluster, disks):

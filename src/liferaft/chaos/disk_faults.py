@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,9 @@ DAMAGED_STATUS: Final = 6
 """`liferaft.cli.exits.ExitStatus.DAMAGED`, with which a node ends whose disk failed."""
 
 KILLED: Final = -9
+
+LATE_SYNC: Final = 0.2
+"""Seconds that a sync is held up, long enough that the power goes in the middle of one."""
 
 _AT_EACH_WRITE: Final = ("pwrite64", "fdatasync")
 _AT_EACH_FILE: Final = ("openat", "ftruncate", "fallocate", "fsync")
@@ -141,6 +145,26 @@ async def _cut_all_power(stage: Stage) -> bool:
     return True
 
 
+async def _cut_power_before_syncs(stage: Stage) -> bool:
+    """Hold up every sync before it is made, and cut the power of all nodes in the middle of that.
+
+    An answer that does not wait for its sync is then the answer to a write that is gone.
+    """
+    nodes = stage.cluster.nodes
+    meddling = Meddling(CALLS["fdatasync"], f"delay_enter={round(LATE_SYNC * 1e6)}")
+    traces: list[Trace] = []
+    async with AsyncExitStack() as stack:
+        for node in nodes:
+            pid = stage.cluster.pid(node)
+            trace = await Trace.attach(pid, meddling, stage.trace_file())
+            stack.push_async_callback(trace.detach)
+            traces.append(trace)
+        with stage.marked("slow disk", *nodes):
+            await stage.hold(0.5, 1.5)
+        await _cut_power_of(stage, *nodes)
+    return any(trace.has_injected() for trace in traces)
+
+
 async def _cut_power_of(stage: Stage, *nodes: NodeId) -> None:
     with stage.marked("no power", *nodes):
         await cut_power(stage.cluster, {node: stage.disks[node] for node in nodes})
@@ -158,4 +182,11 @@ FAULTS: Final = (
     Fault("crash-point", Lane.NODES, "SIGKILL before a call to the disk", _kill_at_call, _STRACE),
     Fault("power", Lane.NODES, "the power of a node, with all not synced", _cut_power, _LOOP),
     Fault("power-all", Lane.NODES, "the power of all nodes at once", _cut_all_power, _LOOP),
+    Fault(
+        "power-late",
+        Lane.NODES,
+        "the power of all nodes while their syncs are held up",
+        _cut_power_before_syncs,
+        (*_LOOP, *_STRACE),
+    ),
 )

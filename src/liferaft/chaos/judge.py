@@ -6,29 +6,27 @@ Beside what `liferaft.ops.verdict` asks of the to-do list:
 - each key's reads and writes can be put into one order that fits what every client saw when.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from liferaft.chaos.history import Call
+from liferaft.chaos.registers import key_problems
 from liferaft.ops.verdict import PROBLEMS_MAX, NodeView, Witness, find_problems
 from liferaft.raft.types import NodeId
 
 WRITES = ("add", "put")
 
 
-class Judgement(msgspec.Struct, frozen=True):
-    """What is wrong, in sentences, and what could not be decided."""
-
-    problems: tuple[str, ...]
-    undecided: tuple[str, ...]
-
-
-def judge(calls: Sequence[Call], views: Sequence[NodeView], nodes: Sequence[NodeId]) -> Judgement:
+def judge(
+    calls: Sequence[Call], views: Sequence[NodeView], nodes: Sequence[NodeId]
+) -> tuple[str, ...]:
     """Return what is wrong with a round that ended with these views of its nodes."""
-    problems = [*find_problems(witness_of(calls), views, nodes), *_order_problems(calls)]
-    return Judgement(tuple(problems[:PROBLEMS_MAX]), ())
+    problems = [
+        *find_problems(witness_of(calls), views, nodes),
+        *_order_problems(calls),
+        *_key_problems(calls),
+    ]
+    return tuple(problems[:PROBLEMS_MAX])
 
 
 def witness_of(calls: Sequence[Call]) -> Witness:
@@ -62,6 +60,15 @@ def _order_problems(calls: Sequence[Call]) -> Iterator[str]:
                 f"{text!r} is item {number}, and was asked for after {highest_text!r}, which is "
                 f"item {highest}, had been acknowledged"
             )
+
+
+def _key_problems(calls: Sequence[Call]) -> Iterator[str]:
+    by_key: defaultdict[str, list[Call]] = defaultdict(list)
+    for call in calls:
+        if call.key is not None:
+            by_key[call.key].append(call)
+    for key, of_key in by_key.items():
+        yield from key_problems(key, of_key)
 
 
 def write_times(calls: Sequence[Call]) -> list[float]:

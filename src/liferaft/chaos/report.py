@@ -16,12 +16,11 @@ class RoundReport(msgspec.Struct, frozen=True):
 
     `faults` is how often each kind was really made, `skipped` says why a kind was not tried.
     `operations` counts the calls by function, and those "without an answer". `longest_gap` is the
-    longest time without an acknowledged write. `undecided` is what no judgement was reached on.
+    longest time without an acknowledged write.
     """
 
     options: ChaosOptions
     problems: tuple[str, ...]
-    undecided: tuple[str, ...]
     faults: dict[str, int]
     skipped: dict[str, str]
     operations: dict[str, int]
@@ -37,7 +36,6 @@ class ChaosReport(msgspec.Struct, frozen=True):
 
     is_ok: bool
     problems: tuple[str, ...]
-    undecided: tuple[str, ...]
     faults: dict[str, int]
     skipped: dict[str, str]
     operations: dict[str, int]
@@ -51,7 +49,6 @@ def summed(rounds: Sequence[RoundReport]) -> ChaosReport:
     return ChaosReport(
         is_ok=not problems,
         problems=problems,
-        undecided=_of_all((each.options.seed, each.undecided) for each in rounds),
         faults=_total(each.faults for each in rounds),
         skipped={name: reason for each in rounds for name, reason in each.skipped.items()},
         operations=_total(each.operations for each in rounds),
@@ -71,17 +68,6 @@ class SoakReport(msgspec.Struct, frozen=True):
 
 
 Report = ChaosReport | SweepReport | PowerReport | SoakReport
-
-
-def undecided_of(report: Report) -> tuple[str, ...]:
-    """Return what no judgement was reached on."""
-    match report:
-        case ChaosReport():
-            return report.undecided
-        case SoakReport():
-            return report.rounds.undecided
-        case _:
-            return ()
 
 
 def sentences(report: Report) -> tuple[str, ...]:
@@ -136,7 +122,6 @@ def _round_sentences(report: ChaosReport) -> tuple[str, ...]:
         *(f"Not tried: {name}, because {reason}." for name, reason in report.skipped.items()),
         f"Operations: {sum(report.operations.values())} ({operations}).",
         f"Longest time without an acknowledged write: {report.longest_gap:.2f} s.",
-        *(f"UNDECIDED: {sentence}" for sentence in report.undecided),
         *_end(report.problems, sum(each.seconds for each in report.rounds)),
     )
 

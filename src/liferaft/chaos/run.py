@@ -185,11 +185,10 @@ class ChaosRound:
     def _report(
         self, calls: Sequence[Call], views: Sequence[NodeView], ended_at: float
     ) -> RoundReport:
-        judgement = judge(calls, views, self._cluster.nodes)
+        problems = (*self._problems, *judge(calls, views, self._cluster.nodes))
         return RoundReport(
             options=self._options,
-            problems=(*self._problems, *judgement.problems)[:PROBLEMS_MAX],
-            undecided=judgement.undecided,
+            problems=problems[:PROBLEMS_MAX],
             faults=dict(self._made),
             skipped=self._skipped,
             operations=tally(calls),
@@ -255,12 +254,12 @@ async def run_rounds(options: ChaosOptions, directory: Path, narrator: Narrator)
 
 @asynccontextmanager
 async def chaos_cluster(
-    options: ChaosOptions, directory: Path
+    options: ChaosOptions, directory: Path, *, objects: Sequence[str] = OBJECTS
 ) -> AsyncIterator[tuple[LocalCluster, dict[NodeId, LoopDisk]]]:
     """Run a cluster in a directory, each node on a file system of its own where that can be had."""
     cluster = LocalCluster(
         options.nodes,
-        objects=OBJECTS,
+        objects=objects,
         directory=directory,
         seed=options.seed,
         segment_bytes=SEGMENT_BYTES,

@@ -23,7 +23,7 @@ from liferaft.chaos.needs import Need, lacking
 from liferaft.chaos.options import ChaosOptions, checked
 from liferaft.chaos.points import calls_of
 from liferaft.chaos.power import PowerCuts, PowerOptions
-from liferaft.chaos.report import Report, sentences, undecided_of
+from liferaft.chaos.report import Report, sentences
 from liferaft.chaos.run import run_rounds
 from liferaft.chaos.soak import Soak
 from liferaft.chaos.sweep import Sweep, SweepOptions
@@ -70,7 +70,7 @@ def chaos(
 
     Without --sweep, --power-cuts and --soak: rounds of faults, under load from client processes.
     What needs strace, root or loop devices is skipped, and named, where they are not had. Ends with
-    status 0 only if there is no violation, with 3 where one could not be ruled out in time.
+    status 0 only if there is no violation.
 
     Parameters
     ----------
@@ -85,7 +85,8 @@ def chaos(
         Which faults come when.
     faults
         Only these kinds, separated by commas: kill, kill-all, restart, pause, kill-client, isolate,
-        one-way, split, bridge, flap, leak, full, fsync, slow, crash-point, power, power-all.
+        one-way, split, bridge, flap, leak, full, fsync, slow, crash-point, power, power-all,
+        power-late.
     sweep
         Kill a node at each system call of these kinds instead: all, or some, separated by commas,
         of write, fdatasync, rename, truncate, open.
@@ -181,9 +182,7 @@ async def _run(orders: _Orders, directory: Path | None, *, is_json: bool) -> int
     finally:
         if not is_kept:
             shutil.rmtree(place, ignore_errors=True)
-    if not report.is_ok:
-        return ExitStatus.NEGATIVE
-    return ExitStatus.UNREACHABLE if undecided_of(report) else ExitStatus.OK
+    return ExitStatus.OK if report.is_ok else ExitStatus.NEGATIVE
 
 
 def _carry_out(orders: _Orders, place: Path, narrator: Narrator) -> Awaitable[Report]:
