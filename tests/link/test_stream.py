@@ -6,7 +6,13 @@ import pytest
 
 from liferaft.errors import ConnectionLost, LiferaftError, ProtocolError
 from liferaft.link.frames import encode_frame
-from liferaft.link.stream import FRAME_BYTES_PER_SECOND_MIN, JOINED_BYTES_MAX, StreamLink
+from liferaft.link.stream import (
+    FRAME_BYTES_PER_SECOND_MIN,
+    FRAMES_PER_TURN_MAX,
+    JOINED_BYTES_MAX,
+    StreamBudgets,
+    StreamLink,
+)
 from tests.link.recorder import Recorder, pass_turns
 
 FRAME_BYTES_MAX = 2**30
@@ -54,9 +60,13 @@ class FakeTransport(asyncio.Transport):
             loop.call_soon(self.link.connection_lost, None)
 
 
-def make_link() -> StreamLink:
+def make_link(*, is_accepted: bool = False, budgets: StreamBudgets | None = None) -> StreamLink:
     return StreamLink(
-        frame_bytes_max=FRAME_BYTES_MAX, frame_timeout=FRAME_TIMEOUT, describe=lambda _: "the peer"
+        frame_bytes_max=FRAME_BYTES_MAX,
+        frame_timeout=FRAME_TIMEOUT,
+        describe=lambda _: "the peer",
+        accept=(lambda _: None) if is_accepted else None,
+        budgets=budgets,
     )
 
 
@@ -207,6 +217,132 @@ class TestReading:
 
         assert [LookupError] == [type(fault) for fault in faults]
         assert 1 == len(there.ends)
+
+
+def numbered(count: int) -> list[bytes]:
+    return [number.to_bytes(4, "big") for number in range(count)]
+
+
+class TestTurns:
+    """One peer that sends thousands of small frames must not keep the loop from the others."""
+
+    async def test_frames_are_delivered_in_turns_and_in_their_order(self) -> None:
+        link = make_link()
+        transport = FakeTransport(link)
+        recorder = Recorder(link)
+        await pass_turns()
+        frames = numbered(3 * FRAMES_PER_TURN_MAX + 1)
+        link.data_received(b"".join(encode_frame(frame, 100) for frame in frames[:-1]))
+        is_held = transport.is_reading_paused
+        link.data_received(encode_frame(frames[-1], 100))
+        at_once = list(recorder.batches)
+        await recorder.wait_frames(len(frames))
+
+        assert (True, []) == (is_held, at_once)
+        assert frames == recorder.frames
+        assert [FRAMES_PER_TURN_MAX] * 3 + [1] == [len(batch) for batch in recorder.batches]
+        assert not transport.is_reading_paused
+
+    @pytest.mark.parametrize("is_early", [False, True])
+    async def test_what_waits_for_its_turn_comes_before_the_end(self, is_early: bool) -> None:
+        link = make_link()
+        transport = FakeTransport(link)
+        frames = numbered(1000)
+        data = b"".join(encode_frame(frame, 100) for frame in frames)
+        if is_early:
+            link.data_received(data)
+            link.eof_received()
+            await pass_turns()
+        recorder = Recorder(link)
+        await pass_turns()
+        if not is_early:
+            link.data_received(data)
+            link.eof_received()
+        await recorder.wait_end()
+
+        assert frames == recorder.frames
+        assert transport.is_closing()
+
+    async def test_what_waits_for_its_turn_is_not_told_after_a_close(self) -> None:
+        link = make_link()
+        FakeTransport(link)
+        recorder = Recorder(link)
+        await pass_turns()
+        link.data_received(b"".join(encode_frame(frame, 100) for frame in numbered(1000)))
+        link.close()
+        await recorder.wait_end()
+
+        assert [] == recorder.frames
+
+
+@pytest.mark.looptime
+class TestPressure:
+    """A peer that does not take what it is sent."""
+
+    async def test_nothing_more_is_read_from_it_where_it_was_accepted(self) -> None:
+        held = []
+        for is_accepted in (True, False):
+            link = make_link(is_accepted=is_accepted)
+            transport = FakeTransport(link, unsent_bytes=2_000_000)
+            Recorder(link)
+            await pass_turns()
+            link.pause_writing()
+            paused = transport.is_reading_paused
+            link.resume_writing()
+            held.append((paused, transport.is_reading_paused))
+
+        assert [(True, False), (False, False)] == held
+
+    async def test_it_is_given_up_when_it_takes_nothing_for_a_while(self) -> None:
+        link = make_link(is_accepted=True)
+        transport = FakeTransport(link, unsent_bytes=2_000_000)
+        recorder = Recorder(link)
+        await pass_turns()
+        link.pause_writing()
+        for _ in range(3):  # as long as it takes something, it is waited for
+            transport.unsent_bytes -= 1
+            await asyncio.sleep(FRAME_TIMEOUT)
+        is_open = not link.is_closed
+        await asyncio.sleep(2 * FRAME_TIMEOUT)
+
+        assert is_open
+        assert isinstance(recorder.ends[0], ProtocolError)
+        assert "took nothing of what was sent for 10.0 s" in str(recorder.ends[0])
+
+    async def test_of_all_that_is_not_taken_there_is_a_bound(self) -> None:
+        budgets = StreamBudgets(1_000_000)
+        links = [make_link(is_accepted=True, budgets=budgets) for _ in range(3)]
+        for link, unsent_bytes in zip(links, (6, 7, 8), strict=True):
+            FakeTransport(link, unsent_bytes=unsent_bytes * 1_000_000)
+            link.start(Ignore())
+            link.send(b"frame")
+        await pass_turns()
+
+        assert [False, False, True] == [link.is_closed for link in links]
+
+    async def test_of_all_that_is_half_received_there_is_a_bound(self) -> None:
+        """The slowest goes, not the one that announced most or came last."""
+        budgets = StreamBudgets(10_000_000)
+        links = [make_link(is_accepted=True, budgets=budgets) for _ in range(3)]
+        for link in links:
+            FakeTransport(link)
+            link.start(Ignore())
+        await pass_turns()
+        for link, share in zip(links, (80, 99, 99), strict=True):
+            # The first has been at it for longest when the last one comes, and has the least.
+            link.data_received((10_000_000).to_bytes(4, "big") + bytes(share * 100_000))
+            await asyncio.sleep(1.0)
+
+        assert [True, False, False] == [link.is_closed for link in links]
+
+
+class Ignore:
+    """A receiver to whom nothing matters."""
+
+    def frames_received(self, frames: list[bytes]) -> None: ...
+    def link_closed(self, reason: LiferaftError | None) -> None: ...
+    def sending_paused(self) -> None: ...
+    def sending_resumed(self) -> None: ...
 
 
 @pytest.mark.looptime

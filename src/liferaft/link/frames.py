@@ -56,6 +56,11 @@ class FrameSplitter:
         return bool(self._partial)
 
     @property
+    def held_bytes(self) -> int:
+        """How much of a frame that is half received is held."""
+        return len(self._partial)
+
+    @property
     def announced_bytes(self) -> int:
         """The length of the frame that is half received; 0 while its header is not yet whole."""
         if len(self._partial) < HEADER_BYTES:

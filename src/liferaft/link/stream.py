@@ -7,6 +7,12 @@ One `StreamLink` is the asyncio protocol of one connected socket. Invariants:
 - Until `start`, the socket is read once at most: the kernel's buffers, and then the peer, hold back
   what cannot be delivered yet.
 - A frame is whole within a bounded time after its first byte, or the link ends.
+- At most `FRAMES_PER_TURN_MAX` frames are delivered in one turn of the loop; the others wait, and
+  nothing more is read until they were: no peer keeps the loop from the others for long.
+- From the peer of a link that was accepted nothing more is read while it does not take what was
+  sent; when it takes nothing for a bounded time, the link ends. (The other side reads on: if both
+  waited for each other, it would be for ever.)
+- All links that were accepted by one listener hold a bounded amount together (budget.py).
 - After `close` the socket is closed within a bounded time, even when the peer reads nothing more.
 - `link_closed` comes once, last, and never from inside a method that the receiver called.
 """
@@ -17,6 +23,7 @@ from typing import cast
 
 from liferaft.errors import ConnectionLost, LiferaftError, ProtocolError
 from liferaft.link.base import HIGH_WATER_BYTES, LOW_WATER_BYTES, Link, Receiver
+from liferaft.link.budget import Budget
 from liferaft.link.frames import FrameSplitter, encode_header
 
 FRAME_TIMEOUT = 10.0
@@ -25,15 +32,44 @@ FRAME_TIMEOUT = 10.0
 FRAME_BYTES_PER_SECOND_MIN = 128 * 1024
 """A large frame may take longer, by its length at this rate: 1 Mbit/s, a poor mobile line."""
 
+FRAMES_PER_TURN_MAX = 64
+"""One read brings up to 256 KiB, which are thousands of small calls: the others would wait for all
+of them. 64 are what a busy caller has in flight."""
+
+UNCOUNTED_BYTES_MAX = 16 * 1024
+"""What each link may hold without being counted in a budget: a thousand links, 16 MiB."""
+
+SPARE_BYTES = 16 * 1024 * 1024
+"""What a budget has above one frame of the largest size."""
+
 JOINED_BYTES_MAX = 64 * 1024
 """Larger frames are written by themselves: a copy costs more than another system call."""
+
+
+class StreamBudgets:
+    """What all links of one listener may hold, in each direction."""
+
+    def __init__(self, frame_bytes_max: int) -> None:
+        bytes_max = frame_bytes_max + SPARE_BYTES
+        # Whose frame comes in slowest goes first: a frame that is meant to arrive, arrives.
+        self.receiving: Budget[StreamLink] = Budget(
+            bytes_max,
+            measure=lambda link: link.half_received_bytes,
+            worth=lambda link: link.receiving_rate,
+        )
+        # Who leaves most untaken goes first.
+        self.sending: Budget[StreamLink] = Budget(
+            bytes_max,
+            measure=lambda link: link.unsent_bytes,
+            worth=lambda link: -link.unsent_bytes,
+        )
 
 
 class StreamLink(asyncio.Protocol):
     """One connected socket that carries frames; a `Link`. Made by tcp.py and unix.py.
 
     `describe` names the other end once the transport is there. `accept`, on the listening side, is
-    called with the link when it is connected.
+    called with the link when it is connected, and `budgets` are those of the listener.
     """
 
     def __init__(
@@ -43,12 +79,14 @@ class StreamLink(asyncio.Protocol):
         frame_timeout: float,
         describe: Callable[[asyncio.Transport], str],
         accept: Callable[[Link], None] | None = None,
+        budgets: StreamBudgets | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._frame_bytes_max = frame_bytes_max
         self._frame_timeout = frame_timeout
         self._describe = describe
         self._accept = accept
+        self._budgets = budgets
         self._splitter = FrameSplitter(frame_bytes_max)
         self._transport: asyncio.Transport
         self._peer = ""
@@ -62,11 +100,15 @@ class StreamLink(asyncio.Protocol):
         self._reason: LiferaftError | None = None
         self._lost = asyncio.Event()
         self._is_sending_paused = False
+        # Frames that are whole and wait for their turn, the last of them first.
+        self._backlog: list[bytes] = []
+        self._written_bytes = 0
         # Headers and frames of this turn, in order, and whether the flush of them is scheduled.
         self._outgoing: list[bytes] = []
         self._frame_since: float | None = None
         self._frame_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
+        self._sending_timer: asyncio.TimerHandle | None = None
 
     @property
     def peer(self) -> str:
@@ -77,6 +119,28 @@ class StreamLink(asyncio.Protocol):
     def is_closed(self) -> bool:
         """Whether `close` or `abort` was called, or the peer went away."""
         return self._is_closed
+
+    @property
+    def half_received_bytes(self) -> int:
+        """What is held of a frame that is not yet whole."""
+        return 0 if self._is_closed else self._splitter.held_bytes
+
+    @property
+    def receiving_rate(self) -> float:
+        """How fast the frame comes in that is half received, in bytes a second."""
+        since = self._frame_since
+        passed = 0.0 if since is None else self._loop.time() - since
+        # At first nobody is slow.
+        return self._splitter.held_bytes / max(passed, 0.1)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What was sent and the peer has not taken."""
+        return 0 if self._lost.is_set() else self._transport.get_write_buffer_size()
+
+    def end_over_budget(self) -> None:
+        """See `Holder`."""
+        self._fail("it held more than its share of what all connections may hold")
 
     def start(self, receiver: Receiver) -> None:
         """Begin to read and to deliver, from the next turn of the loop on; called once."""
@@ -149,9 +213,14 @@ class StreamLink(asyncio.Protocol):
             return
         if not self._splitter.is_inside_frame:
             self._frame_since = None
-        elif frames or self._frame_since is None:
-            self._watch_frame()
-        if frames:
+        else:
+            if frames or self._frame_since is None:
+                self._watch_frame()
+            if self._budgets is not None and self._splitter.held_bytes > UNCOUNTED_BYTES_MAX:
+                self._budgets.receiving.note(self)
+        if self._backlog or len(frames) > FRAMES_PER_TURN_MAX:
+            self._deliver_in_turns(frames)
+        elif frames:
             self._receiver.frames_received(frames)
 
     def eof_received(self) -> None:
@@ -162,12 +231,19 @@ class StreamLink(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Tell the receiver that the transport holds more than the high-water mark."""
         self._is_sending_paused = True
+        if self._accept is not None:
+            self._hold_reading()
+            self._watch_sending(self._taken_bytes())
         if self._receiver is not None and not self._is_closed:
             self._receiver.sending_paused()
 
     def resume_writing(self) -> None:
         """Tell the receiver that the transport holds less than the low-water mark."""
         self._is_sending_paused = False
+        if self._sending_timer is not None:
+            self._sending_timer.cancel()
+            self._sending_timer = None
+        self._read_on()
         if self._receiver is not None and not self._is_closed:
             self._receiver.sending_resumed()
 
@@ -175,10 +251,16 @@ class StreamLink(asyncio.Protocol):
         """Tell the receiver, and whoever waits, that the link has ended."""
         self._stop_timers()
         self._outgoing.clear()
+        is_closed_here = self._is_closed and self._reason is None
         self._end(self._loss(exc))
         self._lost.set()
+        if self._budgets is not None:
+            self._budgets.receiving.forget(self)
+            self._budgets.sending.forget(self)
+        if is_closed_here:
+            self._backlog.clear()
         if self._receiver is not None:
-            self._receiver.link_closed(self._reason)
+            self._tell_end(self._receiver)
 
     # What happens between the two.
 
@@ -188,9 +270,18 @@ class StreamLink(asyncio.Protocol):
             self._tell_early(receiver)
         finally:
             if self._lost.is_set():
-                receiver.link_closed(self._reason)
-            elif not self._transport.is_closing():
-                self._transport.resume_reading()
+                self._tell_end(receiver)
+            else:
+                self._read_on()
+
+    def _tell_end(self, receiver: Receiver) -> None:
+        """Tell what had come before the end and not had its turn, and then the end."""
+        backlog, self._backlog = self._backlog[::-1], []
+        try:
+            if backlog:
+                receiver.frames_received(backlog)
+        finally:
+            receiver.link_closed(self._reason)
 
     def _tell_early(self, receiver: Receiver) -> None:
         """Tell what came to pass before the start."""
@@ -202,13 +293,50 @@ class StreamLink(asyncio.Protocol):
         for data in early:
             self.data_received(data)
 
+    def _deliver_in_turns(self, frames: list[bytes]) -> None:
+        """Let the frames wait, and deliver the first of those that do in the next turn."""
+        if not self._backlog:
+            self._hold_reading()
+            self._loop.call_soon(self._deliver_next)
+        self._backlog = frames[::-1] + self._backlog
+
+    def _deliver_next(self) -> None:
+        """Deliver the next frames of the backlog; read on when none are left."""
+        if self._is_closed or self._receiver is None:
+            return  # `connection_lost` tells what is left, unless this side has closed
+        backlog = self._backlog
+        frames = backlog[: -FRAMES_PER_TURN_MAX - 1 : -1]
+        del backlog[-FRAMES_PER_TURN_MAX:]
+        if backlog:
+            self._loop.call_soon(self._deliver_next)
+        else:
+            self._read_on()
+        self._receiver.frames_received(frames)
+
+    def _hold_reading(self) -> None:
+        if not self._transport.is_closing():
+            self._transport.pause_reading()
+
+    def _read_on(self) -> None:
+        """Read from the socket, unless something still holds that up."""
+        is_held = self._backlog or (self._is_sending_paused and self._accept is not None)
+        if self._receiver is not None and not is_held and not self._transport.is_closing():
+            self._transport.resume_reading()
+
     def _flush(self) -> None:
         """Write all that was sent since the last flush."""
         waiting, self._outgoing = self._outgoing, []
         if not waiting or self._transport.is_closing():
             return
+        self._write(waiting)
+        budgets = self._budgets
+        if budgets is not None and self.unsent_bytes > UNCOUNTED_BYTES_MAX:
+            budgets.sending.note(self)
+
+    def _write(self, waiting: list[bytes]) -> None:
         joined: list[bytes] = []
         for piece in waiting:
+            self._written_bytes += len(piece)
             if len(piece) <= JOINED_BYTES_MAX:
                 joined.append(piece)
             else:
@@ -239,7 +367,7 @@ class StreamLink(asyncio.Protocol):
         return ConnectionLost(f"{self._peer} closed the connection{within}")
 
     def _stop_timers(self) -> None:
-        for timer in (self._frame_timer, self._close_timer):
+        for timer in (self._frame_timer, self._close_timer, self._sending_timer):
             if timer is not None:
                 timer.cancel()
 
@@ -259,6 +387,22 @@ class StreamLink(asyncio.Protocol):
             self._frame_timer = self._loop.call_at(due, self._check_frame)
         else:
             self._fail(f"a frame was still half received after {allowed:.1f} s")
+
+    def _taken_bytes(self) -> int:
+        """Return how much of what was ever sent has left this process."""
+        return self._written_bytes - self._transport.get_write_buffer_size()
+
+    def _watch_sending(self, taken_bytes: int) -> None:
+        self._sending_timer = self._loop.call_later(
+            self._frame_timeout, self._check_sending, taken_bytes
+        )
+
+    def _check_sending(self, taken_bytes_before: int) -> None:
+        taken_bytes = self._taken_bytes()
+        if taken_bytes > taken_bytes_before:
+            self._watch_sending(taken_bytes)
+        else:
+            self._fail(f"it took nothing of what was sent for {self._frame_timeout:.1f} s")
 
     def _watch_closing(self, waiting_bytes: int) -> None:
         self._close_timer = self._loop.call_later(

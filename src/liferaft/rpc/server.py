@@ -206,7 +206,7 @@ class Server:
         self._tell_warnings()
         now = self.loop.time()
         for served in list(self._links):
-            if now - served.heard_at > self.limits.silence_max:
+            if not served.is_paused and now - served.heard_at > self.limits.silence_max:
                 served.end("nothing was heard for too long", is_final=False)
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
 
@@ -218,6 +218,7 @@ class _ServedLink:
         loop = server.loop
         self.link = link
         self.heard_at = loop.time()
+        self.is_paused = False
         self.in_flight: dict[int, None] = {}
         self.session: bytes | None = None
         self.frame_bytes_max = server.limits.frame_bytes_max
@@ -256,10 +257,13 @@ class _ServedLink:
         self._server.forget(self)
 
     def sending_paused(self) -> None:
-        """See `Receiver`; answers are bounded by the calls in flight."""
+        """See `Receiver`; the link reads nothing meanwhile, and sees to it that it goes on."""
+        self.is_paused = True
 
     def sending_resumed(self) -> None:
         """See `Receiver`."""
+        self.is_paused = False
+        self.heard_at = self._server.loop.time()
 
     def end(self, reason: str, *, is_final: bool) -> None:
         """Say goodbye and close the link."""
