@@ -3,3 +3,4 @@
 
 def model_named(n):
     return n
+class KeyValue: ...

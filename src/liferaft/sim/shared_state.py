@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 from liferaft.check.history import Operation
 from liferaft.check.linearizability import Outcome, check
-from liferaft.check.models import model_named
+from liferaft.check.models import KeyValue as KeyValueModel
 from liferaft.errors import DeadlineExceeded, InvariantViolated, LiferaftError, OutcomeUnknown
 from liferaft.recipes.kv import KeyValue
 from liferaft.recipes.todo import Item, NoSuchItem, TodoList
@@ -137,12 +137,12 @@ class SharedState:
 
     def _check_history(self, world: World) -> None:
         verdict = check(
-            model_named("kv"), self.history, timeout=CHECK_SECONDS, memory_bytes=CHECK_BYTES
+            KeyValueModel(), self.history, timeout=CHECK_SECONDS, memory_bytes=CHECK_BYTES
         )
         if verdict.outcome is Outcome.VIOLATION:
             raise InvariantViolated(
-                f"linearizability: the history of {len(self.history)} operations is none of a "
-                f"dictionary that does one after the other: {verdict.reason}"
+                f"linearizability: of {len(self.history)} operations on the dictionary, "
+                f"{verdict.reason}"
             )
         world.counts["history undecided"] += verdict.outcome is Outcome.UNDECIDED
 
