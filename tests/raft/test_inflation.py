@@ -10,11 +10,21 @@ from liferaft.raft.messages import NUMBER_MAX, AppendEntries, Message, RequestVo
 from tests.raft.harness import NODES, Cluster
 
 
-def inflated(kind: type, *, target: str = "a", term: int = NUMBER_MAX) -> Message:
+def inflated(
+    kind: type, *, target: str = "a", source: str = "c", term: int = NUMBER_MAX
+) -> Message:
     """Return a message of a term that no election led to, from somebody who is not loyal."""
     if kind is RequestVote:
-        return RequestVote(term, "b", target, 9, 0, is_transfer=True)
-    return AppendEntries(term, "b", target, 0, 0, (), 0, 1)
+        return RequestVote(term, source, target, 9, 0, is_transfer=True)
+    return AppendEntries(term, source, target, 0, 0, (), 0, 1)
+
+
+def leaderless(size: int = 3) -> Cluster:
+    """Return a cluster in term 1 whose servers have just lost their leader."""
+    cluster = Cluster(size)
+    cluster.elect("a")
+    cluster.forget_leader()
+    return cluster
 
 
 def elect_anyone(cluster: Cluster) -> str:
@@ -30,8 +40,7 @@ def elect_anyone(cluster: Cluster) -> str:
 
 @pytest.mark.parametrize("kind", [RequestVote, AppendEntries])
 def test_one_message_cannot_use_up_the_terms(kind: type) -> None:
-    cluster = Cluster(3)
-    cluster.elect("a")
+    cluster = leaderless()
     cluster.step("a", *[Received(inflated(kind))] * 1000)
     after = cluster["a"].current_term
     leader = elect_anyone(cluster)
@@ -48,13 +57,25 @@ def test_a_term_within_a_step_is_adopted_as_ever() -> None:
     cluster.elect("a")
     cluster.step("a", Received(inflated(AppendEntries, term=1 + TERM_STEP_MAX)))
 
-    assert (1 + TERM_STEP_MAX, "b") == (cluster["a"].current_term, cluster["a"].leader)
+    assert (1 + TERM_STEP_MAX, "c") == (cluster["a"].current_term, cluster["a"].leader)
     assert 0 == cluster["a"].statistics().unsound_messages
 
 
-def test_a_term_that_is_too_far_away_makes_nobody_the_leader() -> None:
+@pytest.mark.parametrize("target", ["a", "b"])
+@pytest.mark.parametrize("kind", [RequestVote, AppendEntries])
+def test_a_term_that_is_too_far_away_deposes_no_live_leader(kind: type, target: str) -> None:
     cluster = Cluster(3)
     cluster.elect("a")
+    cluster.heartbeat("a")
+    cluster.settle()
+    cluster.step(target, Received(inflated(kind, target=target)))
+
+    assert (1, "a") == (cluster[target].current_term, cluster[target].leader)
+    assert 1 == cluster[target].statistics().unsound_messages
+
+
+def test_a_term_that_is_too_far_away_makes_nobody_the_leader() -> None:
+    cluster = leaderless()
     cluster.step("a", Received(inflated(AppendEntries)))
 
     assert ("follower", None) == (cluster["a"].role, cluster["a"].leader)
@@ -66,7 +87,7 @@ def test_servers_that_were_pushed_ahead_by_different_steps_meet_again() -> None:
     cluster.elect("a")
     for pushes, target in enumerate(NODES[:3]):
         for _ in range(5 * pushes):
-            cluster.step(target, Received(inflated(RequestVote, target=target)))
+            cluster.step(target, Received(inflated(RequestVote, target=target, source="z")))
             cluster.now += cluster.config.election_timeout
     ahead = cluster["c"].current_term - cluster["a"].current_term
     leader = elect_anyone(cluster)

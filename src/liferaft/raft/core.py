@@ -383,6 +383,8 @@ class RaftCore:
         is_reached = term == message.term
         if not is_reached:
             self._unsound_messages += 1
+            if is_loyal(state):
+                return False  # who is that far ahead is waited for when there is no leader
         if term > state.current_term:
             state.hard_state = HardState(current_term=term, voted_for=None)
             is_leader = is_reached and isinstance(message, AppendEntries)

@@ -6,10 +6,13 @@ within each election timeout a server goes up by `TERM_STEP_MAX` at most, whatev
 stops short of a term that is further away. To raise one's term is always safe: it is what an
 election does that nobody wins.
 
-A server that was pushed ahead is not shut out for that: the others follow it, step by step, and
-meet it after about the time for which it was pushed. At one step each 0.3 s the numbers last for
-2,600 years. Correct servers are hardly ever a step apart: with an election every second, that takes
-194 days.
+And while it hears a live leader, or is one, it does not even do that: who sends such terms deposes
+nobody.
+
+A server that was pushed ahead is not shut out for that: as soon as the others have no leader they
+follow it, step by step, and meet it after about the time for which it was pushed. At one step each
+0.3 s the numbers last for 2,600 years. Correct servers are hardly ever a step apart: with an
+election every second, that takes 194 days.
 """
 
 from typing import Final
