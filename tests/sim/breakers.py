@@ -13,11 +13,8 @@ import pytest
 
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.proposals import Proposal, Proposals
-from liferaft.cluster.reads import Reads
-from liferaft.raft import campaigning, commitment, core, following, reading, voting
-from liferaft.raft.core import RaftCore
+from liferaft.raft import campaigning, commitment, core, following, voting
 from liferaft.raft.effects import Persist, ReadReady, Send
-from liferaft.raft.events import Received
 from liferaft.raft.log import RaftLog
 from liferaft.raft.messages import AppendEntries, AppendEntriesReply, RequestVote
 from liferaft.raft.progress import Progress
@@ -312,28 +309,6 @@ def read_without_asking_the_others(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(core, "take_confirmed", broken)
 
 
-@under("process")
-def read_before_the_no_op(patch: pytest.MonkeyPatch) -> None:
-    """Dissertation, section 6.4, step 1: a new leader does not know what is committed."""
-    begin = reading.begin_reads
-
-    def broken(state: RaftState, leader: Leader) -> None:
-        kept, leader.term_start = leader.term_start, 0
-        try:
-            begin(state, leader)
-        finally:
-            leader.term_start = kept
-
-    patch.setattr(core, "begin_reads", broken)
-
-
-@under("process")
-def read_before_it_is_applied(patch: pytest.MonkeyPatch) -> None:
-    """Dissertation, section 6.4, step 4."""
-    answer = Reads.answer
-    patch.setattr(Reads, "answer", lambda self, _applied_index: answer(self, 2**62))
-
-
 # Clients.
 
 
@@ -380,20 +355,6 @@ def tell_each_replica_its_own_time(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(machine_module, "CommandContext", OwnTime)
 
 
-@under("process")
-def act_as_leader_after_a_later_term(patch: pytest.MonkeyPatch) -> None:
-    """Figure 2, All Servers: whoever sees a later term is a follower."""
-    gate = RaftCore._received
-
-    def broken(self: RaftCore, event: Received) -> None:
-        role = self.state.role
-        if isinstance(role, Leader) and event.message.term > self.current_term:
-            return
-        gate(self, event)
-
-    patch.setattr(RaftCore, "_received", broken)
-
-
 BREAKERS: tuple[Breaker, ...] = (
     answer_before_the_disk_has_it,
     send_before_the_mark,
@@ -414,10 +375,7 @@ BREAKERS: tuple[Breaker, ...] = (
     commit_with_one_follower_short,
     take_what_was_sent_for_what_arrived,
     read_without_asking_the_others,
-    read_before_the_no_op,
-    read_before_it_is_applied,
     run_a_repeated_command_again,
     answer_when_it_is_appended,
     tell_each_replica_its_own_time,
-    act_as_leader_after_a_later_term,
 )

@@ -47,7 +47,11 @@ async def _slow_leader(world: World, draw: random_module.Random) -> None:
     others = [node_id for node_id in world.node_ids if node_id != leader]
     directions = [pair for other in others for pair in ((leader, other), (other, leader))]
     undo = world.network.cut(*directions)
-    await asyncio.sleep(draw.uniform(1.0, 3.0))
+    # By now the others have a leader; clients that lose their links find it, the rest stay.
+    await asyncio.sleep(draw.uniform(0.7, 1.2))
+    for client in draw.sample(world.client_hosts, len(world.client_hosts) // 2):
+        world.network.reset_links(client)
+    await asyncio.sleep(draw.uniform(0.5, 2.0))
     undo()
     clock.run_at(1.0, true=loop.true_time)
 
