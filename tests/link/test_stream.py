@@ -8,11 +8,11 @@ from liferaft.errors import ConnectionLost, LiferaftError, ProtocolError
 from liferaft.link.frames import encode_frame
 from liferaft.link.stream import (
     FRAME_BYTES_PER_SECOND_MIN,
-    FRAMES_PER_TURN_MAX,
     JOINED_BYTES_MAX,
-    StreamBudgets,
     StreamLink,
+    StreamShares,
 )
+from liferaft.link.turns import FRAMES_PER_TURN_MAX
 from tests.link.recorder import Recorder, pass_turns
 
 FRAME_BYTES_MAX = 2**30
@@ -60,13 +60,13 @@ class FakeTransport(asyncio.Transport):
             loop.call_soon(self.link.connection_lost, None)
 
 
-def make_link(*, is_accepted: bool = False, budgets: StreamBudgets | None = None) -> StreamLink:
+def make_link(*, is_accepted: bool = False, shares: StreamShares | None = None) -> StreamLink:
     return StreamLink(
         frame_bytes_max=FRAME_BYTES_MAX,
         frame_timeout=FRAME_TIMEOUT,
         describe=lambda _: "the peer",
         accept=(lambda _: None) if is_accepted else None,
-        budgets=budgets,
+        shares=shares,
     )
 
 
@@ -310,10 +310,10 @@ class TestPressure:
         assert "took nothing of what was sent for 10.0 s" in str(recorder.ends[0])
 
     async def test_of_all_that_is_not_taken_there_is_a_bound(self) -> None:
-        budgets = StreamBudgets(1_000_000)
-        links = [make_link(is_accepted=True, budgets=budgets) for _ in range(3)]
+        shares = StreamShares(1_000_000)
+        links = [make_link(is_accepted=True, shares=shares) for _ in range(3)]
         for link, unsent_bytes in zip(links, (6, 7, 8), strict=True):
-            FakeTransport(link, unsent_bytes=unsent_bytes * 1_000_000)
+            FakeTransport(link, unsent_bytes=unsent_bytes * 100_000)
             link.start(Ignore())
             link.send(b"frame")
         await pass_turns()
@@ -322,13 +322,13 @@ class TestPressure:
 
     async def test_of_all_that_is_half_received_there_is_a_bound(self) -> None:
         """The slowest goes, not the one that announced most or came last."""
-        budgets = StreamBudgets(10_000_000)
-        links = [make_link(is_accepted=True, budgets=budgets) for _ in range(3)]
+        shares = StreamShares(10_000_000)
+        links = [make_link(is_accepted=True, shares=shares) for _ in range(3)]
         for link in links:
             FakeTransport(link)
             link.start(Ignore())
         await pass_turns()
-        for link, share in zip(links, (80, 99, 99), strict=True):
+        for link, share in zip(links, (20, 50, 50), strict=True):
             # The first has been at it for longest when the last one comes, and has the least.
             link.data_received((10_000_000).to_bytes(4, "big") + bytes(share * 100_000))
             await asyncio.sleep(1.0)

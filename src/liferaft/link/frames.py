@@ -91,6 +91,10 @@ class FrameSplitter:
             self._partial += chunk[offset:]
         return frames
 
+    def drop(self) -> None:
+        """Let go of a frame that is half received: its stream has ended."""
+        self._partial = bytearray()
+
     def _complete_partial(self, chunk: bytes, frames: list[bytes]) -> int:
         """Take what the chunk has of the half received frame; return how many bytes that were."""
         partial = self._partial

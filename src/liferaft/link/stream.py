@@ -7,8 +7,7 @@ One `StreamLink` is the asyncio protocol of one connected socket. Invariants:
 - Until `start`, the socket is read once at most: the kernel's buffers, and then the peer, hold back
   what cannot be delivered yet.
 - A frame is whole within a bounded time after its first byte, or the link ends.
-- At most `FRAMES_PER_TURN_MAX` frames are delivered in one turn of the loop; the others wait, and
-  nothing more is read until they were: no peer keeps the loop from the others for long.
+- Of many frames most wait for their turns (turns.py), and nothing more is read until they had them.
 - From the peer of a link that was accepted nothing more is read while it does not take what was
   sent; when it takes nothing for a bounded time, the link ends. (The other side reads on: if both
   waited for each other, it would be for ever.)
@@ -25,6 +24,7 @@ from liferaft.errors import ConnectionLost, LiferaftError, ProtocolError
 from liferaft.link.base import HIGH_WATER_BYTES, LOW_WATER_BYTES, Link, Receiver
 from liferaft.link.budget import Budget
 from liferaft.link.frames import FrameSplitter, encode_header
+from liferaft.link.turns import FRAMES_PER_TURN_MAX, Turns
 
 FRAME_TIMEOUT = 10.0
 """Seconds that a frame may stay half received, and a closing link may make no headway."""
@@ -32,24 +32,21 @@ FRAME_TIMEOUT = 10.0
 FRAME_BYTES_PER_SECOND_MIN = 128 * 1024
 """A large frame may take longer, by its length at this rate: 1 Mbit/s, a poor mobile line."""
 
-FRAMES_PER_TURN_MAX = 64
-"""One read brings up to 256 KiB, which are thousands of small calls: the others would wait for all
-of them. 64 are what a busy caller has in flight."""
-
 UNCOUNTED_BYTES_MAX = 16 * 1024
 """What each link may hold without being counted in a budget: a thousand links, 16 MiB."""
 
-SPARE_BYTES = 16 * 1024 * 1024
+SPARE_BYTES = 1024 * 1024
 """What a budget has above one frame of the largest size."""
 
 JOINED_BYTES_MAX = 64 * 1024
 """Larger frames are written by themselves: a copy costs more than another system call."""
 
 
-class StreamBudgets:
-    """What all links of one listener may hold, in each direction."""
+class StreamShares:
+    """What the links of one listener share: turns, and what they may hold in each direction."""
 
     def __init__(self, frame_bytes_max: int) -> None:
+        self.turns = Turns()
         bytes_max = frame_bytes_max + SPARE_BYTES
         # Whose frame comes in slowest goes first: a frame that is meant to arrive, arrives.
         self.receiving: Budget[StreamLink] = Budget(
@@ -69,7 +66,7 @@ class StreamLink(asyncio.Protocol):
     """One connected socket that carries frames; a `Link`. Made by tcp.py and unix.py.
 
     `describe` names the other end once the transport is there. `accept`, on the listening side, is
-    called with the link when it is connected, and `budgets` are those of the listener.
+    called with the link when it is connected, and `shares` are those of the listener.
     """
 
     def __init__(
@@ -79,14 +76,14 @@ class StreamLink(asyncio.Protocol):
         frame_timeout: float,
         describe: Callable[[asyncio.Transport], str],
         accept: Callable[[Link], None] | None = None,
-        budgets: StreamBudgets | None = None,
+        shares: StreamShares | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._frame_bytes_max = frame_bytes_max
         self._frame_timeout = frame_timeout
         self._describe = describe
         self._accept = accept
-        self._budgets = budgets
+        self._shares = shares or StreamShares(frame_bytes_max)
         self._splitter = FrameSplitter(frame_bytes_max)
         self._transport: asyncio.Transport
         self._peer = ""
@@ -102,6 +99,7 @@ class StreamLink(asyncio.Protocol):
         self._is_sending_paused = False
         # Frames that are whole and wait for their turn, the last of them first.
         self._backlog: list[bytes] = []
+        self._is_backlog_long = False
         self._written_bytes = 0
         # Headers and frames of this turn, in order, and whether the flush of them is scheduled.
         self._outgoing: list[bytes] = []
@@ -216,11 +214,13 @@ class StreamLink(asyncio.Protocol):
         else:
             if frames or self._frame_since is None:
                 self._watch_frame()
-            if self._budgets is not None and self._splitter.held_bytes > UNCOUNTED_BYTES_MAX:
-                self._budgets.receiving.note(self)
-        if self._backlog or len(frames) > FRAMES_PER_TURN_MAX:
-            self._deliver_in_turns(frames)
-        elif frames:
+            if self._splitter.held_bytes > UNCOUNTED_BYTES_MAX:
+                self._shares.receiving.note(self)
+        if not frames:
+            return
+        if self._backlog or not self._shares.turns.is_served_at_once(len(frames)):
+            self._wait_for_turns(frames)
+        else:
             self._receiver.frames_received(frames)
 
     def eof_received(self) -> None:
@@ -253,10 +253,13 @@ class StreamLink(asyncio.Protocol):
         self._outgoing.clear()
         is_closed_here = self._is_closed and self._reason is None
         self._end(self._loss(exc))
+        # Whoever holds the link still must not hold what it had: it may be megabytes.
+        self._splitter.drop()
         self._lost.set()
-        if self._budgets is not None:
-            self._budgets.receiving.forget(self)
-            self._budgets.sending.forget(self)
+        shares = self._shares
+        shares.turns.forget(self)
+        shares.receiving.forget(self)
+        shares.sending.forget(self)
         if is_closed_here:
             self._backlog.clear()
         if self._receiver is not None:
@@ -293,25 +296,27 @@ class StreamLink(asyncio.Protocol):
         for data in early:
             self.data_received(data)
 
-    def _deliver_in_turns(self, frames: list[bytes]) -> None:
-        """Let the frames wait, and deliver the first of those that do in the next turn."""
+    def _wait_for_turns(self, frames: list[bytes]) -> None:
+        """Let the frames wait behind those that do already."""
         if not self._backlog:
-            self._hold_reading()
-            self._loop.call_soon(self._deliver_next)
+            self._shares.turns.wait(self)
         self._backlog = frames[::-1] + self._backlog
+        if len(self._backlog) > FRAMES_PER_TURN_MAX:
+            self._is_backlog_long = True
+            self._hold_reading()
 
-    def _deliver_next(self) -> None:
-        """Deliver the next frames of the backlog; read on when none are left."""
+    def deliver_next(self, count: int) -> bool:
+        """See `Waiting`; of a link that was closed here, nothing."""
         if self._is_closed or self._receiver is None:
-            return  # `connection_lost` tells what is left, unless this side has closed
+            return False  # `connection_lost` tells what is left, unless this side has closed
         backlog = self._backlog
-        frames = backlog[: -FRAMES_PER_TURN_MAX - 1 : -1]
-        del backlog[-FRAMES_PER_TURN_MAX:]
-        if backlog:
-            self._loop.call_soon(self._deliver_next)
-        else:
+        frames = backlog[: -count - 1 : -1]
+        del backlog[-count:]
+        if not backlog and self._is_backlog_long:
+            self._is_backlog_long = False
             self._read_on()
         self._receiver.frames_received(frames)
+        return bool(self._backlog)
 
     def _hold_reading(self) -> None:
         if not self._transport.is_closing():
@@ -319,7 +324,7 @@ class StreamLink(asyncio.Protocol):
 
     def _read_on(self) -> None:
         """Read from the socket, unless something still holds that up."""
-        is_held = self._backlog or (self._is_sending_paused and self._accept is not None)
+        is_held = self._is_backlog_long or (self._is_sending_paused and self._accept is not None)
         if self._receiver is not None and not is_held and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -329,9 +334,8 @@ class StreamLink(asyncio.Protocol):
         if not waiting or self._transport.is_closing():
             return
         self._write(waiting)
-        budgets = self._budgets
-        if budgets is not None and self.unsent_bytes > UNCOUNTED_BYTES_MAX:
-            budgets.sending.note(self)
+        if self._accept is not None and self.unsent_bytes > UNCOUNTED_BYTES_MAX:
+            self._shares.sending.note(self)
 
     def _write(self, waiting: list[bytes]) -> None:
         joined: list[bytes] = []

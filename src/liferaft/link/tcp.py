@@ -13,7 +13,7 @@ from collections.abc import Callable
 from liferaft.errors import AddressError, Unreachable
 from liferaft.link.address import Address
 from liferaft.link.base import Link
-from liferaft.link.stream import StreamBudgets, StreamLink
+from liferaft.link.stream import StreamLink, StreamShares
 
 BACKLOG = 1024
 """Connections that may wait to be accepted; the kernel's own bound (somaxconn) may be lower."""
@@ -68,7 +68,7 @@ async def listen_tcp(
     frame_timeout: float,
 ) -> TcpListener:
     """Call `accept` with each new link; raises `AddressError` when it cannot listen there."""
-    budgets = StreamBudgets(frame_bytes_max)
+    shares = StreamShares(frame_bytes_max)
 
     def make_link() -> StreamLink:
         return StreamLink(
@@ -76,7 +76,7 @@ async def listen_tcp(
             frame_timeout=frame_timeout,
             describe=_describe_accepted,
             accept=accept,
-            budgets=budgets,
+            shares=shares,
         )
 
     loop = asyncio.get_running_loop()

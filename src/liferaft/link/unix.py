@@ -16,7 +16,7 @@ from pathlib import Path
 from liferaft.errors import AddressError, Unreachable
 from liferaft.link.address import Address
 from liferaft.link.base import Link
-from liferaft.link.stream import StreamBudgets, StreamLink
+from liferaft.link.stream import StreamLink, StreamShares
 from liferaft.link.tcp import BACKLOG, reason_of
 
 _OWNER_ONLY = 0o600
@@ -77,7 +77,7 @@ async def listen_unix(
 ) -> UnixListener:
     """Call `accept` with each new link; raises `AddressError` when it cannot listen there."""
     numbers = itertools.count(1)
-    budgets = StreamBudgets(frame_bytes_max)
+    shares = StreamShares(frame_bytes_max)
 
     def make_link() -> StreamLink:
         return StreamLink(
@@ -86,7 +86,7 @@ async def listen_unix(
             # The other end of a Unix socket has no name: its number tells it from the others.
             describe=lambda _: f"{address}#{next(numbers)}",
             accept=accept,
-            budgets=budgets,
+            shares=shares,
         )
 
     loop = asyncio.get_running_loop()
