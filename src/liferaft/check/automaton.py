@@ -11,6 +11,7 @@ from typing import Final
 
 from liferaft.check.history import UNKNOWN, Operation
 from liferaft.check.model import Model, ModelError, Trait
+from liferaft.check.values import typed
 
 ILLEGAL: Final = -1
 """Where a step leads that is not legal."""
@@ -121,15 +122,6 @@ class Automaton:
                 f"{type(self._model).__name__} promises that {self._representatives[class_number]} "
                 f"{broken} in the state {self._states[number]!r}: correct its traits"
             )
-
-
-def typed(value: object) -> Hashable:
-    """Return the value so that only the same value of the same type equals it: True is not 1."""
-    if isinstance(value, bool | float):
-        return (type(value), value)
-    if isinstance(value, tuple):
-        return (tuple, *map(typed, value))
-    return value  # type: ignore[return-value]  # what is not hashable is found by its caller
 
 
 def size_bytes(state: Hashable) -> int:

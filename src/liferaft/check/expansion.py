@@ -11,21 +11,22 @@ have seen. If it is taken, it is in neither.
 What keeps the search small. Each rule leaves the verdict as it is, because it only leaves out what
 follows from something else that is looked at:
 
-1. *Nothing changes.* An operation in `must` that is legal in the state and leaves it as it is becomes
-   optional. It can be placed right here, where nobody notices it, and if it is taken later on, then
-   it is placed there instead: so being optional allows whatever being in `must`, or taken, allows.
-2. *Hidden.* When an operation that overwrites is taken, all open operations that are legal in every
-   state become optional: each could have stood just before it, where the next one wipes it out.
-3. *Dominance.* A configuration is not looked at when another one at the same position and in the same
-   state is, which differs from it only in operations that are optional there: by 1, whatever
-   completes the first completes the other.
-4. *No effect.* An operation that would leave the state as it is, is never taken: by 1 it is optional.
-5. *Nobody saw it.* After an operation that can be left out (optional, or legal in every state), and in
-   whose state nothing got its place that 2 would not give one, an operation that overwrites is not
-   taken, at the same position: without the first, the same is reached, with no less optional. The
-   configuration before the first is looked at, with the same overwriting operation.
-6. *Later will do.* The operation that is about to return is not hidden behind an overwriting one: it
-   can be taken, and the overwriting one still after its return.
+1. *Nothing changes.* An operation in `must` that is legal in the state and leaves it as it is
+   becomes optional. It can be placed right here, where nobody notices it, and if it is taken later
+   on, then it is placed there instead: so being optional allows whatever being in `must`, or
+taken, allows. 2. *Hidden.* When an operation that overwrites is taken, all open operations that
+   are legal in every state become optional: each could have stood just before it, where the next
+one wipes it out. 3. *Dominance.* A configuration is not looked at when another one at the same
+   position and in the same state is, which differs from it only in operations that are optional
+   there: by 1, whatever completes the first completes the other.
+4. *No effect.* An operation that would leave the state as it is, is not taken, because by 1 it is
+   optional; but one that overwrites is, when that makes others optional by 2.
+5. *Nobody saw it.* After an operation that can be left out (optional, or legal in every state),
+   and in whose state nothing got its place that 2 would not give one, an operation that overwrites
+   is not taken, at the same position: without the first, the same is reached, with no less
+   optional. The configuration before the first is looked at, with the same overwriting operation.
+6. *Later will do.* The operation that is about to return is not hidden behind an overwriting one:
+   it can be taken, and the overwriting one still after its return.
 7. *Twins.* Of two operations of the same class, the one that returns first is taken first, unless
    that one is optional and the other is not: exchanging them changes nothing that anyone can see,
    and leaves more time for the other. An operation without answer returns last of all.
@@ -33,6 +34,10 @@ follows from something else that is looked at:
    two configurations, the second with the operation in `must`.
 9. *Dead end.* An operation that can be left out is not taken into the model's dead end: whatever is
    legal there is legal in any other state, up to the next operation that overwrites.
+10. *Independent.* Of two operations that may come in either order, because both orders are legal
+   and lead to the same state, and neither overwrites, and nobody saw the state between them, only
+   one order is looked at; and one that could as well come after the one that is about to return, is
+   left for later.
 
 The tests hold the verdicts against those of a naive twin that tries every order.
 """
@@ -94,6 +99,7 @@ class Expansion:
         self._moves = problem.automaton.moves
         self._class_of = problem.automaton.class_of
         self._dead_end = problem.automaton.dead_end
+        self._overwrites = [Trait.OVERWRITES in traits for traits in problem.automaton.class_traits]
         self._may_matter = [
             self._can_matter(class_number, traits)
             for class_number, traits in enumerate(problem.automaton.class_traits)
@@ -117,6 +123,8 @@ class Expansion:
         target = self._automaton.after(state, level.class_number)
         if target == ILLEGAL or (is_chance and target == self._dead_end):
             return []  # rule 9
+        if not level.is_overwrite and self._could_be_after(node, level.class_number, target):
+            return []  # rule 10
         must &= ~level.bit
         if level.is_overwrite:
             must &= ~level.always_legal  # rule 2
@@ -150,7 +158,7 @@ class Expansion:
             node.can & level.others | node.must & ~level.always_legal
         )
 
-    def after_others(self, node: Node) -> list[Node]:
+    def after_others(self, node: Node) -> list[Node]:  # noqa: C901 - a rule a branch
         """Return what follows when another operation than the returning one is taken, best last."""
         position, state, must, can, is_unobserved, is_chance, _, _ = node
         level = self.problem.levels[position]
@@ -163,6 +171,10 @@ class Expansion:
                 continue  # rule 5
             if rivals and (rivals & must if bit & must else rivals & can):
                 continue  # rule 7
+            if operation < node.operation and not is_overwrite:
+                class_number = self._class_of[operation]
+                if self._could_be_after(node, class_number, target):
+                    continue  # rule 10
             can_after = can & ~bit
             can_be_left_out = is_always_legal or not bit & must
             is_unseen = can_be_left_out and not viewers & must & ~bit
@@ -172,6 +184,8 @@ class Expansion:
                 continue  # rule 9
             must_after = must & ~bit
             if is_overwrite:
+                if target == state and not must_after & hidden:
+                    continue  # rule 4
                 must_after &= ~hidden  # rule 2
             must_after &= ~calm  # rule 1
             found: list[Node] = []
@@ -184,7 +198,7 @@ class Expansion:
         groups.reverse()
         return [child for group in groups for child in group]
 
-    def _reach(
+    def _reach(  # noqa: PLR0917 - called for every configuration, and keywords cost
         self,
         found: list[Node],
         place: int,
@@ -194,7 +208,7 @@ class Expansion:
         parent: Node | None,
         operation: int,
     ) -> None:
-        """Pass events up to a return whose operation is in `must`, and add what there is to look at."""
+        """Pass events up to a return whose operation is in `must`; add what is to be looked at."""
         moves = self._moves[state]
         events = self.problem.events
         for position in range(place, len(events)):
@@ -220,8 +234,24 @@ class Expansion:
         self.is_solved = True
         self.solution, self.final_operation = parent, operation
 
+    def _could_be_after(self, node: Node, class_number: int, target: int) -> bool:
+        """Return whether what was taken last might as well be taken after one of that class.
+
+        `target` is the state after both.
+        """
+        parent, last = node.parent, node.operation
+        if parent is None or parent.position != node.position:
+            return False
+        last_class = self._class_of[last]
+        if last_class == class_number or self._overwrites[last_class]:
+            return False
+        if node.must != parent.must & ~self.problem.bits[last]:
+            return False  # somebody saw the state between
+        between = self._automaton.after(parent.state, class_number)
+        return between != ILLEGAL and self._automaton.after(between, last_class) == target
+
     def _can_matter(self, class_number: int, traits: Trait) -> bool:
-        """Return whether an optional operation of that class can be worth taking (rules 4 and 9)."""
+        """Return whether taking an optional operation of that class can matter (rules 4 and 9)."""
         if Trait.OVERWRITES in traits:
             return self._automaton.after(0, class_number) != self._dead_end
         return Trait.READS_ONLY not in traits
@@ -251,7 +281,7 @@ class Expansion:
         return calm
 
     def _options_at(self, position: int, state: int) -> list[Option]:
-        """Return the operations that may be taken in `state` and change it (rules 4 and 7)."""
+        """Return the operations that it may be worth taking in `state` (rules 4 and 7)."""
         by_state = self._options.get(position)
         if by_state is None:
             if len(self._options) >= _PLACES_KEPT_MAX:
@@ -270,7 +300,7 @@ class Expansion:
             if candidate.class_number == level.class_number:
                 continue  # rule 7: its twin is the one that is about to return
             target = self._automaton.after(state, candidate.class_number)
-            if target in (ILLEGAL, state):
+            if target == ILLEGAL or (target == state and not candidate.is_overwrite):
                 continue  # rule 4
             calm = self._calm_at(position, target)
             options.append(

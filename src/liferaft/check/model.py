@@ -79,6 +79,14 @@ class Model(ABC):
         """
         return self, operations
 
+    def restore(self, order: Sequence[Operation]) -> Sequence[int]:
+        """Return the places of these operations in an order that is legal for the model as it was.
+
+        Only for a model that `specialize` made so that an order can be legal for it alone; the
+        order that comes out has the same operations with the same answers.
+        """
+        return range(len(order))
+
     def dead_end(self) -> Hashable:
         """Return a state in which no operation can do what it could not do in any other state.
 

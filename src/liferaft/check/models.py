@@ -1,7 +1,7 @@
 """The models that ship: registers, a key-value store, a counter and a set; and all of them by name.
 
-What a history may say of each is in docs/check.md. The queue, the lock and the to-do list, whose
-order matters, are in `ordered.py`.
+What a history may say of each is in docs/check.md. The queue is in `fifo.py`, the lock and the
+to-do list are in `ordered.py`.
 """
 
 import bisect
@@ -10,9 +10,10 @@ from typing import ClassVar, Final, cast
 
 import msgspec
 
+from liferaft.check.fifo import Queue
 from liferaft.check.history import UNKNOWN, HistoryError, Operation
-from liferaft.check.model import Model, ModelError, Trait, accepted
-from liferaft.check.ordered import Lock, Queue, TodoList
+from liferaft.check.model import Model, Trait, accepted
+from liferaft.check.ordered import Lock, TodoList
 from liferaft.check.values import elements, exact, number, told_truth
 
 
@@ -30,7 +31,7 @@ UNSEEN: Final = _Unseen()
 class Register(Model):
     """A value. `read` answers it, None while it is unset; `write` sets it to its argument."""
 
-    functions: ClassVar = ("read", "write")
+    functions: ClassVar[tuple[str, ...]] = ("read", "write")
     uses_process: ClassVar = False
 
     def __init__(self, initial: object = None) -> None:
@@ -80,11 +81,11 @@ class Register(Model):
 
     def _asked(self, operation: Operation) -> Hashable:
         """Return the value that the operation can tell from others, if there is one."""
-        return cast(Hashable, operation.result) if operation.function == "read" else UNKNOWN
+        return operation.result if operation.function == "read" else UNKNOWN
 
     def _shown(self, value: object) -> Hashable:
         is_seen = self._seen is None or value in self._seen
-        return cast(Hashable, value) if is_seen else UNSEEN
+        return value if is_seen else UNSEEN
 
 
 class CasRegister(Register):
@@ -206,7 +207,7 @@ class KeyValue(Model):
         special = type(self)()
         special._initial = self._initial
         answers = [each.result for each in operations if each.function == "get"]
-        special._answers = frozenset(cast(list[Hashable], answers))
+        special._answers = frozenset(answers)
         special._tells_being_set = any(
             each.function == "delete" and told_truth(each.result) for each in operations
         )
@@ -221,11 +222,11 @@ class KeyValue(Model):
 
     def _shown(self, value: object) -> Hashable:
         if value is None or self._answers is None or value in self._answers:
-            return cast(Hashable, value)
+            return value
         text = str(value)
         place = bisect.bisect_left(self._texts, text)
         is_beginning = place < len(self._texts) and self._texts[place].startswith(text)
-        return cast(Hashable, value) if is_beginning else UNSEEN
+        return value if is_beginning else UNSEEN
 
 
 class Counter(Model):

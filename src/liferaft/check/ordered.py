@@ -1,54 +1,11 @@
-"""Models in which the order of operations or who they come from matters: queue, lock, to-do list."""
+"""Models in which it matters who an operation comes from, or what came before: lock, to-do list."""
 
 from collections.abc import Hashable, Mapping
 from typing import ClassVar, cast
 
 from liferaft.check.history import UNKNOWN, HistoryError, Operation
 from liferaft.check.model import Model, Trait, accepted
-from liferaft.check.values import exact, told_truth
-
-
-class Queue(Model):
-    """First in, first out: `enqueue` a value, `dequeue` answers one, or None when it is empty."""
-
-    functions: ClassVar = ("enqueue", "dequeue")
-    uses_process: ClassVar = False
-
-    def __init__(self, initial: object = ()) -> None:
-        values = exact(initial)
-        if not isinstance(values, tuple):
-            raise HistoryError(f"a queue begins with a list of values, not with {initial!r}")
-        self._initial = values
-
-    def initial(self) -> Hashable:
-        """Return the values that are queued at first, the next one first."""
-        return self._initial
-
-    def accept(self, operation: Operation) -> Operation:
-        """Return the operation; None cannot be queued, because it means an empty queue."""
-        if operation.function == "enqueue" and operation.argument is None:
-            raise HistoryError("nil cannot be enqueued: a dequeue that finds nothing answers it")
-        is_enqueue = operation.function == "enqueue"
-        return accepted(
-            self,
-            operation,
-            argument=exact(operation.argument) if is_enqueue else None,
-            result=None if is_enqueue else exact(operation.result),
-        )
-
-    def step(self, state: Hashable, operation: Operation) -> tuple[bool, Hashable]:
-        """Return whether the head was answered, and the queue after."""
-        values = cast(tuple[Hashable, ...], state)
-        if operation.function == "enqueue":
-            return True, (*values, operation.argument)
-        head = values[0] if values else None
-        return operation.result in (UNKNOWN, head), values[1:]
-
-    def traits(self, operation: Operation) -> Trait:
-        """Return what holds of the operation."""
-        if operation.function == "enqueue" or operation.result is UNKNOWN:
-            return Trait.ALWAYS_LEGAL
-        return Trait.READS_ONLY if operation.result is None else Trait.NONE
+from liferaft.check.values import told_truth
 
 
 class Lock(Model):
@@ -64,7 +21,7 @@ class Lock(Model):
 
     def initial(self) -> Hashable:
         """Return the process that holds it at first; None: nobody."""
-        return cast(Hashable, self._initial)
+        return self._initial
 
     def accept(self, operation: Operation) -> Operation:
         """Return the operation; of its answer only the truth value counts."""

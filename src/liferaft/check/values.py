@@ -49,7 +49,7 @@ class FrozenMap(Mapping[str, object]):
 
 
 def frozen(value: object) -> object:
-    """Return the value with tuples for lists and `FrozenMap`s for dictionaries, all the way down."""
+    """Return the value with tuples for lists and `FrozenMap`s for dictionaries, at all depths."""
     if isinstance(value, str | int | float):
         return value
     if isinstance(value, list | tuple):
@@ -95,3 +95,15 @@ def elements(value: object, what: str, *, line: int | None = None) -> frozenset[
     parts = exact(tuple(value))
     assert isinstance(parts, tuple)
     return frozenset(parts)
+
+
+def typed(value: object) -> Hashable:
+    """Return the value so that only the same value of the same type equals it: True is not 1.
+
+    What cannot be hashed is returned as it is.
+    """
+    if isinstance(value, bool | float):
+        return (type(value), value)
+    if isinstance(value, tuple):
+        return (tuple, *map(typed, value))
+    return value

@@ -27,7 +27,9 @@ def order_to(problem: Problem, node: Node | None, *, final_operation: int = -1) 
         taken.append((node.parent.position, node.operation))
         node = node.parent
     taken.reverse()
-    return _Replay(problem).run(taken, stop)
+    order = _Replay(problem).run(taken, stop)
+    places = problem.model.restore([problem.operations[number] for number in order])
+    return [order[place] for place in places]
 
 
 class _Replay:

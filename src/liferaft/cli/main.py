@@ -15,6 +15,7 @@ from liferaft.errors import LiferaftError
 
 VERBS: Final = {
     "bench": "liferaft.cli.bench:bench",
+    "check": "liferaft.cli.check:check",
     "chaos": "liferaft.cli.chaos:chaos",
     "demo": "liferaft.cli.demo:demo",
     "node": "liferaft.cli.node:node",

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -118,11 +119,13 @@ def sim(
     for name, path in (("--events", events), ("--trace", trace)):
         if path is not None:
             raise ConfigurationError(f"{name} shows one run: give --seed")
+    began_at = time.perf_counter()
     summary = _run_many(first_seed, seeds, options, jobs, report, is_quiet=json)
+    elapsed = time.perf_counter() - began_at
     if json:
         print(msgspec.json.encode(summary).decode())
     else:
-        _print_summary(Console(highlight=False), summary)
+        _print_summary(Console(highlight=False), summary, elapsed)
     for failure in summary.failures[:1] if shrink else ():
         _shrink(failure.seed, options, report)
     return ExitStatus.OK if summary.is_ok else ExitStatus.NEGATIVE
@@ -228,11 +231,14 @@ def _print_result(console: Console, result: SimulationResult) -> None:
         console.print(f"  step {step.number:3} at {step.at:6.2f} s  {step.kind}", markup=False)
 
 
-def _print_summary(console: Console, summary: Summary) -> None:
+def _print_summary(console: Console, summary: Summary, elapsed: float) -> None:
     console.print(
         f"{summary.seeds:,} seeds, {summary.virtual_hours:,.2f} simulated hours, "
         f"{summary.events:,} events, {summary.elections:,} elections, "
         f"{summary.applied:,} entries applied"
+    )
+    console.print(
+        f"{summary.virtual_hours * 3600 / elapsed:,.0f} simulated seconds a second of this machine"
     )
     console.print(f"digest {summary.digest}")
     known = len(summary.marks) + len(summary.never)
