@@ -4,6 +4,10 @@ import asyncio
 
 import pytest
 
+from tests.profiles import load_profile
+
+load_profile()
+
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Say that there is no loop beside those of the tests.

@@ -13,7 +13,7 @@ from liferaft.link.base import Link
 from liferaft.link.stream import StreamLink
 from liferaft.link.system import SystemNetwork
 from liferaft.link.tcp import is_connected_to_itself
-from tests.link.recorder import Acceptor, end_all, make_pair
+from tests.link.recorder import Acceptor, Recorder, end_all, make_pair
 
 
 async def test_the_listener_tells_the_port_that_the_system_chose() -> None:
@@ -50,6 +50,28 @@ async def test_both_ends_send_without_nagles_delay() -> None:
     await listener.close()
 
     assert all(options)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="the system has no such bound")
+async def test_the_kernel_takes_little_that_a_peer_does_not_read() -> None:
+    """What it took would be seen by nobody, and a peer that never reads be answered for long."""
+    acceptor, frame, count = Acceptor(), bytes(64 * 1024), 64
+    listener = await SystemNetwork().listen(parse_address("127.0.0.1:0"), acceptor)
+    with closing(socket.socket()) as peer:
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        peer.connect(("127.0.0.1", listener.address.port))
+        accepted = await acceptor.next_link()
+        assert isinstance(accepted, StreamLink)
+        recorder = Recorder(accepted)
+        for _ in range(count):
+            accepted.send(frame)
+            await asyncio.sleep(0)
+        await recorder.wait_until(lambda seen: "paused" in seen.pressure)
+        taken_bytes = count * len(frame) - accepted.unsent_bytes
+        await end_all(accepted)
+    await listener.close()
+
+    assert taken_bytes < 1024 * 1024
 
 
 async def test_a_port_that_another_process_uses_is_refused_with_advice() -> None:

@@ -38,6 +38,11 @@ UNCOUNTED_BYTES_MAX = 16 * 1024
 SPARE_BYTES = 1024 * 1024
 """What a budget has above one frame of the largest size."""
 
+ACCEPTED_HIGH_WATER_BYTES = 128 * 1024
+ACCEPTED_LOW_WATER_BYTES = 32 * 1024
+"""How much of a host's answers may wait before it reads no more calls: a megabyte would be the
+answers to 70,000 small calls, of somebody who takes none of them."""
+
 JOINED_BYTES_MAX = 64 * 1024
 """Larger frames are written by themselves: a copy costs more than another system call."""
 
@@ -192,7 +197,11 @@ class StreamLink(asyncio.Protocol):
         """Take the transport, and hand the link to whoever accepts it."""
         # uvloop's transports have all that asyncio.Transport has, but do not derive from it.
         self._transport = cast("asyncio.Transport", transport)
-        self._transport.set_write_buffer_limits(high=HIGH_WATER_BYTES, low=LOW_WATER_BYTES)
+        is_accepted = self._accept is not None
+        self._transport.set_write_buffer_limits(
+            high=ACCEPTED_HIGH_WATER_BYTES if is_accepted else HIGH_WATER_BYTES,
+            low=ACCEPTED_LOW_WATER_BYTES if is_accepted else LOW_WATER_BYTES,
+        )
         self._peer = self._describe(self._transport)
         if self._accept is not None:
             self._accept(self)

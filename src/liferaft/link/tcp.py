@@ -19,6 +19,11 @@ BACKLOG = 1024
 """Connections that may wait to be accepted; the kernel's own bound (somaxconn) may be lower."""
 
 
+KERNEL_UNSENT_BYTES_MAX = 128 * 1024
+"""What the kernel takes of a host's answers beyond what is on its way, which this does not bound.
+By itself it takes megabytes, and nobody sees then that the peer reads none of them."""
+
+
 class TcpListener:
     """A TCP port where links are accepted; a `Listener`."""
 
@@ -83,10 +88,19 @@ async def listen_tcp(
     try:
         host = await _host_to_bind(loop, address)
         server = await loop.create_server(make_link, host, address.port, backlog=BACKLOG)
+        for listening in server.sockets:
+            _bound_kernel_buffer(listening)
     except (OSError, UnicodeError) as error:
         raise AddressError(_advice(address, error)) from error
     bound_port: int = server.sockets[0].getsockname()[1]
     return TcpListener(server, Address(kind="tcp", host=address.host, port=bound_port))
+
+
+def _bound_kernel_buffer(listening: socket.socket) -> None:
+    """Bound what is not sent yet, for the sockets that will be accepted: they inherit it."""
+    option: int | None = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is not None:
+        listening.setsockopt(socket.IPPROTO_TCP, option, KERNEL_UNSENT_BYTES_MAX)
 
 
 def is_connected_to_itself(transport: asyncio.BaseTransport) -> bool:
