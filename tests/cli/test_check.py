@@ -48,14 +48,14 @@ def test_what_is_not_decided_ends_with_status_3(
 ) -> None:
     history = tmp_path / "history.ndjson"
     operations = simulate_register(random.Random(3), clients=20, count=2_000, keys=1)
-    asked = [(o.invoked_at, "invoke", o, o.argument) for o in operations]
-    answered = [(o.returned_at, "ok", o, o.result) for o in operations]
+    asked = [(o.invoked_at, "invoke", number) for number, o in enumerate(operations)]
+    answered = [(o.returned_at or 0, "ok", number) for number, o in enumerate(operations)]
     with HistoryRecorder(history) as recorder:
-        for _, kind, operation, value in sorted((*asked, *answered), key=lambda each: each[0] or 0):
-            number = operations.index(operation)
-            recorder.record(
-                number, "invoke" if kind == "invoke" else "ok", operation.function, value=value
-            )
+        for _, kind, number in sorted((*asked, *answered)):
+            if kind == "invoke":
+                recorder.invoke(number, operations[number].function, operations[number].argument)
+            else:
+                recorder.ok(number, operations[number].result)
     status = check(f"--model register {history} --memory 1KB")
 
     assert 3 == status
@@ -71,7 +71,7 @@ def test_the_first_value_may_be_given() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("--model kv no/such/file", "no/such/file: it cannot be read"),
+        ("--model kv no/such/file", "No such file or directory: no/such/file"),
         (f"--model nothing {HISTORIES / 'kv.edn'}", "there is no model 'nothing'"),
         (f"--model lock {HISTORIES / 'kv.edn'}", "line 1"),
         (f"--model kv {HISTORIES / 'kv.edn'} --memory much", "--memory is 'much'"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from liferaft.check.reading import parse_history
+from liferaft.check.reading import read_history
 
 PAGE = (Path(__file__).parents[2] / "docs" / "check.md").read_text()
 
@@ -17,7 +17,9 @@ def test_the_model_of_the_page_judges_its_history(capsys: pytest.CaptureFixture[
     assert "linearizable\n" == capsys.readouterr().out
 
 
-def test_the_lines_of_the_page_are_a_history() -> None:
+def test_the_lines_of_the_page_are_a_history(tmp_path: Path) -> None:
     (lines,) = re.findall(r"```json\n(.*?)```", PAGE, flags=re.DOTALL)
+    file = tmp_path / "history.ndjson"
+    file.write_text(lines)
 
-    assert ["put", "get"] == [operation.function for operation in parse_history(lines)]
+    assert ["put", "get"] == [operation.function for operation in read_history(file)]

@@ -1,81 +1,65 @@
-r"""Histories of Jepsen: register logs, and one EDN map a line.
+"""Histories in Jepsen's logs, as its tests of registers print them.
 
-    INFO  jepsen.util - 3\t:invoke\t:cas\t[1 2]
-    INFO  jepsen.util - 4\t:fail\t:read\t:timed-out
-    {:process 9, :type :invoke, :f :append, :key "0", :value "x"}
+    INFO  jepsen.util - 3   :invoke :cas    [1 2]
 
-In a log, lines that hold no operation are passed over; one that begins as an operation and is none
-is an error.
+with tabs between the columns, and anything before the name of the logger. Other lines of such a log
+are skipped, but only those in which there is no operation.
 """
 
 import re
-from collections.abc import Hashable, Iterable, Iterator
-from typing import Final, get_args
+from collections.abc import Iterable, Iterator
+from typing import Final, cast
 
-from liferaft.check.edn import parse_edn
+from liferaft.check.edn import decoded, read_value
 from liferaft.check.history import HistoryError
-from liferaft.check.pairing import EventType, HistoryEvent
-from liferaft.check.values import frozen
+from liferaft.check.pairing import Event, EventType
+
+EXPECTED: Final = "a line as INFO jepsen.util - 3 :invoke :cas [1 2]"
 
 _OPERATION: Final = re.compile(
-    r"^.*?jepsen\.util\s+-\s+(?P<process>\S+)\s+:(?P<type>\S+)\s+:(?P<function>\S+)\s*(?P<value>.*)$"
+    r"(?:jepsen\.util\s+-\s+(?P<logged>\S+)|(?<!\S)(?P<process>[0-9]+))"
+    r"\s+:(?P<type>invoke|ok|fail|info)(?!\S)(?P<rest>.*)",
+    re.DOTALL,
 )
-_LOOKS_LIKE_ONE: Final = re.compile(r"jepsen\.util\s+-\s+\S+\s+:")
-_TYPES: Final[dict[str, EventType]] = {each: each for each in get_args(EventType)}
-_NO_VALUES: Final = frozenset({"timed-out", "timeout", "unknown"})
-"""Words in the place of a value that say why there is none."""
+_FUNCTION: Final = re.compile(r"\s+:(?P<function>[^\s\[\](){}\",:]+)(?!\S)(?P<value>.*)", re.DOTALL)
+_PROCESS: Final = re.compile(r"[0-9]{1,18}")
 
 
-def parse_jepsen_log(lines: Iterable[tuple[int, str]], *, file: str = "") -> Iterator[HistoryEvent]:
-    """Return the events of a log; raises `HistoryError` naming the line."""
-    for number, text in lines:
-        match = _OPERATION.match(text)
-        if match is None or match["type"] not in _TYPES:
-            if _LOOKS_LIKE_ONE.search(text):
-                raise HistoryError(
-                    "expected PROCESS :invoke|:ok|:fail|:info :FUNCTION VALUE",
-                    file=file,
-                    line=number,
-                )
+def is_operation(text: bytes) -> bool:
+    """Return whether the line holds an operation, readable or not."""
+    return _OPERATION.search(text.decode(errors="replace")) is not None
+
+
+def events_in(lines: Iterable[tuple[int, bytes]]) -> Iterator[Event]:
+    """Give the events of numbered lines. Raises `HistoryError`."""
+    for line, text in lines:
+        if not is_operation(text):
             continue
-        value = _value(match["value"].strip() or "nil", file=file, line=number)
-        process = match["process"]
-        yield HistoryEvent(
-            process=int(process) if process.isdecimal() else process,
-            type=_TYPES[match["type"]],
-            function=match["function"],
-            key=None,
-            value=value,
-            line=number,
-        )
+        match = _OPERATION.search(decoded(text, line))
+        if match is None:
+            raise HistoryError(f"{EXPECTED} is expected", line=line)
+        process = match["logged"] or match["process"]
+        if not process.startswith(":"):
+            yield _event(process, match["type"], match["rest"], line)
 
 
-def parse_edn_maps(lines: Iterable[tuple[int, str]], *, file: str = "") -> Iterator[HistoryEvent]:
-    """Return the events of one EDN map a line; raises `HistoryError` naming the line."""
-    for number, text in lines:
-        event = _value(text, file=file, line=number)
-        if not isinstance(event, dict):
-            raise HistoryError("expected a map {:process ...}", file=file, line=number)
-        yield _event(event, file, number)
-
-
-def _event(event: dict[str, object], file: str, number: int) -> HistoryEvent:
-    process, kind, function = (event.get(name) for name in ("process", "type", "f"))
-    if not isinstance(process, int | str) or not isinstance(function, str):
-        raise HistoryError("expected :process, :type and :f", file=file, line=number)
-    if not isinstance(kind, str) or kind not in _TYPES:
+def _event(process: str, kind: str, rest: str, line: int) -> Event:
+    if _PROCESS.fullmatch(process) is None:
         raise HistoryError(
-            f":type is {kind!r}, and must be one of {', '.join(_TYPES)}", file=file, line=number
+            f"the process is {process!r}: a number is expected, in {EXPECTED}", line=line
         )
-    key = frozen(event.get("key"))
-    if not isinstance(key, Hashable):
-        raise HistoryError(f"{key!r} cannot be a key", file=file, line=number)
-    return HistoryEvent(process, _TYPES[kind], function, key, event.get("value"), number)
-
-
-def _value(text: str, *, file: str, line: int) -> object:
-    try:
-        value = parse_edn(text)
-    except ValueError as error:
-        raise HistoryError(str(error), file=file, line=line) from error
-    return None if isinstance(value, str) and value in _NO_VALUES else value
+    match = _FUNCTION.match(rest)
+    if match is None:
+        raise HistoryError(
+            f"a function such as :read is expected after :{kind}, in {EXPECTED}", line=line
+        )
+    # What follows a failure is why: it is not needed, and can be anything.
+    has_value = kind in ("invoke", "ok") and bool(match["value"].strip())
+    return Event(
+        process=int(process),
+        type=cast(EventType, kind),
+        function=match["function"],
+        value=read_value(match["value"], line=line) if has_value else None,
+        key=None,
+        line=line,
+    )

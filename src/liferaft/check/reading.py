@@ -1,65 +1,82 @@
-"""Reads a history from a file, in whichever of the known formats it is."""
+"""Reads a history from a file, whose format it finds by itself: JSON lines, EDN or a Jepsen log.
 
-from collections.abc import Callable, Iterable, Iterator
+The order of the lines is the order of the events; the times that are written in them are not
+looked at, because clocks can disagree. Nothing that a file holds is ever evaluated.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from liferaft.check import edn, jepsen, json_lines
 from liferaft.check.history import HistoryError, Operation
-from liferaft.check.jepsen import parse_edn_maps, parse_jepsen_log
-from liferaft.check.json_lines import parse_json_lines
-from liferaft.check.pairing import HistoryEvent, pair
+from liferaft.check.pairing import Event, operations_of
 
-LINE_CHARACTERS_MAX: Final = 1_000_000
-"""Longer lines are no history's."""
+LINE_BYTES_MAX: Final = 1 << 20
+"""How long a line may be: one event never is, and a file without lines is no history."""
 
-Parser = Callable[..., Iterator[HistoryEvent]]
+Format = Callable[[Iterable[tuple[int, bytes]]], Iterator[Event]]
+"""Gives the events of numbered lines."""
+
+_EDN_BEGINS: Final = re.compile(rb'#|\{[\s,]*(:|"(?:[^"\\]|\\.)*+"[\s,]+(?!:\s))')
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
-def read_history(path: str | Path) -> list[Operation]:
-    """Return the operations of a file: JSON lines, a log of Jepsen, or EDN maps.
+def read_history(path: Path | str) -> list[Operation]:
+    """Return the operations of the file, in the order of their invocations; times are line numbers.
 
-    Raises `HistoryError` with the file and the line when it cannot be read as any of them.
+    A file without any lines is a history without operations. Raises `HistoryError`, with the name
+    of the file, the number of the line and what was expected, when the file cannot be understood,
+    and `OSError` when it cannot be read.
     """
-    file = str(path)
     try:
-        text = Path(path).read_bytes().decode("utf-8")
-    except OSError as error:
-        raise HistoryError(f"it cannot be read: {error.strerror}", file=file) from error
-    except UnicodeDecodeError as error:
-        raise HistoryError(f"it is no text in UTF-8: {error}", file=file) from error
-    return parse_history(text, file=file)
+        lines = list(_lines(Path(path)))
+        if not lines:
+            return []
+        return operations_of(_format(lines)(lines))
+    except HistoryError as error:
+        raise HistoryError(error.problem, file=str(path), line=error.line) from error
 
 
-def parse_history(text: str, *, file: str = "") -> list[Operation]:
-    """Return the operations that a text holds; see `read_history`."""
-    lines = [
-        (number, line)
-        for number, line in enumerate(text.split("\n"), 1)
-        if line.strip() and not line.lstrip().startswith(";")
-    ]
-    for number, line in lines:
-        if len(line) > LINE_CHARACTERS_MAX:
-            raise HistoryError(
-                f"a line of {len(line):,} characters is no event", file=file, line=number
-            )
-    if not lines:
-        raise HistoryError("it holds no events", file=file)
-    return pair(_parser(lines, file)(lines, file=file), file=file)
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Give the lines that are not blank, with their numbers."""
+    with path.open("rb") as file:
+        number = 0
+        while text := file.readline(LINE_BYTES_MAX + 1):
+            number += 1
+            if len(text) > LINE_BYTES_MAX:
+                raise HistoryError(
+                    f"the line is too long: at most {LINE_BYTES_MAX} bytes are expected",
+                    line=number,
+                )
+            if number == 1:
+                text = text.removeprefix(_BYTE_ORDER_MARK)
+            text = text.strip()
+            if text:
+                yield number, text
 
 
-def _parser(lines: Iterable[tuple[int, str]], file: str) -> Parser:
-    """Return what reads the format that the first telling line is in."""
-    first = 0
-    for number, line in lines:
-        first = first or number
-        start = line.lstrip()
-        if start.startswith("{"):
-            return parse_edn_maps if start[1:].lstrip().startswith(":") else parse_json_lines
-        if "jepsen.util" in line:
-            return parse_jepsen_log
+def _format(lines: Sequence[tuple[int, bytes]]) -> Format:
+    """Return the format of a file with these lines."""
+    first_line, first = next(((n, t) for n, t in lines if not t.startswith(b";")), lines[0])
+    if first.startswith(b"{") or edn.is_tagged(first):
+        is_edn = _EDN_BEGINS.match(first) is not None and not _is_json(first)
+        return edn.events_in if is_edn else json_lines.events_in
+    if any(jepsen.is_operation(text) for _, text in lines):
+        return jepsen.events_in
     raise HistoryError(
-        "expected JSON lines, a log of Jepsen (INFO jepsen.util - 0 :invoke :read nil) or EDN maps "
-        "({:process 0, :type :invoke, ...})",
-        file=file,
-        line=first,
+        "this is no history: each line is expected to be "
+        f"{json_lines.EXPECTED}, {edn.EXPECTED}, or {jepsen.EXPECTED}",
+        line=first_line,
     )
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
