@@ -37,7 +37,7 @@ unit: .venv/.ready
 # Whatever takes long, for as long as it is given: make soak SECONDS=3600
 soak: SECONDS ?= 600
 soak: .venv/.ready
-	@$(BIN)/liferaft chaos --soak --seconds $(SECONDS)
+	@$(BIN)/python -m tests.soak --seconds $(SECONDS)
 
 fix: .venv/.ready
 	@$(BIN)/ruff check --fix .

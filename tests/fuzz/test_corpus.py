@@ -31,8 +31,8 @@ EACH_TARGET = pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def without_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is logged of each input would fill the report of a test that fails."""
     monkeypatch.setattr(logging.getLogger("liferaft"), "disabled", True)
-    logging.getLogger("liferaft.rpc").setLevel(logging.CRITICAL + 1)
-    logging.getLogger("liferaft.cluster").setLevel(logging.CRITICAL + 1)
+    monkeypatch.setattr(logging.getLogger("liferaft.rpc"), "disabled", True)
+    monkeypatch.setattr(logging.getLogger("liferaft.cluster"), "disabled", True)
 
 
 def inputs_of(target: Target) -> list[bytes]:

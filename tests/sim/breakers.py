@@ -13,7 +13,7 @@ import pytest
 
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.proposals import Proposal, Proposals
-from liferaft.raft import campaigning, commitment, core, following, voting
+from liferaft.raft import campaigning, commitment, core, following, reading, voting
 from liferaft.raft.effects import Persist, ReadReady, Send
 from liferaft.raft.log import RaftLog
 from liferaft.raft.messages import AppendEntries, AppendEntriesReply, RequestVote
@@ -307,6 +307,21 @@ def read_without_asking_the_others(patch: pytest.MonkeyPatch) -> None:
         return ready
 
     patch.setattr(core, "take_confirmed", broken)
+
+
+@under("process")
+def read_before_the_no_op(patch: pytest.MonkeyPatch) -> None:
+    """Dissertation, section 6.4, step 1: a new leader does not know what is committed."""
+    begin = reading.begin_reads
+
+    def broken(state: RaftState, leader: Leader) -> None:
+        kept, leader.term_start = leader.term_start, 0
+        try:
+            begin(state, leader)
+        finally:
+            leader.term_start = kept
+
+    patch.setattr(core, "begin_reads", broken)
 
 
 # Clients.

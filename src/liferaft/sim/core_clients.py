@@ -215,7 +215,8 @@ class Client:
         self._read_key: int | None = None
         self._read_begun = 0
         self._target = random.randrange(len(machines))
-        self._attempt = 0
+        self._attempt = 0  # never begins anew: a late reply must not pass for that of what follows
+        self._is_asked_again = False
         self._timeout = random.uniform(0.2, 1.0)
         writing = ROUNDS_BETWEEN_READS / (ROUNDS_BETWEEN_READS + 1)
         self._pause = writing * load.burst * load.clients / load.commands_per_second
@@ -259,8 +260,9 @@ class Client:
 
     def _send(self, _: None) -> None:
         self._attempt += 1
-        if self._attempt > 1:
+        if self._is_asked_again:
             self._marks["a client asked again"] += 1
+        self._is_asked_again = True
         writes = tuple(self._writes.items())
         request = _Request(self._attempt, writes, self._read_key or 0, self._deliver)
         machine = self._machines[self._target]
@@ -308,7 +310,7 @@ class Client:
 
     def _rest(self) -> None:
         self.is_idle = True
-        self._attempt = 0
+        self._is_asked_again = False
         if not self.is_over:
             pause = self._pause * 2 * self._random.random()
             self._scheduler.at(self._scheduler.now + pause, NOBODY, self._work, None)

@@ -13,8 +13,8 @@ from typing import Final, Protocol
 import msgspec
 
 from liferaft.errors import ConfigurationError
-from liferaft.raft.effects import Accepted, Apply, Persist, RoleChanged
-from liferaft.raft.events import Stored
+from liferaft.raft.effects import Accepted, Apply, Effect, Persist, RoleChanged
+from liferaft.raft.events import Event, Stored
 from liferaft.sim.core_network import CoreNetwork, Weather
 from liferaft.sim.core_node import Machine, Trigger
 from liferaft.sim.scheduler import NOBODY, Scheduler
@@ -315,7 +315,9 @@ class FaultPlayer:
     def figure_8(self, step: Step, random: Random) -> None:
         """Let leader after leader reach one peer alone, and crash (Figure 8 of the paper).
 
-        Entries of several terms lie on minorities then, and are spread by later leaders.
+        Entries of several terms lie on minorities then, and are spread by later leaders. Those
+        crash as well, some turns after they were elected: between the moment when a majority has
+        the old entries and the moment when it has the new term's first there are few.
         """
         end = self._scheduler.now + step.seconds
 
@@ -334,7 +336,11 @@ class FaultPlayer:
         def strike(leader: Machine) -> None:
             if leader.process is not None:
                 self._cluster.crash(leader, down=random.choice((0.0, 0.2, 0.6)) * random.random())
-            again(random.uniform(0.1, 0.8))
+            for machine in self._machines:
+                trigger = _turns_after_leading(random.choice((0, 0, 1, 2, 3, 5, 8)))
+                machine.trigger = trigger
+                self._after(end - self._scheduler.now, _disarming(machine, trigger))
+            again(random.uniform(0.3, 1.2))
 
         def again(seconds: float) -> None:
             if self._scheduler.now + seconds < end:
@@ -363,24 +369,30 @@ class FaultPlayer:
         friend = random.choice(self._others([leader]))
         self._note(step, f"{leader.node_id} {friend.node_id}")
         apart = step.seconds * random.uniform(0.2, 0.6)
+        let_go = apart + (step.seconds - apart) * random.random()
+        judged = let_go + random.uniform(0.0, 0.2)
         self._cut_for(apart, _between([leader, friend], self._others([leader, friend])))
         friend.disk.stick()
 
         def part() -> None:
-            self._cut_for(step.seconds - apart, _between([leader], self._others([leader])))
+            self._cut_for(judged - apart, _between([leader], self._others([leader])))
 
-        def let_go() -> None:
+        def release() -> None:
             friend.disk.latency_max = 0.3  # so that the write of what replaced it takes its time
             friend.disk.release()
-            self._after(random.uniform(0.0, 0.2), crash_friend)
 
-        def crash_friend() -> None:
+        def judge() -> None:
+            """Leave the friend, who may have lost what it still wrote, without who overwrote it."""
             if friend.process is not None and random.random() < 0.7:
                 self._cluster.crash(friend, down=0.0)
             friend.disk.be_quick()
+            newer = self._cluster.leader()
+            if newer is not None and newer not in (leader, friend):
+                self._cut_for(1.0, _between([newer], self._others([newer])))
 
         self._after(apart, part)
-        self._after(apart + (step.seconds - apart) * random.random(), let_go)
+        self._after(let_go, release)
+        self._after(judged, judge)
 
 
 def _between(group: Sequence[Machine], others: Sequence[Machine]) -> Pairs:
@@ -402,6 +414,25 @@ def _apart(order: Sequence[Machine], are_joined: Callable[[int, int], bool]) -> 
 def _disarm(machine: Machine, trigger: Trigger) -> None:
     if machine.trigger is trigger:
         machine.trigger = None
+
+
+def _disarming(machine: Machine, trigger: Trigger) -> Callable[[], None]:
+    return lambda: _disarm(machine, trigger)
+
+
+def _turns_after_leading(turns: int) -> Trigger:
+    """Return a trigger for the turn so many turns after the one in which its node was elected."""
+    left: int | None = None
+
+    def happens(events: Sequence[Event], effects: Sequence[Effect]) -> bool:
+        nonlocal left
+        if _MOMENTS["leads"](events, effects):
+            left = turns
+        elif left is not None:
+            left -= 1
+        return left == 0
+
+    return happens
 
 
 _MOMENTS: Final[dict[str, Trigger]] = {
