@@ -11,14 +11,14 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from liferaft.raft import core, reading
+from liferaft.raft import core
 from liferaft.raft import leading as leading_module
 from liferaft.raft.effects import ReadReady, Send
 from liferaft.raft.log import RaftLog
 from liferaft.raft.messages import AppendEntriesReply, RequestVoteReply
 from liferaft.raft.progress import Progress, ProgressState
 from liferaft.raft.quorum import quorum_reached
-from liferaft.raft.state import Candidate, Leader, PreCandidate, RaftState
+from liferaft.raft.state import Candidate, Leader, PreCandidate, RaftState, ReadBatch
 from liferaft.raft.types import EntryId, HardState
 from liferaft.sim.core_disk import CoreDisk
 from liferaft.sim.core_machine import Command, RegisterMachine, _Session
@@ -175,7 +175,7 @@ def read_by_a_round_that_began_before(patch: pytest.MonkeyPatch) -> None:
         rounds = {peer: progress.round_acked for peer, progress in leader.progress.items()}
         rounds[state.node_id] = leader.round
         earlier = quorum_reached(rounds, state.configuration)
-        batch = reading.ReadBatch(earlier, state.commit_index, tuple(leader.reads_asked))
+        batch = ReadBatch(earlier, state.commit_index, tuple(leader.reads_asked))
         leader.reads.append(batch)
         leader.reads_asked.clear()
 

@@ -36,6 +36,8 @@ class ExitStatus(IntEnum):
     """The command cannot be carried out as it was given: nothing was done."""
     UNREACHABLE = 3
     """Nobody answered, or no node leads."""
+    UNDECIDED = 3
+    """Time or memory were not enough for a verdict: the same status, of another verb."""
     UNKNOWN = 4
     """Time was up, and whether the call was executed is not known."""
     REFUSED = 5
