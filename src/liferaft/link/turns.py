@@ -17,7 +17,7 @@ FRAMES_AT_ONCE_MAX: Final = 8
 FRAMES_PER_TURN_MAX: Final = 64
 """Of one link, while nobody else is served: a turn of about a millisecond."""
 
-FRAMES_SHARED_MIN: Final = 8
+FRAMES_SHARED_MIN: Final = 4
 """Of all links that wait, while others are served: so few would cost more in turns than in work."""
 
 TURNS_REMEMBERED: Final = 8
