@@ -13,18 +13,19 @@ follows from something else that is looked at:
 
 1. *Nothing changes.* An operation in `must` that is legal in the state and leaves it as it is
    becomes optional. It can be placed right here, where nobody notices it, and if it is taken later
-   on, then it is placed there instead: so being optional allows whatever being in `must`, or
-taken, allows. 2. *Hidden.* When an operation that overwrites is taken, all open operations that
-   are legal in every state become optional: each could have stood just before it, where the next
-one wipes it out. 3. *Dominance.* A configuration is not looked at when another one at the same
-   position and in the same state is, which differs from it only in operations that are optional
-   there: by 1, whatever completes the first completes the other.
+   on, then it is placed there instead: so being optional allows whatever being in `must`, or taken,
+   allows.
+2. *Hidden.* When an operation that overwrites is taken, all open operations that are legal in every
+   state become optional: each could have stood just before it, where the next one wipes it out.
+3. *Dominance.* A configuration is not looked at when another one at the same position and in the
+   same state is, which differs from it only in operations that are optional there: by 1, whatever
+   completes the first completes the other.
 4. *No effect.* An operation that would leave the state as it is, is not taken, because by 1 it is
    optional; but one that overwrites is, when that makes others optional by 2.
-5. *Nobody saw it.* After an operation that can be left out (optional, or legal in every state),
-   and in whose state nothing got its place that 2 would not give one, an operation that overwrites
-   is not taken, at the same position: without the first, the same is reached, with no less
-   optional. The configuration before the first is looked at, with the same overwriting operation.
+5. *Nobody saw it.* After an operation that can be left out (optional, or legal in every state), and
+   in whose state nothing got its place that 2 would not give one, an operation that overwrites is
+   not taken, at the same position: without the first, the same is reached, with no less optional.
+   The configuration before the first is looked at, with the same overwriting operation.
 6. *Later will do.* The operation that is about to return is not hidden behind an overwriting one:
    it can be taken, and the overwriting one still after its return.
 7. *Twins.* Of two operations of the same class, the one that returns first is taken first, unless
@@ -35,9 +36,9 @@ one wipes it out. 3. *Dominance.* A configuration is not looked at when another 
 9. *Dead end.* An operation that can be left out is not taken into the model's dead end: whatever is
    legal there is legal in any other state, up to the next operation that overwrites.
 10. *Independent.* Of two operations that may come in either order, because both orders are legal
-   and lead to the same state, and neither overwrites, and nobody saw the state between them, only
-   one order is looked at; and one that could as well come after the one that is about to return, is
-   left for later.
+    and lead to the same state, and neither overwrites, and nobody saw the state between them, only
+    one order is looked at; and one that could as well come after the one that is about to return,
+    is left for later.
 
 The tests hold the verdicts against those of a naive twin that tries every order.
 """
@@ -110,7 +111,7 @@ class Expansion:
     def begin(self) -> list[Node]:
         """Return the configurations at which the search begins."""
         found: list[Node] = []
-        self._reach(found, 0, 0, 0, 0, None, -1)
+        self._reach(found, (0, 0, 0, 0), None, -1)
         return found
 
     def after_returning(self, node: Node) -> list[Node]:
@@ -130,7 +131,7 @@ class Expansion:
             must &= ~level.always_legal  # rule 2
         must &= ~self._calm_at(position, target)  # rule 1
         found: list[Node] = []
-        self._reach(found, position, target, must, can & ~level.bit, node, level.operation)
+        self._reach(found, (position, target, must, can & ~level.bit), node, level.operation)
         return found
 
     def after_leaving_out(self, node: Node) -> list[Node]:
@@ -139,7 +140,7 @@ class Expansion:
         assert level is not None
         must, can = node.must & ~level.bit, node.can & ~level.bit
         found: list[Node] = []
-        self._reach(found, node.position, node.state, must, can, node, -1)
+        self._reach(found, (node.position, node.state, must, can), node, -1)
         return found
 
     def supposed_count(self, node: Node) -> int:
@@ -158,9 +159,9 @@ class Expansion:
             node.can & level.others | node.must & ~level.always_legal
         )
 
-    def after_others(self, node: Node) -> list[Node]:  # noqa: C901 - a rule a branch
+    def after_others(self, node: Node) -> list[Node]:
         """Return what follows when another operation than the returning one is taken, best last."""
-        position, state, must, can, is_unobserved, is_chance, _, _ = node
+        position, state, must, can, is_unobserved, _, _, _ = node
         level = self.problem.levels[position]
         assert level is not None
         others, hidden = level.others, level.always_legal & ~level.bit  # rule 6
@@ -188,27 +189,35 @@ class Expansion:
                     continue  # rule 4
                 must_after &= ~hidden  # rule 2
             must_after &= ~calm  # rule 1
-            found: list[Node] = []
-            if must_after & level.bit:
-                child = (position, target, must_after, can_after, is_unseen, is_chance)
-                found.append(Node(*child, node, operation))
-            else:
-                self._reach(found, position, target, must_after, can_after, node, operation)
-            groups.append(found)
+            groups.append(self._taken(node, option, must_after, can_after, is_unseen=is_unseen))
         groups.reverse()
         return [child for group in groups for child in group]
 
-    def _reach(  # noqa: PLR0917 - called for every configuration, and keywords cost
+    def _taken(
+        self, node: Node, option: Option, must: int, can: int, *, is_unseen: bool
+    ) -> list[Node]:
+        """Return what follows when the option is taken, with these sets after it."""
+        level = self.problem.levels[node.position]
+        assert level is not None
+        if must & level.bit:
+            child = (node.position, option.target, must, can, is_unseen, node.is_chance)
+            return [Node(*child, node, option.operation)]
+        found: list[Node] = []
+        self._reach(found, (node.position, option.target, must, can), node, option.operation)
+        return found
+
+    def _reach(
         self,
         found: list[Node],
-        place: int,
-        state: int,
-        must: int,
-        can: int,
+        begin: tuple[int, int, int, int],
         parent: Node | None,
         operation: int,
     ) -> None:
-        """Pass events up to a return whose operation is in `must`; add what is to be looked at."""
+        """Pass events up to a return whose operation is in `must`; add what is to be looked at.
+
+        `begin` is (position, state, must, can), and `operation` what was taken to get there.
+        """
+        place, state, must, can = begin
         moves = self._moves[state]
         events = self.problem.events
         for position in range(place, len(events)):
@@ -251,7 +260,7 @@ class Expansion:
         return between != ILLEGAL and self._automaton.after(between, last_class) == target
 
     def _can_matter(self, class_number: int, traits: Trait) -> bool:
-        """Return whether taking an optional operation of that class can matter (rules 4 and 9)."""
+        """Return whether an optional operation of that class can be worth taking (rules 4, 9)."""
         if Trait.OVERWRITES in traits:
             return self._automaton.after(0, class_number) != self._dead_end
         return Trait.READS_ONLY not in traits

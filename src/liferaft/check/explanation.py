@@ -29,7 +29,11 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
     """Which of the independent objects it is; None where there is only one."""
     prefix: tuple[int, ...]
     """The longest linearizable prefix: what has a place before the first of `unplaceable` returns,
-    in an order that is legal."""
+    in an order that is legal.
+
+    What operations that were open then were answered later, counts; and where dequeues of a queue
+    have no answer, so does which values were dequeued later.
+    """
     unplaceable: tuple[int, ...]
     """The first operation for which no order has a place before it returns; then those for which
     none has even if the ones before are left out, as far as that is quickly found."""
@@ -70,6 +74,8 @@ def describe(operation: Operation) -> str:
         answer = "without answer"
     elif operation.result is None:
         answer = "answered nil"
+    elif operation.result == operation.argument:
+        answer = "answered ok"  # Jepsen's answers repeat what was asked
     else:
         answer = f"answered {shown(operation.result)}"
     line = "" if operation.line is None else f", line {operation.line}"

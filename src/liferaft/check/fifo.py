@@ -1,8 +1,7 @@
-"""A queue, and an equivalent one without an order, for values that are queued once each.
+"""A queue, and an equivalent one without an order for where every value is queued once.
 
 In a queue as it is, the order of enqueues is fixed when they happen, and only found to be wrong
-when the values come out, long after. The search then tries all orders of all that was ever
-concurrent.
+when the values come out, long after. The search then tries all orders of all that was concurrent.
 """
 
 from collections.abc import Hashable, Sequence
@@ -19,8 +18,8 @@ _NEVER: Final = float("inf")
 class Queue(Model):
     """First in, first out: `enqueue` a value, `dequeue` answers one, or None when it is empty."""
 
-    functions: ClassVar = ("enqueue", "dequeue")
-    uses_process: ClassVar = False
+    functions: ClassVar[tuple[str, ...]] = ("enqueue", "dequeue")
+    uses_process: ClassVar[bool] = False
 
     def __init__(self, initial: object = ()) -> None:
         values = exact(initial)
@@ -87,8 +86,8 @@ class _Unordered(Model):
     answered first stands in the way of all that any other does, so it is the one to remove.
     """
 
-    functions: ClassVar = ("enqueue", "dequeue")
-    uses_process: ClassVar = False
+    functions: ClassVar[tuple[str, ...]] = ("enqueue", "dequeue")
+    uses_process: ClassVar[bool] = False
 
     def __init__(self, initial: Sequence[Hashable], operations: Sequence[Operation]) -> None:
         self._initial = frozenset(initial)

@@ -5,7 +5,7 @@ to-do list are in `ordered.py`.
 """
 
 import bisect
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import ClassVar, Final, cast
 
 import msgspec
@@ -32,12 +32,19 @@ class Register(Model):
     """A value. `read` answers it, None while it is unset; `write` sets it to its argument."""
 
     functions: ClassVar[tuple[str, ...]] = ("read", "write")
-    uses_process: ClassVar = False
+    uses_process: ClassVar[bool] = False
 
-    def __init__(self, initial: object = None) -> None:
+    def __init__(
+        self,
+        initial: object = None,
+        *,
+        seen: frozenset[Hashable] | None = None,
+        has_refusals: bool = False,
+    ) -> None:
+        """Begin with `initial`; the rest is for `specialize`."""
         self._initial = exact(initial)
-        self._seen: frozenset[object] | None = None
-        self._has_refusals = False
+        self._seen = seen
+        self._has_refusals = has_refusals
 
     def initial(self) -> Hashable:
         """Return the initial value."""
@@ -65,16 +72,17 @@ class Register(Model):
 
     def specialize(self, operations: Sequence[Operation]) -> tuple["Register", Sequence[Operation]]:
         """Return a register in which all values are one that no operation asks for."""
-        special = type(self)()
-        special._initial = self._initial
-        special._seen = frozenset(self._asked(operation) for operation in operations)
-        special._has_refusals = any(
-            each.function == "cas" and told_truth(each.result) is False for each in operations
+        special = type(self)(
+            self._initial,
+            seen=frozenset(self._asked(operation) for operation in operations),
+            has_refusals=any(
+                each.function == "cas" and told_truth(each.result) is False for each in operations
+            ),
         )
-        return special, [special._coarse(operation) for operation in operations]
+        return special, [special.coarse(operation) for operation in operations]
 
-    def _coarse(self, operation: Operation) -> Operation:
-        """Return the operation; one that nobody asks for stands for all that it could write."""
+    def coarse(self, operation: Operation) -> Operation:
+        """Return the operation; a value that nobody asks for stands for all that it could write."""
         if operation.function != "write":
             return operation
         return msgspec.structs.replace(operation, argument=self._shown(operation.argument))
@@ -91,7 +99,7 @@ class Register(Model):
 class CasRegister(Register):
     """A register that also has `cas` with [old, new]: answered False when it was not `old`."""
 
-    functions: ClassVar = ("read", "write", "cas")
+    functions: ClassVar[tuple[str, ...]] = ("read", "write", "cas")
 
     def accept(self, operation: Operation) -> Operation:
         """Return the operation; a cas has a pair as its argument."""
@@ -121,9 +129,10 @@ class CasRegister(Register):
             return Trait.ALWAYS_LEGAL
         return Trait.READS_ONLY if told_truth(operation.result) is False else Trait.NONE
 
-    def _coarse(self, operation: Operation) -> Operation:
+    def coarse(self, operation: Operation) -> Operation:
+        """Return the operation; what a cas asks for stays as it is."""
         if operation.function != "cas":
-            return super()._coarse(operation)
+            return super().coarse(operation)
         old, new = cast(tuple[object, object], operation.argument)
         return msgspec.structs.replace(operation, argument=(old, self._shown(new)))
 
@@ -140,15 +149,23 @@ class KeyValue(Model):
     answers True or False tells whether the key was set; other answers tell nothing.
     """
 
-    functions: ClassVar = ("get", "put", "append", "delete")
-    uses_process: ClassVar = False
+    functions: ClassVar[tuple[str, ...]] = ("get", "put", "append", "delete")
+    uses_process: ClassVar[bool] = False
 
-    def __init__(self, initial: object = None) -> None:
+    def __init__(
+        self,
+        initial: object = None,
+        *,
+        answers: frozenset[Hashable] | None = None,
+        texts: Sequence[str] = (),
+        tells_being_set: bool = False,
+    ) -> None:
+        """Begin with `initial` for each key; the rest is for `specialize`."""
         self._initial = exact(initial)
-        self._answers: frozenset[object] | None = None
-        self._tells_being_set = False
-        self._texts: list[str] = []
+        self._answers = answers
+        self._texts = texts
         """The answers that are texts, sorted; only where there are appends."""
+        self._tells_being_set = tells_being_set
 
     def initial(self) -> Hashable:
         """Return the initial value of each key."""
@@ -204,21 +221,24 @@ class KeyValue(Model):
 
         A value that no answer begins with stays one, whatever is appended to it.
         """
-        special = type(self)()
-        special._initial = self._initial
-        answers = [each.result for each in operations if each.function == "get"]
-        special._answers = frozenset(answers)
-        special._tells_being_set = any(
-            each.function == "delete" and told_truth(each.result) for each in operations
+        answers = frozenset(each.result for each in operations if each.function == "get")
+        has_appends = any(each.function == "append" for each in operations)
+        texts = {answer for answer in answers if isinstance(answer, str)} if has_appends else ()
+        special = type(self)(
+            self._initial,
+            answers=answers,
+            texts=sorted(texts),
+            tells_being_set=any(
+                each.function == "delete" and told_truth(each.result) for each in operations
+            ),
         )
-        if any(each.function == "append" for each in operations):
-            special._texts = sorted({answer for answer in answers if isinstance(answer, str)})
-        return special, [
-            msgspec.structs.replace(each, argument=special._shown(each.argument))
-            if each.function == "put"
-            else each
-            for each in operations
-        ]
+        return special, [special.coarse(operation) for operation in operations]
+
+    def coarse(self, operation: Operation) -> Operation:
+        """Return the operation; a value that no answer is stands for all that it could put."""
+        if operation.function != "put":
+            return operation
+        return msgspec.structs.replace(operation, argument=self._shown(operation.argument))
 
     def _shown(self, value: object) -> Hashable:
         if value is None or self._answers is None or value in self._answers:
@@ -235,8 +255,15 @@ class Counter(Model):
     `add_and_get` answers the number after; what the others answer to a change is not looked at.
     """
 
-    functions: ClassVar = ("add", "increment", "decrement", "add_and_get", "read", "get")
-    uses_process: ClassVar = False
+    functions: ClassVar[tuple[str, ...]] = (
+        "add",
+        "increment",
+        "decrement",
+        "add_and_get",
+        "read",
+        "get",
+    )
+    uses_process: ClassVar[bool] = False
 
     def __init__(self, initial: object = 0) -> None:
         self._initial = number(initial, "the initial value")
@@ -275,8 +302,8 @@ class Set(Model):
     tell nothing.
     """
 
-    functions: ClassVar = ("add", "remove", "contains", "read")
-    uses_process: ClassVar = False
+    functions: ClassVar[tuple[str, ...]] = ("add", "remove", "contains", "read")
+    uses_process: ClassVar[bool] = False
 
     def __init__(self, initial: object = ()) -> None:
         self._initial = elements(initial, "the initial value")
@@ -344,3 +371,14 @@ MODELS: Final[Mapping[str, type[Model]]] = {
     "todo": TodoList,
 }
 """By the names that `liferaft check --model` knows them by."""
+
+
+def model_named(name: str, **arguments: object) -> Model:
+    """Return the model of that name, made with `initial=...` if it is given.
+
+    Raises `HistoryError` for a name that is none, and for an initial value that does not fit.
+    """
+    if name not in MODELS:
+        raise HistoryError(f"there is no model {name!r}: there are {', '.join(MODELS)}")
+    make: Callable[..., Model] = MODELS[name]
+    return make(**arguments)

@@ -14,7 +14,7 @@ class Lock(Model):
     It is not reentrant: whoever holds it is refused, too. Only its holder can release it.
     """
 
-    functions: ClassVar = ("acquire", "release")
+    functions: ClassVar[tuple[str, ...]] = ("acquire", "release")
 
     def __init__(self, initial: object = None) -> None:
         self._initial = initial
@@ -55,8 +55,8 @@ class TodoList(Model):
     Times are not compared: they are the leader's, and nobody else can tell them.
     """
 
-    functions: ClassVar = ("add", "complete", "items")
-    uses_process: ClassVar = False
+    functions: ClassVar[tuple[str, ...]] = ("add", "complete", "items")
+    uses_process: ClassVar[bool] = False
 
     def __init__(self, initial: object = ()) -> None:
         if not isinstance(initial, list | tuple):

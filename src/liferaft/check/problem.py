@@ -1,4 +1,4 @@
-"""The history of one object, laid out for the search: events, and a bit for each operation.
+"""The history of one object, laid out for the search: events in order, a bit for each operation.
 
 An operation that is answered has a bit from its invocation to its answer, then another operation
 may get it. Operations without an answer have bits of their own for good, above those. So sets of

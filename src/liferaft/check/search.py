@@ -4,7 +4,7 @@
 where there is one, because most choices do not matter. *Breadth first*, position by position,
 proves quickly that there is none: it knows all configurations before a return when it looks at the
 first, so it looks only at those that no other dominates. Each alone is complete and neither knows
-of the other, so either may be given up when memory gets scarce, and the answer is still the answer.
+of the other, so either may be given up when memory gets scarce, and the answer still holds.
 
 Configurations are remembered exactly: by position, number of the state (which `automaton.py` gives
 by equality) and both sets, never by a hash alone.
@@ -29,8 +29,7 @@ Supposing too much uses up what a later answer needs: at 0, histories of 10 clie
 """
 
 STEPS_ALONE_PER_EVENT: Final = 2
-"""For how many steps per event best first goes alone. A history that is no trouble needs no
-more."""
+"""For how many steps per event best first goes alone: what a history without trouble needs."""
 
 STEPS_ALONE_MIN: Final = 1000
 

@@ -49,7 +49,7 @@ class FrozenMap(Mapping[str, object]):
 
 
 def frozen(value: object) -> object:
-    """Return the value with tuples for lists and `FrozenMap`s for dictionaries, at all depths."""
+    """Return the value with tuples for lists and `FrozenMap`s for dictionaries, all through."""
     if isinstance(value, str | int | float):
         return value
     if isinstance(value, list | tuple):
