@@ -49,7 +49,7 @@ class Host:
     def receive(self, link: int, frame: wire.Frame) -> list[bytes]:
         """Return the answers to a frame that came over a link."""
         if isinstance(frame, wire.Hello):
-            self.greeted[link] = frame.session
+            assert self.greeted.setdefault(link, frame.session) == frame.session
             return [encode(wire.Welcome(1, self.incarnation, 2**20))]
         session_id = self.greeted.get(link)
         if session_id is None:
@@ -220,11 +220,10 @@ class SessionMachine(RuleBasedStateMachine):
             del bag[position % len(bag)]
 
     @precondition(lambda self: self.sent)
-    @rule(position=st.integers(0, REMEMBERED), is_at_present=st.booleans())
-    def repeat_old(self, position: int, *, is_at_present: bool) -> None:
-        """Deliver a frame of long ago once more, over its link or as if over the present one."""
-        link, frame = self.sent[position % len(self.sent)]
-        self.to_host.insert(0, (self.link if is_at_present else link, frame))
+    @rule(position=st.integers(0, REMEMBERED))
+    def repeat_old(self, position: int) -> None:
+        """Deliver a frame of long ago once more; its link may have been left since."""
+        self.to_host.insert(0, self.sent[position % len(self.sent)])
         self._deliver_to_host(0)
         del self.to_host[0]
 
@@ -288,9 +287,11 @@ class SessionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.host.sessions and not self.host.running)
     @rule()
     def forget_sessions(self) -> None:
-        """The host drops idle sessions."""
+        """The host drops sessions that were idle, for longer than any frame is under way."""
         self.is_forgetful = True
         self.host.sessions.clear()
+        self.to_host.clear()
+        self.sent.clear()
         self.lose_link(is_bound_again=True)
 
     # What must hold.
