@@ -18,7 +18,7 @@ from liferaft.raft.types import Entry, HardState
 from liferaft.sim.loop import VirtualLoop
 from liferaft.storage.faulty import FaultyDisk, Operation
 from liferaft.storage.recovery import hard_state_follows
-from liferaft.storage.wal import SEAL_AFTER
+from liferaft.storage.wal import RETRY_FULL_AFTER, SEAL_AFTER
 from tests.profiles import machine_settings
 from tests.storage.logs import OpenLog, make_entries, open_log, read_log
 
@@ -131,6 +131,8 @@ class LogMachine(RuleBasedStateMachine):
         """Close in peace: then everything that was appended is there, unless the disk failed."""
         assert self.opened is not None
         self.disk.capacity_bytes = None
+        # A log that is closed while the disk is full may drop what waits; here it is not.
+        self.run(asyncio.sleep(2 * RETRY_FULL_AFTER))
         self.run(self.opened.log.close())
         self.run(asyncio.sleep(0.01))
         self._note_stored()

@@ -83,6 +83,8 @@ class Server:
         self._links: dict[_ServedLink, None] = {}
         # Those of the links that have not bound anything yet, the oldest first.
         self._greeting: dict[_ServedLink, None] = {}
+        # Those that made room, until their sockets are closed.
+        self._dropped: dict[_ServedLink, None] = {}
         self._warnings = 0
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._sweeper: asyncio.TimerHandle | None = None
@@ -135,7 +137,7 @@ class Server:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        links = [served.link for served in self._links]
+        links = [served.link for served in (*self._links, *self._dropped)]
         for served in list(self._links):
             served.end("the host stops", is_final=False)
         for link in links:
@@ -163,9 +165,10 @@ class Server:
         """Take a link that has ended from the list."""
         self._links.pop(served, None)
         self._greeting.pop(served, None)
+        self._dropped.pop(served, None)
 
     def greeted(self, served: "_ServedLink") -> None:
-        """Learn that a link shakes hands no longer: it will not make room for others."""
+        """Learn that a link has bound an object: it no longer makes room for others."""
         self._greeting.pop(served, None)
 
     def warn(self, peer: str, what: str) -> None:
@@ -199,6 +202,8 @@ class Server:
         if oldest is None:
             return False
         self.warn(oldest.link.peer, "its handshake made room for another connection")
+        self.forget(oldest)
+        self._dropped[oldest] = None
         oldest.drop()
         return True
 
@@ -277,7 +282,6 @@ class _ServedLink:
         """End the link at once, without a word: its place is needed now."""
         self._is_ended = True
         self._handshake_timer.cancel()
-        self._server.greeted(self)
         self.link.abort()
 
     def send(self, frame: bytes) -> None:

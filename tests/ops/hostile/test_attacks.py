@@ -107,7 +107,7 @@ async def call_until(host: Host, attacker: Attacker, enough: int) -> int:
             await caller.call(PUT, (b"honest", value))
             assert value == await caller.call(GET, (b"honest",))
             calls += 1
-            assert host.server.connection_count <= 2 * CONNECTIONS_MAX
+            assert host.server.connection_count <= CONNECTIONS_MAX
             assert host.dispatcher.session_count <= MEMORY.sessions_max
             assert host.dispatcher._execution_bytes <= MEMORY.execution_bytes_max
             await asyncio.sleep(0)
