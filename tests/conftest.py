@@ -1,12 +1,16 @@
 """What holds for all tests."""
 
 import asyncio
+import signal
 
 import pytest
 
 from tests.profiles import load_profile
 
 load_profile()
+
+# A shell lets what it runs in the background ignore Ctrl-C, and so would every process of a test.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -15,6 +15,7 @@ from liferaft.chaos.faults import FAULTS, chosen, skipped
 from liferaft.chaos.narrator import Scene
 from liferaft.cli.chaos import LiveNarrator
 from liferaft.cluster.admin import NodeStatus
+from tests.running import children_of, output_of, running
 
 CHAOS = (sys.executable, "-m", "liferaft", "chaos")
 TIMEOUT = 280.0
@@ -91,15 +92,10 @@ def test_a_run_is_told_in_plain_lines_and_leaves_nothing(tmp_path: Path) -> None
 @pytest.mark.slow
 @pytest.mark.processes
 def test_sigterm_ends_everything_cleanly(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [*CHAOS, "--seconds", "600"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"TMPDIR": str(tmp_path)},
-    ) as process:
-        assert process.stdout is not None
-        while "clients work" not in process.stdout.readline():
+    command = (*CHAOS, "--seconds", "600")
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    with running(*command, stderr=subprocess.PIPE, env=environment) as process:
+        while "clients work" not in output_of(process).readline():
             assert process.poll() is None
         children = children_of(process.pid)
         process.send_signal(signal.SIGTERM)
@@ -109,12 +105,6 @@ def test_sigterm_ends_everything_cleanly(tmp_path: Path) -> None:
     assert len(children) >= 7
     assert [] == [pid for pid in children if Path(f"/proc/{pid}").exists()]
     assert [] == list(tmp_path.iterdir())
-
-
-def children_of(pid: int) -> list[int]:
-    """Return the ids of a process's children."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
 
 
 @pytest.mark.slow

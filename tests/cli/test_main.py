@@ -8,6 +8,7 @@ import pytest
 from liferaft.cli import main
 from liferaft.cli.exits import ExitStatus
 from liferaft.errors import NoLeader
+from tests.running import output_of, running
 
 
 @pytest.mark.parametrize(
@@ -46,15 +47,12 @@ def test_a_fault_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.processes
 def test_a_reader_that_leaves_ends_the_command_without_a_word() -> None:
-    command = [sys.executable, "-m", "liferaft", "demo", "--duration", "600"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.readline()
-        process.stdout.close()
-        errors = process.stderr.read()
+    command = (sys.executable, "-m", "liferaft", "demo", "--duration", "600")
+    with running(*command, stderr=subprocess.PIPE) as process:
+        output_of(process).readline()
+        output_of(process).close()
         status = process.wait(timeout=60)
+        assert process.stderr is not None
+        errors = process.stderr.read()
 
     assert (ExitStatus.NEGATIVE, "") == (status, errors)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from liferaft.ops.processes import free_addresses
+from tests.running import output_of, running
 
 pytestmark = pytest.mark.processes
 
@@ -25,19 +26,8 @@ def running_node(
     address = address or free_addresses(1)[0]
     command = [sys.executable, "-m", "liferaft", "node", "--id", "n1", "--peers", f"n1={address}"]
     command += ["--data", str(directory), "--object", hosted, *options]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield process, process.stdout.readline().rstrip()
-        finally:
-            process.kill()
+    with running(*command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=cwd) as process:
+        yield process, output_of(process).readline().rstrip()
 
 
 def test_a_node_says_where_it_listens_and_where_its_data_is(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.running import children_of, output_of, running
+
 pytestmark = pytest.mark.processes
 
 DEMO = (sys.executable, "-m", "liferaft", "demo")
@@ -52,15 +54,10 @@ def test_five_nodes_and_json_print_one_object_and_nothing_else() -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_ends_everything_cleanly(tmp_path: Path, number: signal.Signals) -> None:
-    with subprocess.Popen(
-        [*DEMO, "--duration", "600"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={"TMPDIR": str(tmp_path)},
-    ) as process:
-        assert process.stdout is not None
-        while "clients begin" not in process.stdout.readline():
+    command = (*DEMO, "--duration", "600")
+    environment = {"TMPDIR": str(tmp_path)}
+    with running(*command, stderr=subprocess.PIPE, env=environment) as process:
+        while "clients begin" not in output_of(process).readline():
             assert process.poll() is None
         children = children_of(process.pid)
         process.send_signal(number)
@@ -72,19 +69,9 @@ def test_ctrl_c_ends_everything_cleanly(tmp_path: Path, number: signal.Signals) 
     assert [] == list(tmp_path.iterdir())
 
 
-def children_of(pid: int) -> list[int]:
-    """Return the ids of a process's children."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for task in tasks for child in (task / "children").read_text().split()]
-
-
 def test_a_cluster_that_is_kept_stays_until_ctrl_c() -> None:
-    with subprocess.Popen(
-        [*DEMO, "--duration", "3", "--keep", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    command = (*DEMO, "--duration", "3", "--keep", "--json")
+    with running(*command, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         address = process.stderr.readline().split()[-1]
         client = (sys.executable, "examples/todo_rpc/client.py", address, "list")

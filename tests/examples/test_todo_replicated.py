@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from liferaft.ops.processes import free_addresses
+from tests.running import output_of, running
 
 pytestmark = pytest.mark.processes
 
@@ -21,15 +22,11 @@ TIMEOUT = 120.0
 def started(directory: Path, addresses: list[str]) -> Iterator[subprocess.Popen[str]]:
     """Run the example's three nodes; they listen when the block begins."""
     ports = [address.rpartition(":")[2] for address in addresses]
-    with subprocess.Popen(
-        (sys.executable, START, "--data", str(directory), "--ports", *ports),
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
+    command = (sys.executable, START, "--data", str(directory), "--ports", *ports)
+    with running(*command) as process:
         listening = 0
         while listening < 3:
-            listening += "listens on" in process.stdout.readline()
+            listening += "listens on" in output_of(process).readline()
             assert process.poll() is None
         try:
             yield process

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.running import output_of, running
+
 pytestmark = pytest.mark.processes
 
 EXAMPLES = "examples/todo_rpc"
@@ -16,13 +18,9 @@ TIMEOUT = 120.0
 def address() -> Iterator[str]:
     """Where a leaky server hosts a list."""
     leak = ("--loss", "0.2", "--duplicate", "0.1", "--delay", "0.01")
-    with subprocess.Popen(
-        [sys.executable, f"{EXAMPLES}/server.py", "--address", "127.0.0.1:0", *leak],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as server:
-        assert server.stdout is not None
-        line = server.stdout.readline()
+    command = (sys.executable, f"{EXAMPLES}/server.py", "--address", "127.0.0.1:0", *leak)
+    with running(*command) as server:
+        line = output_of(server).readline()
         try:
             yield line.removeprefix("the list is served at ").partition(";")[0]
         finally:
@@ -63,16 +61,10 @@ def test_a_conversation_goes_on_after_a_mistake(address: str) -> None:
 
 
 def test_who_watches_sees_what_others_add(address: str) -> None:
-    with subprocess.Popen(
-        [sys.executable, f"{EXAMPLES}/client.py", address, "watch"],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as watcher:
-        assert watcher.stdout is not None
-        before = watcher.stdout.readline()
+    with running(sys.executable, f"{EXAMPLES}/client.py", address, "watch") as watcher:
+        before = output_of(watcher).readline()
         run("client.py", address, "add", "buy", "milk")
-        after = watcher.stdout.readline()
-        watcher.terminate()
+        after = output_of(watcher).readline()
 
     assert ("0 items, 0 done\n", "[ ] 1 buy milk\n") == (before, after)
 
