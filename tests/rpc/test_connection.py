@@ -146,9 +146,9 @@ async def test_what_is_nested_too_deep_is_an_error_for_that_call_only() -> None:
     network = MemoryNetwork()
     deep = await NestObject().build(900)
     async with hosted(network, NestObject(), Nest), connected(network, Nest) as nest:
-        with pytest.raises(InvalidArgument, match="nested more than 100 deep"):
+        with pytest.raises(InvalidArgument, match="nested more than 256 deep"):
             await nest.measure(deep)
-        with pytest.raises(RemoteError, match="nested more than 100 deep"):
+        with pytest.raises(RemoteError, match="nested more than 256 deep"):
             await nest.build(900)
 
         assert 3 == await nest.measure([0])

@@ -8,6 +8,8 @@ from typing import Final
 import msgspec
 
 PERCENTILES: Final = (0.5, 0.99)
+WARM_UP_MAX: Final = 0.5
+"""Seconds before the measured time; a shorter measurement is warmed up for as long as it takes."""
 
 
 class Measurement(msgspec.Struct, frozen=True):
@@ -31,15 +33,14 @@ async def measure(
     in_flight: int,
     seconds: float,
     size_bytes: int,
-    warm_up: float = 0.5,
 ) -> Measurement:
-    """Keep `in_flight` calls under way for `warm_up` and then `seconds`, and return what came.
+    """Keep `in_flight` calls under way for `seconds`, warmed up before, and return what came.
 
     `call` gets a number that rises with every call. Only calls that end within the measured time
     count.
     """
     clock = time.perf_counter  # uvloop's own time moves in steps of a millisecond
-    start = clock() + warm_up
+    start = clock() + min(WARM_UP_MAX, seconds)
     end = start + seconds
     latencies: list[float] = []
     errors = 0

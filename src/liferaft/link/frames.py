@@ -31,8 +31,10 @@ def check_frame(frame: bytes, frame_bytes_max: int) -> None:
 
 def encode_header(frame: bytes, frame_bytes_max: int) -> bytes:
     """Return what goes before `frame` in the stream; raises as `check_frame` does."""
-    check_frame(frame, frame_bytes_max)
-    return _pack_header(len(frame))
+    length = len(frame)
+    if not 0 < length <= frame_bytes_max:
+        check_frame(frame, frame_bytes_max)
+    return _pack_header(length)
 
 
 def encode_frame(frame: bytes, frame_bytes_max: int) -> bytes:

@@ -2,8 +2,10 @@
 
 One `StreamLink` is the asyncio protocol of one connected socket. Invariants:
 
-- All frames sent in one turn of the loop leave together; only large ones are written by
-  themselves, because joining would copy them.
+- All frames sent in one turn of the loop leave together, after it; only large ones are written by
+  themselves, because joining would copy them. What is sent next after something was read leaves at
+  once, though, where just one frame was sent between the two reads before: who calls and waits for
+  the answer, and who answers such calls, gain nothing from the end of the turn.
 - Until `start`, the socket is read once at most: the kernel's buffers, and then the peer, hold back
   what cannot be delivered yet.
 - A frame is whole within a bounded time after its first byte, or the link ends.
@@ -106,8 +108,11 @@ class StreamLink(asyncio.Protocol):
         self._backlog: list[bytes] = []
         self._is_backlog_long = False
         self._written_bytes = 0
-        # Headers and frames of this turn, in order, and whether the flush of them is scheduled.
+        # Headers and frames of this turn, in order; a flush is scheduled while there are some.
         self._outgoing: list[bytes] = []
+        # How many frames were sent since the last read, and whether there was just one before it.
+        self._sent_count = 0
+        self._is_alternating = False
         self._frame_since: float | None = None
         self._frame_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
@@ -160,7 +165,11 @@ class StreamLink(asyncio.Protocol):
         header = encode_header(frame, self._frame_bytes_max)
         if self._is_closed:
             return
+        self._sent_count += 1
         if not self._outgoing:
+            if self._is_alternating and self._sent_count == 1 and len(frame) <= JOINED_BYTES_MAX:
+                self._write_joined([header, frame])
+                return
             self._loop.call_soon(self._flush)
         self._outgoing.append(header)
         self._outgoing.append(frame)
@@ -213,17 +222,20 @@ class StreamLink(asyncio.Protocol):
             self._transport.pause_reading()
             self._early.append(data)
             return
+        self._is_alternating = self._sent_count == 1
+        self._sent_count = 0
         try:
             frames = self._splitter.feed(data)
         except ProtocolError as error:
             self._fail(str(error))
             return
-        if not self._splitter.is_inside_frame:
+        held_bytes = self._splitter.held_bytes
+        if not held_bytes:
             self._frame_since = None
         else:
             if frames or self._frame_since is None:
                 self._watch_frame()
-            if self._splitter.held_bytes > UNCOUNTED_BYTES_MAX:
+            if held_bytes > UNCOUNTED_BYTES_MAX:
                 self._shares.receiving.note(self)
         if not frames:
             return
@@ -338,27 +350,34 @@ class StreamLink(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _flush(self) -> None:
-        """Write all that was sent since the last flush."""
-        waiting, self._outgoing = self._outgoing, []
-        if not waiting or self._transport.is_closing():
-            return
-        self._write(waiting)
-        if self._accept is not None and self.unsent_bytes > UNCOUNTED_BYTES_MAX:
-            self._shares.sending.note(self)
+        """Write all that was sent and has not left."""
+        if self._outgoing:
+            waiting, self._outgoing = self._outgoing, []
+            self._write(waiting)
 
     def _write(self, waiting: list[bytes]) -> None:
         joined: list[bytes] = []
         for piece in waiting:
-            self._written_bytes += len(piece)
             if len(piece) <= JOINED_BYTES_MAX:
                 joined.append(piece)
             else:
                 # Its header is the last of the joined: they are never empty here.
-                self._transport.write(b"".join(joined))
-                self._transport.write(piece)
-                joined.clear()
+                self._write_joined(joined)
+                self._write_joined([piece])
+                joined = []
         if joined:
-            self._transport.write(b"".join(joined))
+            self._write_joined(joined)
+
+    def _write_joined(self, pieces: list[bytes]) -> None:
+        transport = self._transport
+        if transport.is_closing():
+            return
+        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self._written_bytes += len(data)
+        transport.write(data)
+        is_accepted = self._accept is not None
+        if is_accepted and transport.get_write_buffer_size() > UNCOUNTED_BYTES_MAX:
+            self._shares.sending.note(self)
 
     def _fail(self, what: str) -> None:
         """End the link over something that the peer did."""

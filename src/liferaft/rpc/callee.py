@@ -9,7 +9,7 @@ import functools
 import inspect
 import logging
 import random as random_module
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Self
 
@@ -27,9 +27,9 @@ from liferaft.errors import (
 from liferaft.link.address import Address
 from liferaft.link.base import Network
 from liferaft.rpc.bridge import Bridge
-from liferaft.rpc.codec import encode, encode_failure
+from liferaft.rpc.codec import ExceptionCodec, encode, encode_failure
 from liferaft.rpc.dispatch import Request
-from liferaft.rpc.interface import Interface, MethodSignature
+from liferaft.rpc.interface import Interface
 from liferaft.rpc.server import Limits, Server
 from liferaft.rpc.session import CalleeSession, Verdict
 from liferaft.rpc.wire import Reply
@@ -54,14 +54,56 @@ class Memory(msgspec.Struct, frozen=True):
     execution_bytes_max: int = 64 * 1024 * 1024
 
 
-class _Execution:
+class _Execution(Job):
     """A call that is being executed, and where its answer goes: to whoever asked last."""
 
-    __slots__ = ("job", "request")
+    __slots__ = ("_dispatcher", "declared", "number", "request", "session", "size_bytes")
 
-    def __init__(self, request: Request) -> None:
+    def __init__(
+        self,
+        function: Callable[[], Any],
+        *,
+        dispatcher: "ObjectDispatcher",
+        request: Request,
+        session: CalleeSession,
+        declared: Sequence[ExceptionCodec],
+    ) -> None:
+        super().__init__(function, request.deadline)
         self.request = request
-        self.job: Job | None = None
+        self.session = session
+        self.number = request.call.number
+        self.size_bytes = len(request.frame)
+        self.declared = declared
+        self._dispatcher = dispatcher
+
+    def encode(self, result: Any) -> bytes:
+        """See `Job`."""
+        return encode(Reply(self.number, result))
+
+    def done(self, outcome: bytes | BaseException) -> None:
+        """See `Job`."""
+        if not isinstance(outcome, bytes):
+            outcome = encode_failure(self.number, outcome, self.declared)
+        self._dispatcher.executed(self, outcome)
+
+
+class _Notification(Job):
+    """A one-way call that is being executed: nobody hears of its outcome."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, function: Callable[[], Any], name: str) -> None:
+        super().__init__(function, None)
+        self._name = name
+
+    def encode(self, result: Any) -> bytes:
+        """See `Job`."""
+        return encode(result)
+
+    def done(self, outcome: bytes | BaseException) -> None:
+        """See `Job`."""
+        if isinstance(outcome, BaseException):
+            logger.error("the one-way method %s raised", self._name, exc_info=outcome)
 
 
 class ObjectDispatcher:
@@ -163,15 +205,15 @@ class ObjectDispatcher:
         except InvalidArgument as error:
             logger.warning("a one-way call was dropped: %s", ascii(str(error)))
             return
-        done = functools.partial(_notified, signature)
-        self._start(signature, values, encode_result=encode, done=done, deadline=None)
+        function, is_async = self._functions[method]
+        job = _Notification(signature.prepare(function, values), method)
+        self._workers.start(job, is_async=is_async)
 
     def cancel(self, session: bytes, number: int) -> None:
         """See `Dispatcher`."""
         execution = self._executions.get((session, number))
-        if execution is not None and execution.job is not None:
-            error = DeadlineExceeded("the caller gave the call up")
-            self._workers.interrupt(execution.job, error)
+        if execution is not None:
+            self._workers.interrupt(execution, DeadlineExceeded("the caller gave the call up"))
 
     def acknowledge(self, session: bytes, acked_below: int) -> None:
         """See `Dispatcher`."""
@@ -204,25 +246,17 @@ class ObjectDispatcher:
             session.withdraw(number)
             request.answer(encode_failure(number, error))
             return
-        execution = _Execution(request)
-        size_bytes = len(request.frame)
-        self._executions[request.session, number] = execution
-        self._execution_bytes += size_bytes
-
-        def encode_result(result: Any) -> bytes:
-            return encode(Reply(number, result))
-
-        def done(outcome: bytes | BaseException) -> None:
-            if not isinstance(outcome, bytes):
-                outcome = encode_failure(number, outcome, signature.declared)
-            del self._executions[request.session, number]
-            self._execution_bytes -= size_bytes
-            self._finish(session, number, outcome)
-            execution.request.answer(outcome)
-
-        execution.job = self._start(
-            signature, values, encode_result=encode_result, done=done, deadline=request.deadline
+        function, is_async = self._functions[call.method]
+        execution = _Execution(
+            signature.prepare(function, values),
+            dispatcher=self,
+            request=request,
+            session=session,
+            declared=signature.declared,
         )
+        self._executions[request.session, number] = execution
+        self._execution_bytes += execution.size_bytes
+        self._workers.start(execution, is_async=is_async)
 
     def _is_full_with(self, frame_bytes: int) -> bool:
         count, size_bytes = len(self._executions), self._execution_bytes + frame_bytes
@@ -231,25 +265,14 @@ class ObjectDispatcher:
             count > 0 and size_bytes > memory.execution_bytes_max
         )
 
-    def _start(
-        self,
-        signature: MethodSignature,
-        values: tuple[Any, ...],
-        *,
-        encode_result: Callable[[Any], bytes],
-        done: Callable[[bytes | BaseException], None],
-        deadline: float | None,
-    ) -> Job:
-        function, is_async = self._functions[signature.name]
-        run = signature.prepare(function, values)
-        job = Job(run, encode=encode_result, done=done, deadline=deadline)
-        self._workers.start(job, is_async=is_async)
-        return job
-
-    def _finish(self, session: CalleeSession, number: int, reply: bytes) -> None:
+    def executed(self, execution: _Execution, reply: bytes) -> None:
+        """Keep the answer of a call that has ended, and send it."""
+        request, session = execution.request, execution.session
+        del self._executions[request.session, execution.number]
+        self._execution_bytes -= execution.size_bytes
         self.calls_served += 1
         bytes_before = session.reply_bytes
-        session.finish(number, reply)
+        session.finish(execution.number, reply)
         self._reply_bytes += session.reply_bytes - bytes_before
         while self._reply_bytes > self._memory.reply_bytes_max:
             # The caller that leaves most behind pays first, with the older half.
@@ -257,6 +280,7 @@ class ObjectDispatcher:
             bytes_before = largest.reply_bytes
             largest.forget(bytes_before // 2)
             self._reply_bytes += largest.reply_bytes - bytes_before
+        request.answer(reply)
 
     def _drop_idle(self, now: float) -> None:
         for session_id, session in list(self._sessions.items()):
@@ -274,11 +298,6 @@ class ObjectDispatcher:
         unused.sort(key=lambda each: each[1].active_at)
         for session_id, _ in unused[: len(unused) // 2 + 1]:
             del self._sessions[session_id]
-
-
-def _notified(signature: MethodSignature, outcome: bytes | BaseException) -> None:
-    if isinstance(outcome, BaseException):
-        logger.error("the one-way method %s raised", signature.name, exc_info=outcome)
 
 
 class CalleeStub:

@@ -22,7 +22,7 @@ NOTHING: Final = msgspec.Raw(b"\xc0")
 TRACEBACK_CHARACTERS_MAX: Final = 16 * 1024
 """A recursion error's traceback is long and says the same thing over and over."""
 
-NESTING_MAX: Final = 100
+NESTING_MAX: Final = 256
 """How deep containers may lie in each other in a frame, at least; deeper ones may be refused."""
 
 _SPARE_LEVELS: Final = 400

@@ -9,10 +9,11 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar, Token
-from typing import NamedTuple
+
+import msgspec
 
 
-class _Deadline(NamedTuple):
+class _Deadline(msgspec.Struct, frozen=True):
     clock: Callable[[], float]
     at: float
 

@@ -51,7 +51,8 @@ class RoundTrip:
             self._variation = seconds / 2
             self._is_measured = True
         interval = self._smoothed + 4 * self._variation
-        self.interval = min(max(interval, RESEND_MIN), RESEND_MAX)
+        # Written out: this is done for every answer, and most round trips are short.
+        self.interval = RESEND_MIN if interval < RESEND_MIN else min(interval, RESEND_MAX)
 
 
 class PendingCall(Generic[WaiterT]):
@@ -192,15 +193,16 @@ class CalleeSession:
 
     def acknowledge(self, acked_below: int) -> None:
         """Drop the replies below `acked_below`: the caller has them."""
-        first, self.acked_below = self.acked_below, max(self.acked_below, acked_below)
+        first = self.acked_below
+        if acked_below <= first:
+            return
+        self.acked_below = acked_below
         replies = self._replies
         # The number comes from the peer, so the walk is never longer than what is kept.
-        if acked_below - first <= len(replies):
-            gone = [number for number in range(first, acked_below) if number in replies]
-        else:
-            gone = [number for number in replies if number < acked_below]
-        for number in gone:
-            self.reply_bytes -= len(replies.pop(number))
+        is_long = acked_below - first > len(replies)
+        for number in list(replies) if is_long else range(first, acked_below):
+            if number < acked_below and number in replies:
+                self.reply_bytes -= len(replies.pop(number))
 
     def forget(self, reply_bytes_kept: int) -> None:
         """Drop the oldest replies until at most half as many, of `reply_bytes_kept`, are left."""

@@ -19,24 +19,23 @@ STOPPING: Final = "the host was stopped while the call was being executed"
 
 
 class Job:
-    """One method to run. `encode` turns the result into bytes where the method ran."""
+    """One method to run, and what becomes of its outcome: whoever has jobs derives from this."""
 
-    __slots__ = ("deadline", "done", "encode", "function", "handle", "interruption")
+    __slots__ = ("deadline", "function", "handle", "interruption")
 
-    def __init__(
-        self,
-        function: Callable[[], Any],
-        *,
-        encode: Callable[[Any], bytes],
-        done: Callable[[bytes | BaseException], None],
-        deadline: float | None,
-    ) -> None:
+    def __init__(self, function: Callable[[], Any], deadline: float | None) -> None:
         self.function = function
-        self.encode = encode
-        self.done = done
         self.deadline = deadline
         self.handle: asyncio.Task[None] | futures.Future[None] | None = None
         self.interruption: BaseException | None = None
+
+    def encode(self, result: Any) -> bytes:
+        """Turn the result into bytes, where the method ran; what it raises is the outcome."""
+        raise NotImplementedError
+
+    def done(self, outcome: bytes | BaseException) -> None:
+        """Take the outcome, on the loop's thread."""
+        raise NotImplementedError
 
 
 class Workers:
@@ -66,8 +65,9 @@ class Workers:
         context = self._context.copy()
         if is_async:
             job.handle = loop.create_task(self._run_async(job, loop), context=context)
-            if job.deadline is not None:
-                self._watch(job.deadline, loop)
+            deadline = job.deadline
+            if deadline is not None and (self._timer is None or deadline < self._timer_at):
+                self._watch(deadline, loop)
         elif self._threads:
             job.handle = self._threads_of_ours().submit(
                 context.run, self._run_in_thread, job, loop, _time_left(job, loop)
@@ -147,8 +147,6 @@ class Workers:
 
     def _watch(self, deadline: float, loop: asyncio.AbstractEventLoop) -> None:
         if self._timer is not None:
-            if self._timer_at <= deadline:
-                return
             self._timer.cancel()
         self._timer_at = deadline
         self._timer = loop.call_at(deadline, self._time_passed, loop)
