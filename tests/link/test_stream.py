@@ -92,6 +92,43 @@ class TestWriting:
             encode_frame(b"next turn", FRAME_BYTES_MAX),
         ] == transport.writes
 
+    async def test_who_calls_and_waits_for_the_answer_does_not_wait_for_the_end_of_the_turn(
+        self,
+    ) -> None:
+        link = make_link()
+        transport = FakeTransport(link)
+        link.start(Ignore())
+        await pass_turns(1)
+        answer = encode_frame(b"answer", FRAME_BYTES_MAX)
+        link.send(b"call 1")
+        await pass_turns(1)
+        link.data_received(answer)
+        link.send(b"call 2")
+        written_at_once = list(transport.writes)
+        link.send(b"call 3")
+        written_with_it = list(transport.writes)
+        link.data_received(answer)
+        link.send(b"call 4")
+        await pass_turns(1)
+        calls = [encode_frame(b"call %d" % number, FRAME_BYTES_MAX) for number in range(1, 5)]
+
+        assert calls[:2] == written_at_once == written_with_it
+        assert [*calls[:2], calls[2] + calls[3]] == transport.writes
+
+    async def test_no_frame_overtakes_one_that_waits_for_the_end_of_the_turn(self) -> None:
+        link = make_link()
+        transport = FakeTransport(link)
+        link.start(Ignore())
+        await pass_turns(1)
+        link.send(b"one")
+        link.data_received(encode_frame(b"answer", FRAME_BYTES_MAX))
+        link.send(b"two")
+        await pass_turns(1)
+
+        assert [
+            encode_frame(b"one", FRAME_BYTES_MAX) + encode_frame(b"two", FRAME_BYTES_MAX)
+        ] == transport.writes
+
     async def test_a_large_frame_is_handed_over_as_it_is(self) -> None:
         """Joining it to the others would copy it."""
 

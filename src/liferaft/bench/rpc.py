@@ -3,10 +3,15 @@
 Machines are noisy, and two processes that take turns suffer most, so the contenders are measured
 in turns, round by round, and of each the round in the middle counts: what slows the machine for a
 while slows all of them.
+
+With one call in flight, caller and host never work at the same time. Whether the kernel has them on
+one core or on two makes a bare echo three times as fast or slow, and differs from run to run. So
+both are held on one core then, unless that is not wanted; with more in flight they never are.
 """
 
 import asyncio
 import importlib.util
+import os
 import subprocess
 import sys
 import time
@@ -48,19 +53,38 @@ Contender = Callable[[int, int, float, int], Awaitable[Measurement]]
 """Takes the host's port, the calls in flight, the seconds and the size of a call in bytes."""
 
 
-async def bench_rpc(*, in_flight: int, seconds: float, size_bytes: int) -> list[Measurement]:
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Hold this process, and those that it starts meanwhile, on one core, where that can be had."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+async def bench_rpc(
+    *, in_flight: int, seconds: float, size_bytes: int, is_pinned: bool = True
+) -> list[Measurement]:
     """Measure every kind of host that can be had, so many `seconds` each, in turns.
 
-    RPyC's connection is for one thread at a time, so it has one call in flight only.
+    RPyC's connection is for one thread at a time, so it has one call in flight only. With
+    `is_pinned`, one call in flight is measured with both ends on one core.
     """
     has_rpyc = importlib.util.find_spec("rpyc") is not None
-    with ExitStack() as stack:
-        ours, raw = (stack.enter_context(host(kind)) for kind in ("ours", "raw"))
-        results = []
-        for lanes in sorted({1, in_flight}):
-            contenders: list[tuple[Contender, int]] = [(_ours, ours), (_raw, raw)]
-            if has_rpyc and lanes == 1:
-                contenders.append((_rpyc, stack.enter_context(host("rpyc"))))
+    results = []
+    for lanes in sorted({1, in_flight}):
+        kinds: dict[str, Contender] = {"ours": _ours, "raw": _raw}
+        if has_rpyc and lanes == 1:
+            kinds["rpyc"] = _rpyc
+        with ExitStack() as stack:
+            if is_pinned and lanes == 1:
+                stack.enter_context(one_core())
+            contenders = [(way, stack.enter_context(host(kind))) for kind, way in kinds.items()]
             results += await _in_turns(contenders, lanes, seconds, size_bytes)
     return results
 

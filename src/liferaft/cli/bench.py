@@ -23,6 +23,7 @@ def bench(
     in_flight: Positive = 64,
     seconds: Annotated[float, Parameter(validator=Number(gt=0))] = 5.0,
     size_bytes: Positive = 256,
+    any_core: bool = False,
     json: bool = False,
 ) -> int:
     """Measure writes to a cluster of three processes, or remote calls between two.
@@ -41,12 +42,20 @@ def bench(
         How long each figure is measured.
     size_bytes
         The size of a value (raft) or of a call (rpc).
+    any_core
+        Leave both ends of a call alone (rpc) to whichever cores the system chooses, instead of one.
     json
         Print the figures as JSON, and nothing else.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         results = runner.run(
-            _measure(what, in_flight=in_flight, seconds=seconds, size_bytes=size_bytes)
+            _measure(
+                what,
+                in_flight=in_flight,
+                seconds=seconds,
+                size_bytes=size_bytes,
+                is_pinned=not any_core,
+            )
         )
     if json:
         print(msgspec.json.encode(results).decode())
@@ -56,13 +65,22 @@ def bench(
 
 
 async def _measure(
-    what: Literal["raft", "rpc"], *, in_flight: int, seconds: float, size_bytes: int
+    what: Literal["raft", "rpc"],
+    *,
+    in_flight: int,
+    seconds: float,
+    size_bytes: int,
+    is_pinned: bool,
 ) -> list[Measurement]:
     if what == "rpc":
-        from liferaft.bench.rpc import bench_rpc as run  # noqa: PLC0415 - only what is measured
-    else:
-        from liferaft.bench.raft import bench_raft as run  # noqa: PLC0415 - likewise
-    return await run(in_flight=in_flight, seconds=seconds, size_bytes=size_bytes)
+        from liferaft.bench.rpc import bench_rpc  # noqa: PLC0415 - only what is measured
+
+        return await bench_rpc(
+            in_flight=in_flight, seconds=seconds, size_bytes=size_bytes, is_pinned=is_pinned
+        )
+    from liferaft.bench.raft import bench_raft  # noqa: PLC0415 - likewise
+
+    return await bench_raft(in_flight=in_flight, seconds=seconds, size_bytes=size_bytes)
 
 
 def _table(what: str, results: list[Measurement]) -> Table:

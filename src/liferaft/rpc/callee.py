@@ -134,6 +134,7 @@ class ObjectDispatcher:
             self._functions[name] = (function, inspect.iscoroutinefunction(function))
         self._memory = memory or Memory()
         self._workers = Workers(threads=threads, is_serial=is_serial)
+        self._clock: Callable[[], float]
         self._sessions: dict[bytes, CalleeSession] = {}
         self._executions: dict[tuple[bytes, int], _Execution] = {}
         self._reply_bytes = 0
@@ -151,7 +152,9 @@ class ObjectDispatcher:
 
     async def admit(self, session: bytes, *, is_resumed: bool) -> None:
         """See `Dispatcher`."""
-        now = asyncio.get_running_loop().time()
+        # Kept for the calls: in Python 3.11 asking for it is a system call.
+        self._clock = asyncio.get_running_loop().time
+        now = self._clock()
         known = self._sessions.get(session)
         if known is not None:
             known.active_at = now
@@ -178,7 +181,7 @@ class ObjectDispatcher:
         if session is None:
             request.answer(encode_failure(number, SessionExpired("the host dropped the session")))
             return
-        session.active_at = asyncio.get_running_loop().time()
+        session.active_at = self._clock()
         bytes_before = session.reply_bytes
         verdict = session.receive(number, call.acked_below)
         self._reply_bytes += session.reply_bytes - bytes_before
@@ -219,7 +222,7 @@ class ObjectDispatcher:
         """See `Dispatcher`."""
         known = self._sessions.get(session)
         if known is not None:
-            known.active_at = asyncio.get_running_loop().time()
+            known.active_at = self._clock()
             bytes_before = known.reply_bytes
             known.acknowledge(acked_below)
             self._reply_bytes += known.reply_bytes - bytes_before

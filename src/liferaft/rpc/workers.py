@@ -48,6 +48,8 @@ class Workers:
         self._jobs: dict[Job, None] = {}
         self._executor: futures.ThreadPoolExecutor | None = None
         self._idle: asyncio.Future[None] | None = None
+        # Kept from the first job to the stop: in Python 3.11 asking for it is a system call.
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         # The context in which the object was hosted, but for its deadline: that of a call is the
@@ -61,7 +63,9 @@ class Workers:
             self._waiting.append((job, is_async))
             return
         self._jobs[job] = None
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
         context = self._context.copy()
         if is_async:
             job.handle = loop.create_task(self._run_async(job, loop), context=context)
@@ -110,6 +114,7 @@ class Workers:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._loop = None
 
     async def _run_async(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
         ambient.set_deadline(loop.time, job.deadline)
