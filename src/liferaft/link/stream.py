@@ -168,7 +168,7 @@ class StreamLink(asyncio.Protocol):
         self._sent_count += 1
         if not self._outgoing:
             if self._is_alternating and self._sent_count == 1 and len(frame) <= JOINED_BYTES_MAX:
-                self._write_joined([header, frame])
+                self._write_one(header + frame)
                 return
             self._loop.call_soon(self._flush)
         self._outgoing.append(header)
@@ -362,17 +362,16 @@ class StreamLink(asyncio.Protocol):
                 joined.append(piece)
             else:
                 # Its header is the last of the joined: they are never empty here.
-                self._write_joined(joined)
-                self._write_joined([piece])
-                joined = []
+                self._write_one(b"".join(joined))
+                self._write_one(piece)
+                joined.clear()
         if joined:
-            self._write_joined(joined)
+            self._write_one(b"".join(joined))
 
-    def _write_joined(self, pieces: list[bytes]) -> None:
+    def _write_one(self, data: bytes) -> None:
         transport = self._transport
         if transport.is_closing():
             return
-        data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         self._written_bytes += len(data)
         transport.write(data)
         is_accepted = self._accept is not None

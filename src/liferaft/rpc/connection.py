@@ -155,8 +155,8 @@ class CallerConnection:
         """
         protocol = self._protocol
         loop = self._loop
-        if time_left is None:
-            time_left = self._time_left()
+        if time_left is None and (time_left := ambient.time_left()) is None:
+            time_left = self.timeout
         if self._is_closed:
             raise StubClosed(f"{self.interface.name}.{method.name}: the stub is closed")
         if len(protocol.session.pending) >= UNANSWERED_MAX:

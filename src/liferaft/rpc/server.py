@@ -447,7 +447,9 @@ class _Request:
         self.call = call
         self.frame = frame
         left = call.time_left
-        self.deadline = None if left is None else now + min(left, TIME_LEFT_MAX)
+        if left is not None and left > TIME_LEFT_MAX:
+            left = TIME_LEFT_MAX
+        self.deadline = None if left is None else now + left
         self._served: _ServedLink | None = served
 
     def answer(self, frame: bytes) -> None:
