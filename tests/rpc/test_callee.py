@@ -62,6 +62,9 @@ class FakeRequest:
     def redirect(self, address: str | None) -> None:
         raise AssertionError("a plain object sends nobody elsewhere")
 
+    def push(self, frame: bytes) -> None:
+        raise NotImplementedError
+
     def working(self) -> None:
         self.workings += 1
 

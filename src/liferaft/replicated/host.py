@@ -18,7 +18,7 @@ from liferaft.replicated.command import SEED_BITS, CommandKind, pack
 from liferaft.replicated.machine import ReplicatedMachine
 from liferaft.rpc.dispatch import Redirected, Request
 from liferaft.rpc.interface import Interface
-from liferaft.rpc.wire import Call
+from liferaft.rpc.wire import Call, Chunk, Credit
 
 
 class ReplicatedDispatcher:
@@ -79,6 +79,9 @@ class ReplicatedDispatcher:
 
     def cancel(self, session: bytes, number: int) -> None:
         """Do nothing: what is in the log cannot be called back, and the answer will be dropped."""
+
+    def stream(self, session: bytes, frame: Chunk | Credit) -> None:
+        """Do nothing: no method has streams, so this is of a call that is no longer known."""
 
     def acknowledge(self, session: bytes, acked_below: int) -> None:
         """Do nothing: only what the log carries may change the sessions."""

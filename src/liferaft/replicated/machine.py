@@ -58,7 +58,7 @@ class ReplicatedObject:
             if getattr(getattr(type(instance), method), _QUERY_MARK, False)
         )
         for signature in self.interface.methods.values():
-            if signature.is_async or signature.is_oneway:
+            if signature.is_async or signature.is_oneway or signature.has_streams:
                 raise InterfaceError(
                     f"{type(instance).__qualname__}.{signature.name} cannot be replicated: "
                     "a command is a plain method that returns when it is done"

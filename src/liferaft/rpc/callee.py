@@ -27,13 +27,14 @@ from liferaft.errors import (
 from liferaft.link.address import Address
 from liferaft.link.base import Network
 from liferaft.rpc.bridge import Bridge
+from liferaft.rpc.callee_streams import HostedStreams, run_streaming
 from liferaft.rpc.codec import ExceptionCodec, encode, encode_failure
 from liferaft.rpc.dispatch import Request
-from liferaft.rpc.interface import Interface
+from liferaft.rpc.interface import Interface, MethodSignature
 from liferaft.rpc.server import Limits, Server
 from liferaft.rpc.session import CalleeSession, Verdict
-from liferaft.rpc.wire import Reply
-from liferaft.rpc.workers import Job, Workers
+from liferaft.rpc.wire import Chunk, Credit, Reply
+from liferaft.rpc.workers import STOPPING, Job, Workers
 
 logger = logging.getLogger("liferaft.rpc")
 
@@ -42,7 +43,8 @@ class Memory(msgspec.Struct, frozen=True):
     """What a host keeps for its callers' sessions and calls; seconds and bytes.
 
     `executions_max` and `execution_bytes_max` bound all calls that are being executed, of callers
-    that have left since, too; one is always executed, however large it is.
+    that have left since, too; one is always executed, however large it is. `streams_max` bounds the
+    calls among them that have streams.
     """
 
     sessions_max: int = 10_000
@@ -52,12 +54,21 @@ class Memory(msgspec.Struct, frozen=True):
     reply_bytes_max: int = 64 * 1024 * 1024
     executions_max: int = 16_384
     execution_bytes_max: int = 64 * 1024 * 1024
+    streams_max: int = 256
 
 
 class _Execution(Job):
     """A call that is being executed, and where its answer goes: to whoever asked last."""
 
-    __slots__ = ("_dispatcher", "declared", "number", "request", "session", "size_bytes")
+    __slots__ = (
+        "_dispatcher",
+        "declared",
+        "number",
+        "request",
+        "session",
+        "size_bytes",
+        "streams",
+    )
 
     def __init__(
         self,
@@ -74,6 +85,7 @@ class _Execution(Job):
         self.number = request.call.number
         self.size_bytes = len(request.frame)
         self.declared = declared
+        self.streams: HostedStreams | None = None
         self._dispatcher = dispatcher
 
     def encode(self, result: Any) -> bytes:
@@ -139,6 +151,7 @@ class ObjectDispatcher:
         self._executions: dict[tuple[bytes, int], _Execution] = {}
         self._reply_bytes = 0
         self._execution_bytes = 0
+        self._stream_count = 0
 
     @property
     def is_durable(self) -> bool:
@@ -216,7 +229,14 @@ class ObjectDispatcher:
         """See `Dispatcher`."""
         execution = self._executions.get((session, number))
         if execution is not None:
-            self._workers.interrupt(execution, DeadlineExceeded("the caller gave the call up"))
+            self._interrupt(execution, DeadlineExceeded("the caller gave the call up"))
+
+    def stream(self, session: bytes, frame: Chunk | Credit) -> None:
+        """See `Dispatcher`."""
+        execution = self._executions.get((session, frame.number))
+        if execution is not None and execution.streams is not None:
+            execution.session.active_at = self._clock()
+            execution.streams.take(frame)
 
     def acknowledge(self, session: bytes, acked_below: int) -> None:
         """See `Dispatcher`."""
@@ -229,6 +249,9 @@ class ObjectDispatcher:
 
     async def stop(self) -> None:
         """End what is being executed, wait for what cannot be ended, and stop the threads."""
+        for execution in list(self._executions.values()):
+            if execution.streams is not None:
+                execution.streams.fail(OutcomeUnknown(STOPPING))
         await self._workers.stop()
 
     def _execute(self, request: Request, session: CalleeSession) -> None:
@@ -238,6 +261,11 @@ class ObjectDispatcher:
         if self._is_full_with(len(request.frame)):
             session.withdraw(number)
             request.refuse(Overloaded("the host executes as many calls as it can bear"))
+            return
+        is_streaming = signature is not None and signature.has_streams
+        if is_streaming and self._stream_count >= self._memory.streams_max:
+            session.withdraw(number)
+            request.refuse(Overloaded("the host has as many streams as it can bear"))
             return
         if signature is None:
             session.withdraw(number)
@@ -259,7 +287,45 @@ class ObjectDispatcher:
         )
         self._executions[request.session, number] = execution
         self._execution_bytes += execution.size_bytes
+        if signature.has_streams:
+            is_async = self._open_streams(execution, signature, values, is_async=is_async)
         self._workers.start(execution, is_async=is_async)
+
+    def _open_streams(
+        self,
+        execution: _Execution,
+        signature: MethodSignature,
+        values: tuple[Any, ...],
+        *,
+        is_async: bool,
+    ) -> bool:
+        """Have the call read and write its streams; return whether it runs on the loop now."""
+        streams = execution.streams = HostedStreams(
+            signature,
+            request=lambda: execution.request,
+            heard_at=lambda: execution.session.active_at,
+            give_up=lambda reason: self._interrupt(execution, reason),
+        )
+        self._stream_count += 1
+        function = self._functions[signature.name][0]
+        is_blocking = not is_async and not _gives_async_iterator(function, signature)
+        values = streams.arguments(values, is_blocking=is_blocking)
+        execution.function = signature.prepare(function, values)
+        if signature.result_items is None:
+            return is_async
+        execution.function = functools.partial(
+            run_streaming,
+            streams,
+            execution.function,
+            is_blocking=is_blocking,
+            workers=self._workers,
+        )
+        return True
+
+    def _interrupt(self, execution: _Execution, reason: BaseException) -> None:
+        if execution.streams is not None:
+            execution.streams.fail(reason)  # a thread that waits for an item waits no longer
+        self._workers.interrupt(execution, reason)
 
     def _is_full_with(self, frame_bytes: int) -> bool:
         count, size_bytes = len(self._executions), self._execution_bytes + frame_bytes
@@ -272,6 +338,9 @@ class ObjectDispatcher:
         """Keep the answer of a call that has ended, and send it."""
         request, session = execution.request, execution.session
         del self._executions[request.session, execution.number]
+        if execution.streams is not None:
+            execution.streams.end()
+            self._stream_count -= 1
         self._execution_bytes -= execution.size_bytes
         self.calls_served += 1
         bytes_before = session.reply_bytes
@@ -301,6 +370,14 @@ class ObjectDispatcher:
         unused.sort(key=lambda each: each[1].active_at)
         for session_id, _ in unused[: len(unused) // 2 + 1]:
             del self._sessions[session_id]
+
+
+def _gives_async_iterator(function: Callable[..., Any], signature: MethodSignature) -> bool:
+    """Return whether calling a method that is no coroutine blocks nobody."""
+    if inspect.isasyncgenfunction(function):
+        return True
+    is_async = signature.result_items is not None and signature.result_items.is_async
+    return is_async and not inspect.isgeneratorfunction(function)
 
 
 class CalleeStub:

@@ -7,14 +7,21 @@ on the background loop, through a bridge.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
 from liferaft.errors import StubClosed
 from liferaft.rpc import deadline as ambient
 from liferaft.rpc.bridge import Bridge
+from liferaft.rpc.caller_streams import (
+    AwaitedIterator,
+    BlockingStream,
+    BridgedStream,
+    ElsewhereIterator,
+    ResultStream,
+)
 from liferaft.rpc.connection import CallerConnection
-from liferaft.rpc.interface import Interface, MethodSignature
+from liferaft.rpc.interface import Interface, ItemCodec, MethodSignature
 
 _CORE: Final = "_liferaft"
 
@@ -62,12 +69,44 @@ class StubCore:
         connection = self.connection
         if self._is_closed:
             raise StubClosed(f"{connection.interface.name}.{method.name}: the stub is closed")
+        if method.has_streams:
+            return self.bridge, self._streaming_work(method, values)
         encoded = method.arguments.encode(values)
         if method.is_oneway:
             return self.bridge, _notify(connection, method, encoded)
         left = ambient.time_left()
         time_left = connection.timeout if left is None else left
         return self.bridge, connection.call(method, encoded, time_left=time_left)
+
+    def _streaming_work(
+        self, method: MethodSignature, values: tuple[Any, ...]
+    ) -> Coroutine[Any, Any, Any]:
+        time_left = ambient.time_left()
+        values = tuple(
+            _awaited(value, method.argument_items.get(place))
+            for place, value in enumerate(values, 1)
+        )
+        if method.result_items is None:
+            return self.connection.call_streaming(method, values, time_left=time_left)
+        return _start_streaming(self.connection, method, values, time_left)
+
+
+async def _start_streaming(
+    connection: CallerConnection,
+    method: MethodSignature,
+    values: tuple[Any, ...],
+    time_left: float | None,
+) -> ResultStream:
+    return connection.start_streaming(method, values, time_left=time_left).reader()
+
+
+def _awaited(value: Any, items: ItemCodec | None) -> Any:
+    """Return an argument; an iterator as one whose items the connection's loop can await."""
+    if items is None:
+        return value
+    if items.is_async:
+        return ElsewhereIterator(aiter(value), asyncio.get_running_loop())
+    return AwaitedIterator(iter(value))
 
 
 class CallerStubCreator:
@@ -146,7 +185,13 @@ def _method_on_loop(method: MethodSignature) -> Callable[..., Any]:
             self._liferaft.connection.notify(method, method.flatten(args, kwargs))
 
         return send
-    start: Callable[..., Any] = _notify if method.is_oneway else CallerConnection.call
+    if method.result_items is not None:
+        return _streaming_method_on_loop(method)
+    start: Callable[..., Any] = CallerConnection.call
+    if method.is_oneway:
+        start = _notify
+    elif method.has_streams:
+        start = CallerConnection.call_streaming
 
     # Returning the coroutine saves a frame for each call, and what does not fit the signature
     # is raised by the call, as Python does, not when it is awaited.
@@ -156,7 +201,22 @@ def _method_on_loop(method: MethodSignature) -> Callable[..., Any]:
     return call
 
 
+def _streaming_method_on_loop(method: MethodSignature) -> Callable[..., Any]:
+    def stream(self: Any, /, *args: Any, **kwargs: Any) -> ResultStream:
+        values = method.flatten(args, kwargs)
+        connection: CallerConnection = self._liferaft.connection
+        return connection.start_streaming(method, values, time_left=ambient.time_left()).reader()
+
+    async def awaited(self: Any, /, *args: Any, **kwargs: Any) -> ResultStream:
+        return stream(self, *args, **kwargs)
+
+    return awaited if method.is_awaited else stream
+
+
 def _bridged_method(method: MethodSignature) -> Callable[..., Any]:
+    if method.result_items is not None:
+        return _bridged_streaming_method(method)
+
     def block(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         bridge, work = self._liferaft.work(method, args, kwargs)
         return bridge.run(work)
@@ -172,6 +232,24 @@ def _bridged_method(method: MethodSignature) -> Callable[..., Any]:
     if method.is_async:
         return wait
     return send if method.is_oneway else block
+
+
+def _bridged_streaming_method(method: MethodSignature) -> Callable[..., Any]:
+    def block(self: Any, /, *args: Any, **kwargs: Any) -> BlockingStream:
+        bridge, work = self._liferaft.work(method, args, kwargs)
+        return BlockingStream(bridge.run(work), bridge)
+
+    def stream(self: Any, /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        bridge, work = self._liferaft.work(method, args, kwargs)
+        return BridgedStream(bridge.run(work), bridge)
+
+    async def awaited(self: Any, /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        bridge, work = self._liferaft.work(method, args, kwargs)
+        return BridgedStream(await asyncio.wrap_future(bridge.submit(work)), bridge)
+
+    if method.is_awaited:
+        return awaited
+    return stream if method.is_async else block
 
 
 async def _notify(connection: CallerConnection, method: MethodSignature, arguments: Any) -> None:

@@ -28,9 +28,11 @@ from liferaft.link.address import Address, parse_address
 from liferaft.link.base import Link, Network
 from liferaft.rpc import deadline as ambient
 from liferaft.rpc import wire
+from liferaft.rpc.caller_streams import StreamedCall
 from liferaft.rpc.codec import decode_failure, encode
 from liferaft.rpc.interface import Interface, MethodSignature
 from liferaft.rpc.protocol import CallerProtocol, Leave, State, Timing, copy_error
+from liferaft.rpc.session import PendingCall
 
 logger = logging.getLogger("liferaft.rpc")
 
@@ -186,6 +188,63 @@ class CallerConnection:
             return read_result(self.interface.name, method, outcome)
         raise decode_failure(outcome, method.declared) if type(outcome) is wire.Failure else outcome
 
+    def start_streaming(
+        self, method: MethodSignature, arguments: tuple[Any, ...], *, time_left: float | None
+    ) -> StreamedCall:
+        """Begin a call that has streams; what it takes and raises is as for `call`.
+
+        It ends with its streams. Without an ambient deadline it has none, and ends early when
+        nothing is heard of the host for as long as a call of this connection may take.
+        """
+        if self._is_closed:
+            raise StubClosed(f"{self.interface.name}.{method.name}: the stub is closed")
+        protocol, now = self._protocol, self._loop.time()
+        begun: list[PendingCall[Waiter]] = []
+
+        def flush() -> None:
+            protocol.send_streams(begun[0], self._loop.time())
+            self._carry_out()
+
+        def cancel() -> None:
+            protocol.cancel(begun[0])
+            self._carry_out()
+
+        streamed = StreamedCall(method, flush=flush, cancel=cancel)
+        rest = streamed.write(arguments)
+        try:
+            call = protocol.call(
+                method,
+                rest,
+                now=now,
+                deadline=None if time_left is None else now + time_left,
+                waiter=streamed.outcome,
+                streams=streamed.streams,
+                patience=self.timeout,
+            )
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            streamed.outcome.cancel()
+            raise self._unfit(method, rest, error) from error
+        begun.append(call)
+        call.on_progress = streamed.progress.wake
+        self._carry_out()
+        return streamed
+
+    async def call_streaming(
+        self,
+        method: MethodSignature,
+        arguments: tuple[Any, ...],
+        *,
+        time_left: float | None = None,
+    ) -> Any:
+        """Return the result of a call whose arguments have streams, as `call` does."""
+        if time_left is None:
+            time_left = ambient.time_left()
+        streamed = self.start_streaming(method, arguments, time_left=time_left)
+        outcome = await streamed.result()
+        if type(outcome) is wire.Reply:
+            return read_result(self.interface.name, method, outcome)
+        raise decode_failure(outcome, method.declared) if type(outcome) is wire.Failure else outcome
+
     def notify(self, method: MethodSignature, arguments: tuple[Any, ...] | msgspec.Raw) -> None:
         """Send a one-way call; it is lost when there is no connection."""
         if self._is_closed:
@@ -246,6 +305,8 @@ class CallerConnection:
                 for frame in outgoing:
                     link.send(frame)
             outgoing.clear()
+        if protocol.progressed:
+            self._tell_progress()
         if protocol.answers:
             self._hand_out_answers()
         if self._verdict is not None:
@@ -264,6 +325,12 @@ class CallerConnection:
                 call.waiter.set_result(outcome)
         answers.clear()
         self._attempts = 0
+
+    def _tell_progress(self) -> None:
+        progressed, self._protocol.progressed = self._protocol.progressed, []
+        for call in progressed:
+            if call.on_progress is not None:
+                call.on_progress()
 
     def _tell_verdict(self) -> None:
         verdict, protocol = self._verdict, self._protocol

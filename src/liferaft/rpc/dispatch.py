@@ -11,7 +11,7 @@ from typing import Protocol
 
 from liferaft.errors import Refused
 from liferaft.rpc.interface import Interface
-from liferaft.rpc.wire import Call
+from liferaft.rpc.wire import Call, Chunk, Credit
 
 
 class Request(Protocol):
@@ -45,6 +45,9 @@ class Request(Protocol):
 
     def redirect(self, address: str | None) -> None:
         """Send the caller elsewhere, with this call and all its others."""
+
+    def push(self, frame: bytes) -> None:
+        """Send a frame of one of the call's streams; the request must still be answered."""
 
     def working(self) -> None:
         """Say that the call is still being executed: the caller repeats it less often.
@@ -86,6 +89,9 @@ class Dispatcher(Protocol):
 
     def cancel(self, session: bytes, number: int) -> None:
         """Learn that the caller gave up on a call."""
+
+    def stream(self, session: bytes, frame: Chunk | Credit) -> None:
+        """Take a frame of one of the streams of a call; raises `ProtocolError` for a wrong one."""
 
     def acknowledge(self, session: bytes, acked_below: int) -> None:
         """Learn that the session needs no reply below `acked_below` any more."""

@@ -8,6 +8,7 @@ Nothing here runs a method, and nothing here knows of connections.
 import functools
 import inspect
 import typing
+from collections import abc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -25,6 +26,15 @@ _RAISES = "__liferaft_raises__"
 _IDEMPOTENT = "__liferaft_idempotent__"
 _NOT_INTERFACES = (object, typing.Protocol, typing.Generic)
 _KINDS_REFUSED = (property, functools.cached_property, staticmethod, classmethod)
+_STREAMS: Mapping[Any, bool] = {
+    abc.Iterator: False,
+    abc.Iterable: False,
+    abc.Generator: False,
+    abc.AsyncIterator: True,
+    abc.AsyncIterable: True,
+    abc.AsyncGenerator: True,
+}
+"""What is annotated so is a stream; whether its items are awaited."""
 
 
 def oneway(method: MethodT) -> MethodT:
@@ -57,8 +67,37 @@ def raises(*exceptions: type[BaseException]) -> Callable[[DecoratedT], Decorated
     return mark
 
 
+class StreamType(typing.NamedTuple):
+    """An annotation such as `AsyncIterator[int]`."""
+
+    item: Any
+    is_async: bool
+
+    @staticmethod
+    def of(hint: Any) -> "StreamType | None":
+        """Return what an annotation of a stream says, or None for another annotation."""
+        origin = typing.get_origin(hint) or hint
+        if origin not in _STREAMS:
+            return None
+        arguments = typing.get_args(hint)
+        return StreamType(arguments[0] if arguments else Any, _STREAMS[origin])
+
+
+class ItemCodec:
+    """The items of one stream."""
+
+    def __init__(self, where: str, stream: StreamType) -> None:
+        self.where = where
+        self.is_async = stream.is_async
+        self.decode = msgspec.msgpack.Decoder(stream.item).decode
+
+
 class MethodSignature:
-    """What both sides know about one method."""
+    """What both sides know about one method.
+
+    `result_items` are those of a result that is a stream, and `argument_items` those of the
+    parameters that are, by their places, from 1 on.
+    """
 
     def __init__(
         self,
@@ -69,9 +108,15 @@ class MethodSignature:
         arguments: ArgumentsCodec,
         result_type: Any,
         is_async: bool,
+        is_awaited: bool | None = None,
         function: Callable[..., Any],
         declared: Sequence[ExceptionCodec],
+        result_items: ItemCodec | None = None,
+        argument_items: Mapping[int, ItemCodec] | None = None,
     ) -> None:
+        self.result_items = result_items
+        self.argument_items = dict(argument_items or {})
+        self.has_streams = bool(self.argument_items) or result_items is not None
         self.name = name
         self.text = text
         self.signature = signature
@@ -80,6 +125,8 @@ class MethodSignature:
         self.result_type = result_type
         self.decode_result = msgspec.msgpack.Decoder(result_type).decode
         self.is_async = is_async
+        # A method that is not async may return an async iterator, which is awaited item by item.
+        self.is_awaited = is_async if is_awaited is None else is_awaited
         self.is_oneway = hasattr(function, _ONEWAY)
         self.is_idempotent = hasattr(function, _IDEMPOTENT)
         self.declared = tuple(declared)
@@ -171,8 +218,6 @@ def _is_method(where: str, value: object) -> bool:
 
 def _reflect_method(cls: type, name: str, function: Callable[..., Any]) -> MethodSignature:
     where = f"{cls.__name__}.{name}"
-    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-        raise InterfaceError(f"{where} is a generator: it returns no value that could be sent")
     try:
         hints = typing.get_type_hints(function, include_extras=True)
     except (NameError, AttributeError, TypeError, SyntaxError) as error:
@@ -186,22 +231,64 @@ def _reflect_method(cls: type, name: str, function: Callable[..., Any]) -> Metho
     if "return" not in hints:
         raise InterfaceError(f"{where}: the return type is not annotated")
     result = _write(f"{where} -> return", writer, hints["return"])
+    result_items, argument_items = _streams(where, parameters, hints["return"])
+    is_async = inspect.iscoroutinefunction(function)
+    _check_streams(where, function, result_items, argument_items, is_async=is_async)
     is_oneway = hasattr(function, _ONEWAY)
-    if is_oneway and hints["return"] is not type(None):
-        raise InterfaceError(f"{where} is one-way: it must return None, not {result}")
+    if is_oneway and (argument_items or hints["return"] is not type(None)):
+        raise InterfaceError(
+            f"{where} is one-way: it must return None, not {result}, and take no stream"
+        )
     text = _signature_text(name, where, written, result) + writer.definitions()
+    hints_sent = [
+        type(None) if place in argument_items else hint
+        for place, (_, hint) in enumerate(parameters, 1)
+    ]
     return MethodSignature(
         name=name,
         text=f"oneway {text}" if is_oneway else text,
         signature=inspect.Signature([parameter for parameter, _ in parameters]),
-        arguments=ArgumentsCodec(
-            where, [p.name for p, _ in parameters], [h for _, h in parameters]
-        ),
-        result_type=hints["return"],
-        is_async=inspect.iscoroutinefunction(function),
+        arguments=ArgumentsCodec(where, [p.name for p, _ in parameters], hints_sent),
+        result_type=hints["return"] if result_items is None else type(None),
+        is_async=is_async or (result_items is not None and result_items.is_async),
+        is_awaited=is_async,
         function=function,
         declared=_declared(cls, where, function),
+        result_items=result_items,
+        argument_items=argument_items,
     )
+
+
+def _streams(
+    where: str, parameters: Sequence[tuple[inspect.Parameter, Any]], result: Any
+) -> tuple[ItemCodec | None, dict[int, ItemCodec]]:
+    """Return the codecs of the streams of a method: its result's, and its parameters'."""
+    returned = StreamType.of(result)
+    argument_items = {
+        place: ItemCodec(f"{where}({parameter.name})", stream)
+        for place, (parameter, hint) in enumerate(parameters, 1)
+        if (stream := StreamType.of(hint)) is not None
+    }
+    return returned and ItemCodec(f"{where} -> return", returned), argument_items
+
+
+def _check_streams(
+    where: str,
+    function: Callable[..., Any],
+    result_items: ItemCodec | None,
+    argument_items: Mapping[int, ItemCodec],
+    *,
+    is_async: bool,
+) -> None:
+    """Raise `InterfaceError` where who must wait for what is not clear."""
+    is_generator = inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function)
+    if is_generator and result_items is None:
+        raise InterfaceError(f"{where} is a generator: annotate what it returns as an iterator")
+    waits = is_async or (result_items is not None and result_items.is_async)
+    for items in (*argument_items.values(), *((result_items,) if result_items else ())):
+        if items.is_async != waits:
+            how, wanted = ("is awaited", "AsyncIterator") if waits else ("blocks", "Iterator")
+            raise InterfaceError(f"{items.where}: this method {how}: annotate it {wanted}[...]")
 
 
 def _parameters(
@@ -229,7 +316,10 @@ def _parameters(
 def _write(where: str, writer: TypeWriter, hint: Any) -> str:
     if isinstance(hint, TypeVar) or getattr(hint, "__parameters__", None):
         raise InterfaceError(f"{where}: {hint} leaves a type open; an interface names its types")
+    stream = StreamType.of(hint)
     try:
+        if stream is not None:
+            return f"Iterator[{writer.write(stream.item)}]"
         return writer.write(hint)
     except UnsupportedType as error:
         raise InterfaceError(f"{where}: {error}") from error

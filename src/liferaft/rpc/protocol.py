@@ -10,6 +10,7 @@ comes in, in seconds. No randomness: session ids are drawn by the driver's funct
 """
 
 import enum
+import math
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
@@ -47,6 +48,7 @@ from liferaft.rpc.session import (
     PendingCall,
     RoundTrip,
 )
+from liferaft.rpc.stream import CallStreams
 
 WaiterT = TypeVar("WaiterT")
 
@@ -106,6 +108,8 @@ class CallerProtocol(Generic[WaiterT]):
         self.is_trouble_lasting = False
         self.outgoing: list[bytes] = []
         self.answers: list[tuple[PendingCall[WaiterT], Outcome]] = []
+        # Calls of whose streams something was heard; the driver empties the list.
+        self.progressed: list[PendingCall[WaiterT]] = []
         self.leave: Leave | None = None
         self._asked = object_name
         self._signatures = signatures
@@ -151,10 +155,13 @@ class CallerProtocol(Generic[WaiterT]):
         now: float,
         deadline: float | None,
         waiter: WaiterT,
+        streams: CallStreams | None = None,
+        patience: float | None = None,
     ) -> PendingCall[WaiterT]:
         """Take a call, and send it if bound. Raises what encoding raises, and then keeps nothing.
 
-        `arguments` may be the tuple itself: it is encoded here, together with the frame.
+        `arguments` may be the tuple itself: it is encoded here, together with the frame. A call
+        with `streams` is given up when nothing is heard of the host for `patience` seconds.
         """
         if self.is_trouble_lasting:
             raise copy_error(self.trouble)
@@ -171,6 +178,8 @@ class CallerProtocol(Generic[WaiterT]):
         )
         self._check_frame(method, frame)
         call = session.add(method, frame, deadline, waiter)
+        if streams is not None:
+            call.streams, call.patience, call.since = streams, patience, now
         if self.state is State.BOUND:
             self.outgoing.append(frame)
             call.sent_count = 1
@@ -191,6 +200,14 @@ class CallerProtocol(Generic[WaiterT]):
         if self.state is State.BOUND:
             self.outgoing.append(frame)
 
+    def send_streams(self, call: PendingCall[WaiterT], now: float) -> None:
+        """Send what the streams of a call have for the host."""
+        if self.state is State.BOUND and call.sent_count and call.streams is not None:
+            self.outgoing += call.streams.frames(call.number, now)
+            due = call.streams.due()
+            if due is not None and (self._due is None or due < self._due):
+                self._due = due
+
     def cancel(self, call: PendingCall[WaiterT]) -> None:
         """Give up on a call, and tell the host."""
         if self.session.settle(call.number) is call and call.sent_count:
@@ -209,10 +226,13 @@ class CallerProtocol(Generic[WaiterT]):
     def time_passed(self, now: float) -> None:
         """Do what is due: deadlines, repeats, pings, giving up on a silent host."""
         for call in list(self.session.pending.values()):
-            if call.deadline is not None and call.deadline <= now:
+            if self._end_of(call) <= now:
                 self._expire(call)
-            elif self.state is State.BOUND and call.resend_at <= now:
-                self._send_call(call, min(2 * call.interval, RESEND_CAP), now)
+            elif self.state is State.BOUND:
+                if call.resend_at <= now:
+                    self._send_call(call, min(2 * call.interval, RESEND_CAP), now)
+                if call.streams is not None:
+                    self.send_streams(call, now)
         if self.state is State.DOWN:
             self._due = self._next_due()
             return
@@ -245,11 +265,28 @@ class CallerProtocol(Generic[WaiterT]):
         return timing.ping_idle, timing.silence_idle_max
 
     def _call_due(self, call: PendingCall[WaiterT]) -> float | None:
+        if call.streams is not None:
+            return self._streamed_call_due(call)
         if self.state is not State.BOUND:
             return call.deadline
         if call.deadline is None or call.resend_at < call.deadline:
             return call.resend_at
         return call.deadline
+
+    def _streamed_call_due(self, call: PendingCall[WaiterT]) -> float | None:
+        end = self._end_of(call)
+        if self.state is State.BOUND:
+            assert call.streams is not None
+            due = call.streams.due()
+            end = min(end, call.resend_at, math.inf if due is None else due)
+        return None if end == math.inf else end
+
+    def _end_of(self, call: PendingCall[WaiterT]) -> float:
+        """Return when a call is given up, if nothing is heard until then."""
+        end = math.inf if call.deadline is None else call.deadline
+        if call.patience is not None:
+            end = min(end, max(call.since, self._heard_at) + call.patience)
+        return end
 
     def _next_due(self) -> float | None:
         dues = [self._call_due(call) for call in self.session.pending.values()]
@@ -263,8 +300,10 @@ class CallerProtocol(Generic[WaiterT]):
 
     def _expire(self, call: PendingCall[WaiterT]) -> None:
         self.cancel(call)
-        if call.sent_count:
-            error: LiferaftError = DeadlineExceeded(
+        if call.streams is not None and call.sent_count and self.state is not State.BOUND:
+            error: LiferaftError = ConnectionLost(f"{call.method.name}: {self.trouble}")
+        elif call.sent_count:
+            error = DeadlineExceeded(
                 f"{call.method.name}: no answer within the deadline; it may have been executed"
             )
         else:
@@ -344,7 +383,7 @@ class CallerProtocol(Generic[WaiterT]):
         """Give up on what was sent: the host knows nothing of it, executed or not."""
         self._bound_incarnation = None
         for call in list(self.session.pending.values()):
-            if call.sent_count and not call.method.is_idempotent:
+            if call.sent_count and not call.may_run_twice:
                 name = call.method.name
                 self._answer(
                     call, OutcomeUnknown(f"the host restarted; {name} may have been executed")
@@ -382,7 +421,7 @@ class CallerProtocol(Generic[WaiterT]):
         self.session = CallerSession(self._draw_session())
         self._bound_incarnation = None
         for call in expired.pending.values():
-            if call.sent_count and not call.method.is_idempotent:
+            if call.sent_count and not call.may_run_twice:
                 self.answers.append((call, SessionExpired(message)))
                 continue
             call.number = self.session.next_number
@@ -420,6 +459,18 @@ class CallerProtocol(Generic[WaiterT]):
         if call is not None:
             call.interval = WORKING_INTERVAL
             call.resend_at = now + WORKING_INTERVAL
+
+    def _streamed(self, frame: wire.Chunk | wire.Credit, now: float) -> None:
+        call = self.session.pending.get(frame.number)
+        if call is None or call.streams is None:
+            if isinstance(frame, wire.Chunk):
+                self._send_if_bound(wire.Cancel(frame.number))
+            return
+        call.streams.take(frame)
+        call.interval = WORKING_INTERVAL
+        call.resend_at = now + WORKING_INTERVAL
+        self.progressed.append(call)
+        self.send_streams(call, now)
 
     def _goodbye(self, frame: wire.Goodbye, _now: float) -> None:
         error = ProtocolError if frame.is_final else ConnectionLost
@@ -471,6 +522,8 @@ _HANDLERS: Final[dict[type, Callable[..., None]]] = {
     wire.Failure: CallerProtocol._answered,  # noqa: SLF001
     wire.Redirect: CallerProtocol._redirected,  # noqa: SLF001
     wire.Working: CallerProtocol._working,  # noqa: SLF001
+    wire.Chunk: CallerProtocol._streamed,  # noqa: SLF001
+    wire.Credit: CallerProtocol._streamed,  # noqa: SLF001
     wire.Pong: CallerProtocol._pong,  # noqa: SLF001
     wire.Goodbye: CallerProtocol._goodbye,  # noqa: SLF001
 }

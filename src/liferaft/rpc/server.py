@@ -395,6 +395,11 @@ class _ServedLink:
         for dispatcher in self._dispatchers():
             dispatcher.cancel(self.session, frame.number)
 
+    def _stream(self, frame: wire.Chunk | wire.Credit) -> None:
+        assert self.session is not None
+        for dispatcher in self._dispatchers():
+            dispatcher.stream(self.session, frame)
+
     def _ping(self, frame: wire.Ping) -> None:
         assert self.session is not None
         for dispatcher in self._dispatchers():
@@ -418,6 +423,8 @@ _HANDLERS: Final[dict[type, Callable[..., None]]] = {
     wire.Bind: _ServedLink._bind,  # noqa: SLF001 - the class's own table
     wire.Notify: _ServedLink._notify,  # noqa: SLF001
     wire.Cancel: _ServedLink._cancel,  # noqa: SLF001
+    wire.Chunk: _ServedLink._stream,  # noqa: SLF001
+    wire.Credit: _ServedLink._stream,  # noqa: SLF001
     wire.Ping: _ServedLink._ping,  # noqa: SLF001
     wire.Goodbye: _ServedLink._goodbye,  # noqa: SLF001
 }
@@ -475,9 +482,12 @@ class _Request:
     def redirect(self, address: str | None) -> None:
         self.answer(encode(wire.Redirect(self.call.number, address)))
 
-    def working(self) -> None:
+    def push(self, frame: bytes) -> None:
         if self._served is not None:
-            self._served.send(encode(wire.Working(self.call.number)))
+            self._served.send(frame)
+
+    def working(self) -> None:
+        self.push(encode(wire.Working(self.call.number)))
 
 
 def find_difference(asked: dict[str, str], dispatcher: Dispatcher) -> str | None:

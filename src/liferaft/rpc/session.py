@@ -11,9 +11,13 @@ Time comes in as `now`, in seconds; there is no clock, no I/O and no randomness 
 """
 
 import enum
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from liferaft.rpc.interface import MethodSignature
+
+if TYPE_CHECKING:
+    from liferaft.rpc.stream import CallStreams
 
 RESEND_MIN: Final = 0.05
 """Seconds. Below it, a scheduler's hiccup at the host would look like a lost frame."""
@@ -64,9 +68,13 @@ class PendingCall(Generic[WaiterT]):
         "interval",
         "method",
         "number",
+        "on_progress",
+        "patience",
         "resend_at",
         "sent_at",
         "sent_count",
+        "since",
+        "streams",
         "waiter",
     )
 
@@ -87,6 +95,17 @@ class PendingCall(Generic[WaiterT]):
         self.sent_at = 0.0
         self.interval = 0.0
         self.resend_at = 0.0
+        # Those of a call that has any. It is given up when nothing was heard of the host for
+        # `patience` seconds, counted from `since` at the earliest.
+        self.streams: CallStreams | None = None
+        self.on_progress: Callable[[], None] | None = None  # the driver's, as `waiter` is
+        self.patience: float | None = None
+        self.since = 0.0
+
+    @property
+    def may_run_twice(self) -> bool:
+        """Whether the call may go on in another session: no item of a stream comes again."""
+        return self.method.is_idempotent and self.streams is None
 
 
 class CallerSession(Generic[WaiterT]):

@@ -159,6 +159,34 @@ class Goodbye(msgspec.Struct, frozen=True, array_like=True, tag=15):
     is_final: bool
 
 
+class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=18):
+    """Items of a stream of call `number`; both sides send these.
+
+    `channel` is 0 for the result, or the place of a parameter, from 1 on. `sequence` is how many
+    items came before these. `is_last` says that none follows, which counts as one more item.
+    """
+
+    number: int
+    channel: int
+    sequence: int
+    items: list[msgspec.Raw]
+    is_last: bool
+
+
+class Credit(msgspec.Struct, frozen=True, array_like=True, tag=19):
+    """The answer to `Chunk`: so many items have come, and so far the sender may go on.
+
+    An item may begin while all items before it have fewer than `until` bytes together. `is_closed`
+    says that nothing more is wanted.
+    """
+
+    number: int
+    channel: int
+    received: int
+    until: int
+    is_closed: bool
+
+
 Frame = (
     Hello
     | Welcome
@@ -175,4 +203,6 @@ Frame = (
     | Ping
     | Pong
     | Goodbye
+    | Chunk
+    | Credit
 )

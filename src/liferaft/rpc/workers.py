@@ -10,10 +10,12 @@ import collections
 import contextvars
 from collections.abc import Callable
 from concurrent import futures
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from liferaft.errors import DeadlineExceeded, OutcomeUnknown
 from liferaft.rpc import deadline as ambient
+
+ResultT = TypeVar("ResultT")
 
 STOPPING: Final = "the host was stopped while the call was being executed"
 
@@ -47,6 +49,7 @@ class Workers:
         self._waiting: collections.deque[tuple[Job, bool]] = collections.deque()
         self._jobs: dict[Job, None] = {}
         self._executor: futures.ThreadPoolExecutor | None = None
+        self._part_count = 0
         self._idle: asyncio.Future[None] | None = None
         # Kept from the first job to the stop: in Python 3.11 asking for it is a system call.
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -79,6 +82,24 @@ class Workers:
         else:
             self._finish(job, context.run(_run_blocking, job, _time_left(job, loop)))
 
+    def submit(self, function: Callable[[], ResultT]) -> futures.Future[ResultT]:
+        """Run a part of a job that blocks: on a thread, or at once where there are none.
+
+        A thread that is at work is never interrupted, and is waited for by `stop`.
+        """
+        if self._threads:
+            loop = asyncio.get_running_loop()
+            part = self._threads_of_ours().submit(self._context.copy().run, function)
+            self._part_count += 1
+            part.add_done_callback(lambda _: loop.call_soon_threadsafe(self._part_ended))
+            return part
+        future: futures.Future[ResultT] = futures.Future()
+        try:
+            future.set_result(self._context.copy().run(function))
+        except BaseException as error:  # noqa: BLE001 - it is the outcome
+            future.set_exception(error)
+        return future
+
     def interrupt(self, job: Job, reason: BaseException) -> None:
         """End a job early if it can be ended; its outcome is then `reason`."""
         if job.interruption is not None:
@@ -104,7 +125,7 @@ class Workers:
             self.interrupt(job, reason)
         for job in list(self._jobs):
             self.interrupt(job, reason)
-        if self._jobs:
+        if self._jobs or self._part_count:
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
         if self._executor is not None:
@@ -140,7 +161,15 @@ class Workers:
         if self._waiting and not self._jobs:
             following, is_async = self._waiting.popleft()
             self.start(following, is_async=is_async)
-        if self._idle is not None and not self._jobs and not self._idle.done():
+        self._tell_idle()
+
+    def _part_ended(self) -> None:
+        self._part_count -= 1
+        self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        is_idle = not self._jobs and not self._part_count
+        if is_idle and self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
     def _threads_of_ours(self) -> futures.ThreadPoolExecutor:
