@@ -9,7 +9,7 @@ import enum
 import functools
 import inspect
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any, Generic, Literal, NamedTuple, Protocol, TypedDict, TypeVar
 
 import msgspec
@@ -203,14 +203,33 @@ class Ambiguous:
     def add(self, item: Item | Tree) -> None: ...
 
 
-class Streams:
-    def items(self) -> Iterator[int]:
+class StreamOfPlain:
+    def items(self) -> Iterator[Plain]:
+        raise NotImplementedError
+
+
+class StreamInside:
+    def items(self) -> list[Iterator[int]]:
         raise NotImplementedError
 
 
 class Generates:
-    def items(self) -> Iterator[int]:
+    def items(self) -> list[int]:  # type: ignore[misc] # that is the fault
         yield 1
+
+
+class BlocksForAwaited:
+    async def items(self) -> Iterator[int]:
+        raise NotImplementedError
+
+
+class AwaitsForBlocking:
+    def add(self, items: AsyncIterator[int]) -> None: ...
+
+
+class OnewayStream:
+    @oneway
+    def add(self, items: Iterator[int]) -> None: ...
 
 
 class Open(Generic[T]):
@@ -249,8 +268,12 @@ FAULTS = [
     (UnknownType, r"UnknownType\.add\(item\): a Plain cannot be sent"),
     (UnknownInside, r"UnknownInside\.items -> return: a Plain cannot be sent"),
     (Ambiguous, r"Ambiguous\.add\(item\): Type unions may not contain more than one dict-like"),
-    (Streams, r"Streams\.items -> return: a Iterator cannot be sent"),
+    (StreamOfPlain, r"StreamOfPlain\.items -> return: a Plain cannot be sent"),
+    (StreamInside, r"StreamInside\.items -> return: a Iterator cannot be sent"),
     (Generates, r"Generates\.items is a generator"),
+    (BlocksForAwaited, r"items -> return: this method is awaited: annotate it AsyncIterator"),
+    (AwaitsForBlocking, r"add\(items\): this method blocks: annotate it Iterator"),
+    (OnewayStream, r"OnewayStream\.add is one-way: .* and take no stream"),
     (Open, r"Open\.add\(item\): ~T leaves a type open"),
     (LoudOneway, r"LoudOneway\.add is one-way: it must return None, not int"),
     (DefaultOfNothing, r"DefaultOfNothing\.add\(item\): the default cannot be sent"),
