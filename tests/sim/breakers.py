@@ -14,9 +14,16 @@ import pytest
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.proposals import Proposal, Proposals
 from liferaft.raft import campaigning, commitment, core, following, reading, voting
+from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import Persist, ReadReady, Send
 from liferaft.raft.log import RaftLog
-from liferaft.raft.messages import AppendEntries, AppendEntriesReply, RequestVote
+from liferaft.raft.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    Message,
+    RequestVote,
+    RequestVoteReply,
+)
 from liferaft.raft.progress import Progress
 from liferaft.raft.quorum import VoteResult
 from liferaft.raft.state import Leader, RaftState
@@ -251,6 +258,67 @@ def commit_up_to_the_own_last_entry(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(core, "receive_entries", broken)
 
 
+@under("disk")
+def count_votes_of_an_earlier_campaign(patch: pytest.MonkeyPatch) -> None:
+    """Two candidates of one term may have had the same vote, in different terms."""
+    gate = RaftCore._pass_term_gate
+
+    def broken(self: RaftCore, message: Message) -> bool:
+        is_late = message.term < self.current_term and isinstance(message, RequestVoteReply)
+        return is_late or gate(self, message)
+
+    patch.setattr(RaftCore, "_pass_term_gate", broken)
+
+
+@under("network")
+def take_entries_of_an_earlier_term(patch: pytest.MonkeyPatch) -> None:
+    """Figure 2: reply false if term < currentTerm."""
+    gate = RaftCore._pass_term_gate
+
+    def broken(self: RaftCore, message: Message) -> bool:
+        is_late = message.term < self.current_term and isinstance(message, AppendEntries)
+        return is_late or gate(self, message)
+
+    patch.setattr(RaftCore, "_pass_term_gate", broken)
+
+
+def go_on_leading_after_a_later_term(patch: pytest.MonkeyPatch) -> None:
+    """Figure 2: if RPC request or response contains term T > currentTerm, convert to follower."""
+    adopt = RaftCore._adopt_term
+
+    def broken(self: RaftCore, message: Message) -> bool:
+        if not isinstance(self.state.role, Leader):
+            return adopt(self, message)
+        self.state.hard_state = HardState(message.term, self.state.node_id)
+        return True
+
+    patch.setattr(RaftCore, "_adopt_term", broken)
+
+
+def commit_an_older_term_by_counting(patch: pytest.MonkeyPatch) -> None:
+    """Figure 8: such an entry can be on a majority and be overwritten still."""
+
+    def broken(*, commit_index: int, stored_index: int, stored_term: int, current_term: int) -> int:
+        del stored_term, current_term
+        return max(commit_index, stored_index)
+
+    patch.setattr(commitment, "next_commit_index", broken)
+
+
+@under("disk")
+def take_a_late_write_for_what_replaced_it(patch: pytest.MonkeyPatch) -> None:
+    """Trap 17: the write of what was overwritten since ends, and says nothing of what is there."""
+    truncate = RaftLog.truncate_from
+
+    def broken(self: RaftLog, index: int, *, commit_index: int) -> None:
+        in_flight = list(self._in_flight)
+        truncate(self, index, commit_index=commit_index)
+        self._in_flight.clear()
+        self._in_flight.extend(in_flight)
+
+    patch.setattr(RaftLog, "truncate_from", broken)
+
+
 @under("network")
 def count_the_leaders_unwritten_entries(patch: pytest.MonkeyPatch) -> None:
     """Trap 16: with its own copy in memory only, one crash of two loses a committed entry."""
@@ -387,6 +455,11 @@ BREAKERS: tuple[Breaker, ...] = (
     truncate_on_every_append,
     commit_up_to_the_own_last_entry,
     count_the_leaders_unwritten_entries,
+    count_votes_of_an_earlier_campaign,
+    take_entries_of_an_earlier_term,
+    go_on_leading_after_a_later_term,
+    commit_an_older_term_by_counting,
+    take_a_late_write_for_what_replaced_it,
     commit_with_one_follower_short,
     take_what_was_sent_for_what_arrived,
     read_without_asking_the_others,

@@ -11,8 +11,9 @@ import pytest
 from liferaft.errors import InvariantViolated
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import Apply, Effect, Persist, RoleChanged
-from liferaft.raft.events import Stored
+from liferaft.raft.events import Event, Received, Stored
 from liferaft.raft.leading import begin_term
+from liferaft.raft.messages import RequestVoteReply
 from liferaft.raft.state import Follower
 from liferaft.raft.types import Entry, EntryKind, HardState
 from liferaft.sim.safety import SafetyChecker
@@ -32,6 +33,21 @@ def knowing(core: RaftCore, commit_index: int) -> RaftCore:
     return core
 
 
+def voted(core: RaftCore, term: int | None = None) -> list[Event]:
+    """Return the votes of all others for a core."""
+    node_id, term = core.state.node_id, core.current_term if term is None else term
+    return [
+        Received(RequestVoteReply(term, voter, node_id, is_granted=True))
+        for voter in core.state.configuration.voters
+        if voter != node_id
+    ]
+
+
+def elect(checker: SafetyChecker, core: RaftCore, effects: Sequence[Effect] = ()) -> None:
+    """Let the checker see a core that leads since its votes came."""
+    checker.observe(core.state.node_id, core, voted(core), effects)
+
+
 def written(core: RaftCore, terms: Sequence[int], *, mark: int = 1) -> Persist:
     """Return the write of a log of these terms and of the core's hard state."""
     return Persist(mark, core.state.hard_state, entries_of(terms))
@@ -42,24 +58,24 @@ def test_a_sound_run_passes_and_is_counted() -> None:
     leader = knowing(leader_of("a", term=1), 1)
     follower = knowing(core_of(node_id="b", terms=[1]), 1)
     noop = Entry(1, 1, int(EntryKind.NOOP), b"")
-    checker.observe("a", leader, [Stored(0)], [Persist(1, None, (noop,)), Apply((noop,))])
+    elect(checker, leader, [Persist(1, None, (noop,)), Apply((noop,))])
     checker.observe("b", follower, [Stored(0), Stored(1)], [Apply((noop,))])
     checker.acknowledged(1, 1)
 
-    assert (3, 1, 1) == (checker.events, checker.elections, checker.committed_index)
+    assert (4, 1, 1) == (checker.events, checker.elections, checker.committed_index)
     assert [noop] == list(checker.applied)
 
 
 def test_election_safety() -> None:
     checker = SafetyChecker()
-    checker.observe("a", leader_of("a", term=2), [], [])
+    elect(checker, leader_of("a", term=2))
     with pytest.raises(InvariantViolated, match="election safety: a and b both lead in term 2"):
-        checker.observe("b", leader_of("b", term=2), [], [])
+        elect(checker, leader_of("b", term=2))
 
 
 def test_election_safety_of_a_leader_that_was_deposed_within_its_first_turn() -> None:
     checker = SafetyChecker()
-    checker.observe("a", leader_of("a", term=2), [], [])
+    elect(checker, leader_of("a", term=2))
     deposed = core_of(node_id="b", hard_state=HardState(3))
     with pytest.raises(InvariantViolated, match="election safety"):
         checker.observe("b", deposed, [], [RoleChanged("leader", 2, "b")])
@@ -68,7 +84,7 @@ def test_election_safety_of_a_leader_that_was_deposed_within_its_first_turn() ->
 def test_leader_append_only_a_shorter_log() -> None:
     checker = SafetyChecker()
     leader = leader_of("a", term=2, terms=[1, 1])
-    checker.observe("a", leader, [], [])
+    elect(checker, leader)
     leader.state.log.truncate_from(3, commit_index=0)
     with pytest.raises(InvariantViolated, match="leader append-only: a leads term 2"):
         checker.observe("a", leader, [], [])
@@ -77,7 +93,7 @@ def test_leader_append_only_a_shorter_log() -> None:
 def test_leader_append_only_an_entry_written_anew() -> None:
     checker = SafetyChecker()
     leader = leader_of("a", term=2, terms=[1, 1])
-    checker.observe("a", leader, [], [])
+    elect(checker, leader)
     with pytest.raises(InvariantViolated, match="leader append-only"):
         checker.observe("a", leader, [], [Persist(2, None, entries_of([2], first=2))])
 
@@ -115,23 +131,23 @@ def test_log_matching_of_logs_that_part_and_are_seen_in_turns() -> None:
 def test_leader_completeness_without_an_entry_that_a_node_knew_as_committed() -> None:
     """Nobody has applied it yet; that one node knew it is enough."""
     checker = SafetyChecker()
-    checker.observe("a", knowing(leader_of("a", term=2, terms=[1, 1]), 3), [], [])
+    elect(checker, knowing(leader_of("a", term=2, terms=[1, 1]), 3))
     with pytest.raises(InvariantViolated, match="leader completeness: b leads term 3"):
-        checker.observe("b", leader_of("b", term=3, terms=[1, 1]), [], [])
+        elect(checker, leader_of("b", term=3, terms=[1, 1]))
 
 
 def test_leader_completeness_with_another_entry_in_its_place() -> None:
     checker = SafetyChecker()
-    checker.observe("a", knowing(leader_of("a", term=2, terms=[1, 1]), 3), [], [])
+    elect(checker, knowing(leader_of("a", term=2, terms=[1, 1]), 3))
     with pytest.raises(InvariantViolated, match=r"of terms 1 x 3, 3 x 1, without all"):
-        checker.observe("b", leader_of("b", term=3, terms=[1, 1, 1]), [], [])
+        elect(checker, leader_of("b", term=3, terms=[1, 1, 1]))
 
 
 def test_a_late_leader_of_an_earlier_term_need_not_know_what_came_after() -> None:
     """It hears its last votes when term 3 has a leader already; it can commit nothing."""
     checker = SafetyChecker()
-    checker.observe("a", knowing(leader_of("a", term=3), 1), [], [])
-    checker.observe("b", leader_of("b", term=2), [], [])
+    elect(checker, knowing(leader_of("a", term=3), 1))
+    elect(checker, leader_of("b", term=2))
 
     assert 2 == checker.elections
 
@@ -266,10 +282,110 @@ def test_what_was_acknowledged_is_applied(index: int, term: int) -> None:
 def test_a_follower_may_rewrite_its_log() -> None:
     checker = SafetyChecker()
     core = leader_of("a", term=2, terms=[1, 1])
-    checker.observe("a", core, [], [])
+    elect(checker, core)
     core.state.role = Follower()
     core.state.hard_state = HardState(3)
     core.state.log.truncate_from(2, commit_index=0)
     checker.observe("a", core, [], [Persist(1, None, entries_of([3], first=2))])
 
     assert 1 == checker.elections
+
+
+@pytest.mark.parametrize("term", [1, 3])
+def test_votes_of_another_term_elect_nobody(term: int) -> None:
+    checker = SafetyChecker()
+    leader = leader_of("a", term=2)
+    with pytest.raises(InvariantViolated, match="won votes: a leads term 2, in which"):
+        checker.observe("a", leader, voted(leader, term), [])
+
+
+def test_votes_from_before_a_crash_elect_nobody() -> None:
+    checker = SafetyChecker()
+    candidate = core_of(node_id="a", hard_state=HardState(2, "a"))
+    checker.observe("a", candidate, voted(candidate), [])
+    checker.node_started("a")
+    with pytest.raises(InvariantViolated, match="won votes"):
+        checker.observe("a", leader_of("a", term=2), [], [])
+
+
+def test_a_leader_of_one_term_is_none_of_the_next() -> None:
+    checker = SafetyChecker()
+    leader = leader_of("a", term=2)
+    elect(checker, leader)
+    leader.state.hard_state = HardState(3, "a")
+    with pytest.raises(InvariantViolated, match="a was elected in term 2 and goes on in term 3"):
+        checker.observe("a", leader, [], [])
+
+
+def test_an_older_term_is_not_committed_by_counting() -> None:
+    checker = SafetyChecker()
+    leader = leader_of("a", term=2, terms=[1, 1])
+    elect(checker, leader)
+    with pytest.raises(InvariantViolated, match="own term: a leads term 2 and commits entry 2"):
+        checker.observe("a", knowing(leader, 2), [], [])
+
+
+def test_an_older_term_is_committed_through_an_entry_of_the_own() -> None:
+    checker = SafetyChecker()
+    leader = leader_of("a", term=2, terms=[1, 1])
+    elect(checker, leader)
+    checker.observe("a", knowing(leader, 3), [], [])
+
+    assert 3 == checker.committed_index
+
+
+def test_a_follower_writes_what_its_leader_has() -> None:
+    checker = SafetyChecker()
+    elect(checker, leader_of("a", term=2, terms=[1, 1]))
+    follower = core_of(node_id="b", terms=[1, 1], hard_state=HardState(2))
+    checker.observe("b", follower, [], [])
+    checker.observe("b", follower, [], [Persist(1, None, entries_of([1, 1]))])
+    other = core_of(node_id="b", terms=[1, 1, 1], hard_state=HardState(2))
+    with pytest.raises(InvariantViolated, match="its leader's log: b writes entries 3 to 3"):
+        checker.observe("b", other, [], [Persist(2, None, entries_of([1], first=3))])
+
+
+def test_within_one_turn_a_follower_may_have_written_for_the_leader_before() -> None:
+    checker = SafetyChecker()
+    elect(checker, leader_of("a", term=2, terms=[1, 1]))
+    elect(checker, leader_of("c", term=3, terms=[1]))
+    before = core_of(node_id="b", hard_state=HardState(2))
+    checker.observe("b", before, [], [])
+    after = core_of(node_id="b", terms=[1, 1], hard_state=HardState(3))
+    checker.observe("b", after, [], [Persist(1, HardState(3), entries_of([1, 1]))])
+    with pytest.raises(InvariantViolated, match="its leader's log"):
+        checker.observe("b", after, [], [Persist(2, None, entries_of([1], first=2))])
+
+
+def test_entries_are_stored_when_their_write_has_ended() -> None:
+    checker = SafetyChecker()
+    core = core_of(terms=[1, 1])
+    core.state.log.stable_index = 0
+    checker.observe("a", core, [], [written(core, [1, 1])])
+    core.state.log.stable_index = 2
+    with pytest.raises(InvariantViolated, match="stored: a takes 2 entries for stored; 0 are"):
+        checker.observe("a", core, [Stored(0)], [])
+
+
+def test_entries_that_are_being_overwritten_are_not_stored() -> None:
+    """Trap 17: that their first write has ended says nothing of what replaced them."""
+    checker = SafetyChecker()
+    core = core_of(terms=[1, 1], hard_state=HardState(2))
+    core.state.log.stable_index = 0
+    checker.observe("a", core, [], [written(core, [1, 1])])
+    rewritten = core_of(terms=[1, 2], hard_state=HardState(2))
+    rewritten.state.log.stable_index = 0
+    checker.observe("a", rewritten, [], [Persist(2, None, entries_of([2], first=2))])
+    rewritten.state.log.stable_index = 2
+    with pytest.raises(InvariantViolated, match="those from 2 on are being overwritten"):
+        checker.observe("a", rewritten, [Stored(1)], [])
+
+
+def test_entries_of_another_term_are_not_the_stored_ones() -> None:
+    checker = SafetyChecker()
+    core = core_of(terms=[1, 2], hard_state=HardState(2))
+    core.state.log.stable_index = 0
+    checker.observe("a", core, [], [Persist(1, None, entries_of([1, 1]))])
+    core.state.log.stable_index = 2
+    with pytest.raises(InvariantViolated, match="entry 2 of term 2 for stored; one of term 1"):
+        checker.observe("a", core, [Stored(1)], [])

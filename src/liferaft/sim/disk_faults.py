@@ -105,6 +105,30 @@ async def _stuck_disk(world: World, draw: random_module.Random) -> None:
     disk.unstick()
 
 
+async def _overwritten_write(world: World, draw: random_module.Random) -> None:
+    """Let another leader overwrite what a leader is still writing; its disk is done with it late.
+
+    The completion of the old write must not be taken for that of what stands there (trap 17).
+    """
+    leader = world.leader()
+    if leader is None:
+        return
+    world.counts["overwritten write"] += 1
+    note(leader)
+    others = [node_id for node_id in world.node_ids if node_id != leader]
+    disk = world.disks[leader]
+    disk.stick()
+    pairs = [(leader, other) for other in others] + [(other, leader) for other in others]
+    undo = world.network.cut(*pairs)
+    await asyncio.sleep(draw.uniform(0.6, 1.6))
+    undo()
+    await asyncio.sleep(draw.uniform(0.05, 0.6))
+    world.disk_latency_max[leader] = 0.3  # so that the write of what replaced it takes its time
+    disk.unstick()
+    await asyncio.sleep(draw.uniform(0.2, 0.6))
+    world.calm_disk(leader)
+
+
 Damage = Callable[[World, NodeId, random_module.Random], Callable[[], None] | None]
 """Damages a disk at rest and returns how to mend it, None where there is nothing to damage."""
 
@@ -264,6 +288,7 @@ KINDS: Final[Mapping[str, Callable[[World, random_module.Random], Awaitable[None
     "full disk": _full_disk,
     "slow disk": _slow_disk,
     "stuck disk": _stuck_disk,
+    "overwritten write": _overwritten_write,
     "bit rot in the log": _damaging("bit rot in the log", _flip_log),
     "bit rot in the hard state": _damaging("bit rot in the hard state", _flip_hard_state),
     "bit rot in the identity": _damaging("bit rot in the identity", _flip_identity),

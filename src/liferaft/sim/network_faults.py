@@ -104,6 +104,21 @@ async def _slow_link(world: World, draw: random_module.Random) -> None:
     await _for_a_while(draw, world.network.slow_down(source, target, seconds))
 
 
+async def _slow_leader(world: World, draw: random_module.Random) -> None:
+    """Let all that the leader sends take longer than an election: it comes in later terms."""
+    leader = world.leader()
+    if leader is None:
+        return
+    world.counts["slow leader"] += 1
+    seconds = draw.uniform(0.3, 1.2)
+    undone = [
+        world.network.slow_down(leader, other, seconds)
+        for other in world.node_ids
+        if other != leader
+    ]
+    await _for_a_while(draw, *undone)
+
+
 async def _reset(world: World, draw: random_module.Random) -> None:
     world.counts["reset"] += 1
     world.network.reset_links(draw.choice(world.node_ids))
@@ -197,4 +212,5 @@ KINDS: Final[Mapping[str, Callable[[World, random_module.Random], Awaitable[None
     "black hole": _black_hole,
     "lost answers": _clients_cut_off,
     "changed majority": _changed_majority,
+    "slow leader": _slow_leader,
 }

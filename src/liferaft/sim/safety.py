@@ -16,6 +16,14 @@ beginning of the `InvariantViolated` that it raises:
   stored, but for entries that it was overwriting when it crashed.
 - *acknowledged*: what a client was told is applied.
 
+And to rules of Figure 2 whose breach may take long to show in those:
+
+- *won votes*: who leads a term has received the votes of a majority in that very term.
+- *one term, one leader's role*: nobody goes on as leader after it saw a later term.
+- *own term*: a leader commits by counting only through an entry of its own term (Figure 8).
+- *its leader's log*: what a follower writes is in the log of a leader of the term it is in.
+- *stored*: no node takes an entry for stored that its disk does not have, or may be overwriting.
+
 It only looks: it holds what it saw, and asks nothing of the nodes but their state. What holds of
 one server alone is in raft/invariants.py.
 """
@@ -28,8 +36,9 @@ from typing import Final
 from liferaft.errors import InvariantViolated
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import Apply, Effect, Persist, RoleChanged
-from liferaft.raft.events import Event, Stored
+from liferaft.raft.events import Event, Received, Stored
 from liferaft.raft.log import RaftLog
+from liferaft.raft.messages import RequestVoteReply
 from liferaft.raft.state import Leader, RaftState, Role
 from liferaft.raft.types import Entry, HardState, NodeId
 
@@ -40,6 +49,8 @@ _NOTHING: Final = HardState()
 class _Node:
     """What is remembered of one node. The first fields are of its present life alone.
 
+    - `led_term`: the term in which `role` was taken up, of a leader.
+    - `votes`: who granted it a vote, by term, as far as it has heard.
     - `pending`: what it was asked to write and has not reported as stored yet.
     - `promised`, `stored`: term and vote, and the terms of the entries from index 1 on, that it
       reported as stored.
@@ -48,6 +59,8 @@ class _Node:
     is_new_life: bool = True
     hard_state: HardState = _NOTHING
     role: Role | None = None
+    led_term: int = 0
+    votes: dict[int, set[NodeId]] = field(default_factory=dict)
     commit_index: int = 0
     applied_index: int = 0
     last_index: int = 0
@@ -71,6 +84,8 @@ class SafetyChecker:
         self._committed_terms: list[int] = []
         self._committed_in: dict[int, int] = {}
         self._matching = _LogMatching()
+        # The terms of the entries that the leader of a term has, from index 1 on.
+        self._led_logs: dict[int, list[int]] = {}
 
     @property
     def applied(self) -> Sequence[Entry]:
@@ -88,6 +103,7 @@ class SafetyChecker:
         node.is_new_life = True
         node.hard_state, node.role = _NOTHING, None
         node.commit_index = node.applied_index = node.last_index = 0
+        node.votes.clear()
 
     def disk_lost(self, node_id: NodeId) -> None:
         """Learn that a node's disk was damaged or lost on purpose: its promises are void."""
@@ -116,14 +132,14 @@ class SafetyChecker:
         state = core.state
         if node.is_new_life:
             _check_kept(node_id, node, state, effects)
-        for event in events:
-            if type(event) is Stored:
-                _note_stored(node, event.mark)
+        has_stored = _note_events(node, events)
         role = state.role
         if type(role) is Leader:
             self._check_leader(node_id, node, core, role, effects)
         if effects:
             self._check_effects(node_id, node, core, effects)
+        if has_stored:
+            _check_stored(node_id, node, state.log)
         if state.hard_state is not node.hard_state:
             _check_hard_state(node_id, node, state.hard_state)
         if state.commit_index != node.commit_index:
@@ -140,10 +156,31 @@ class SafetyChecker:
                 node.pending.append(effect)
                 if effect.entries:
                     self._matching.check(node_id, core, effect.entries)
+                    self._check_written(node_id, node, core, effect.entries)
             elif type(effect) is Apply:
                 self._check_applied(node_id, node, effect.entries)
             elif type(effect) is RoleChanged and effect.role == Leader.name:
                 self._note_leader(node_id, effect.term)
+
+    def _check_written(
+        self, node_id: NodeId, node: _Node, core: RaftCore, entries: Sequence[Entry]
+    ) -> None:
+        """Compare what a node writes with the log of its leader, or note the leader's own.
+
+        Within one turn it may have heard of several terms, and have entries of any of them.
+        """
+        first, last = entries[0].index, entries[-1].index
+        terms = [entry.term for entry in entries]
+        if type(core.state.role) is Leader:
+            self._led_logs[core.current_term][first - 1 :] = terms
+            return
+        earliest = max(node.hard_state.current_term, 1)
+        logs = [self._led_logs.get(t) for t in range(earliest, core.current_term + 1)]
+        if None not in logs and terms not in [log[first - 1 : last] for log in logs if log]:
+            raise InvariantViolated(
+                f"its leader's log: {node_id} writes entries {first} to {last} of terms "
+                f"{_runs(terms)} in term {core.current_term}, whose leader has others"
+            )
 
     def _check_leader(
         self,
@@ -154,8 +191,14 @@ class SafetyChecker:
         effects: Sequence[Effect],
     ) -> None:
         if node.role is not role:
-            self._check_new_leader(node_id, core)
+            self._check_new_leader(node_id, node, core)
+            node.led_term = core.current_term
             return
+        if core.current_term != node.led_term:
+            raise InvariantViolated(
+                f"one term, one leader's role: {node_id} was elected in term {node.led_term} and "
+                f"goes on in term {core.current_term}"
+            )
         rewritten = core.last_index < node.last_index
         for effect in effects:
             if type(effect) is Persist and effect.entries:
@@ -166,9 +209,17 @@ class SafetyChecker:
                 f"log of {node.last_index} entries"
             )
 
-    def _check_new_leader(self, node_id: NodeId, core: RaftCore) -> None:
+    def _check_new_leader(self, node_id: NodeId, node: _Node, core: RaftCore) -> None:
         term = core.current_term
         self._note_leader(node_id, term)
+        voters = core.state.configuration.voters
+        granted = {node_id} | node.votes.get(term, set())
+        if 2 * len(granted.intersection(voters)) <= len(voters):
+            raise InvariantViolated(
+                f"won votes: {node_id} leads term {term}, in which {sorted(granted)} of "
+                f"{len(voters)} voted for it"
+            )
+        self._led_logs[term] = [0] * core.state.log.base_index + _terms_of(core.state.log)
         # A candidate that hears its votes late may still come to lead a term that is over: what
         # was committed in later terms is not its own to have.
         required = max((i for t, i in self._committed_in.items() if t < term), default=0)
@@ -207,6 +258,12 @@ class SafetyChecker:
                 f"committed, another node one of term {committed[known - 1]}"
             )
         if commit_index > known:
+            is_leader = type(state.role) is Leader and node.role is state.role
+            if is_leader and core.term_at(commit_index) != core.current_term:
+                raise InvariantViolated(
+                    f"own term: {node_id} leads term {core.current_term} and commits entry "
+                    f"{commit_index} of term {core.term_at(commit_index)} by counting"
+                )
             committed += [core.term_at(index) for index in range(known + 1, commit_index + 1)]
             self._committed_in[state.current_term] = commit_index
 
@@ -320,6 +377,23 @@ def _check_kept(node_id: NodeId, node: _Node, state: RaftState, effects: Sequenc
     node.applied_index = base
 
 
+def _note_events(node: _Node, events: Sequence[Event]) -> bool:
+    """Note votes and what was stored; return whether anything was."""
+    has_stored = False
+    for event in events:
+        if type(event) is Stored:
+            has_stored = True
+            _note_stored(node, event.mark)
+        elif type(event) is Received and type(event.message) is RequestVoteReply:
+            _note_vote(node, event.message)
+    return has_stored
+
+
+def _note_vote(node: _Node, reply: RequestVoteReply) -> None:
+    if reply.is_granted and not reply.is_prevote:
+        node.votes.setdefault(reply.term, set()).add(reply.source)
+
+
 def _note_stored(node: _Node, mark: int) -> None:
     pending = node.pending
     while pending and pending[0].mark <= mark:
@@ -328,6 +402,22 @@ def _note_stored(node: _Node, mark: int) -> None:
             node.promised = write.hard_state
         if write.entries:
             node.stored[write.entries[0].index - 1 :] = [entry.term for entry in write.entries]
+
+
+def _check_stored(node_id: NodeId, node: _Node, log: RaftLog) -> None:
+    """Compare what a node takes for stored with what it was told is."""
+    index, stored = log.stable_index, node.stored
+    overwritten = min((w.entries[0].index for w in node.pending if w.entries), default=index + 1)
+    if index > len(stored) or index >= overwritten:
+        raise InvariantViolated(
+            f"stored: {node_id} takes {index} entries for stored; {len(stored)} are, and those "
+            f"from {overwritten} on are being overwritten"
+        )
+    if index > log.base_index and stored[index - 1] != log.term_at(index):
+        raise InvariantViolated(
+            f"stored: {node_id} takes entry {index} of term {log.term_at(index)} for stored; one "
+            f"of term {stored[index - 1]} is"
+        )
 
 
 def _terms_of(log: RaftLog) -> list[int]:
