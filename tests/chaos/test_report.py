@@ -4,12 +4,13 @@ import msgspec
 
 from liferaft.chaos.options import ChaosOptions
 from liferaft.chaos.power import PowerOptions, PowerReport
-from liferaft.chaos.report import RoundReport, SoakReport, sentences, summed
+from liferaft.chaos.report import RoundReport, SoakReport, doubts_of, sentences, summed
 from liferaft.chaos.sweep import SweepReport
 
 ROUND = RoundReport(
     options=ChaosOptions(seed=7),
     problems=(),
+    doubts=(),
     faults={"kill": 2, "power": 0},
     skipped={"full": "file systems of its own need root"},
     operations={"add": 10, "without an answer": 1},
@@ -68,6 +69,14 @@ def test_a_round_is_told_with_what_was_survived_and_what_was_not_tried() -> None
 
 def test_a_violation_is_told_with_the_seed_of_its_round() -> None:
     assert "VIOLATION: seed 8: n1 lost it" in sentences(summed([ROUND, BROKEN]))
+
+
+def test_a_doubt_is_told_and_is_no_violation() -> None:
+    doubtful = summed([msgspec.structs.replace(ROUND, doubts=("whether it was",))])
+
+    assert (True, ("seed 7: whether it was",)) == (doubtful.is_ok, doubts_of(doubtful))
+    assert "UNDECIDED: seed 7: whether it was" in sentences(doubtful)
+    assert () == doubts_of(SWEEP)
 
 
 def test_a_sweep_is_told() -> None:

@@ -84,6 +84,28 @@ def calls_of(events: Iterable[Event]) -> list[Call]:
     return calls + [_call(begun, None) for begun in open_events.values()]
 
 
+def write_history(path: Path, calls: Iterable[Call]) -> None:
+    """Write what all clients did with keys, so that `liferaft check --model kv` reads it.
+
+    What began at the very moment at which another ended may have been at the same time.
+    """
+    moments: list[tuple[float, int, Event]] = []
+    for call in calls:
+        if call.key is None:
+            continue
+        event = Event(
+            call.process, "invoke", call.function, call.invoked_at, call.key, call.argument
+        )
+        moments.append((call.invoked_at, 0, event))
+        if call.returned_at is not None:
+            event = Event(
+                call.process, "ok", call.function, call.returned_at, call.key, call.result
+            )
+            moments.append((call.returned_at, 1, event))
+    moments.sort(key=lambda moment: moment[:2])
+    path.write_bytes(b"".join(_encoder.encode(event) + b"\n" for _, _, event in moments))
+
+
 def _call(begun: Event, answer: Event | None) -> Call:
     return Call(
         process=begun.process,

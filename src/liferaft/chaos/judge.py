@@ -3,30 +3,72 @@
 Beside what `liferaft.ops.verdict` asks of the to-do list:
 
 - an item that was asked for after another one was acknowledged comes after it;
-- each key's reads and writes can be put into one order that fits what every client saw when.
+- the reads and writes of keys are linearizable, as `liferaft check --model kv` has it.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
 
 from liferaft.chaos.history import Call
-from liferaft.chaos.registers import key_problems
+from liferaft.check.history import Operation
+from liferaft.check.linearizability import Outcome, check
+from liferaft.check.models import KeyValue
 from liferaft.ops.verdict import PROBLEMS_MAX, NodeView, Witness, find_problems
 from liferaft.raft.types import NodeId
 
 WRITES = ("add", "put")
 
+CHECK_SECONDS: Final = 60.0
+CHECK_BYTES: Final = 1024**3
+"""What the checker may take; what it cannot decide with that is a doubt, never a verdict."""
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What is wrong, and what could not be decided; each a sentence."""
+
+    problems: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
+
 
 def judge(
-    calls: Sequence[Call], views: Sequence[NodeView], nodes: Sequence[NodeId]
-) -> tuple[str, ...]:
-    """Return what is wrong with a round that ended with these views of its nodes."""
-    problems = [
-        *find_problems(witness_of(calls), views, nodes),
-        *_order_problems(calls),
-        *_key_problems(calls),
+    calls: Sequence[Call],
+    views: Sequence[NodeView],
+    nodes: Sequence[NodeId],
+    *,
+    check_seconds: float = CHECK_SECONDS,
+) -> Judgement:
+    """Judge a round that ended with these views of its nodes."""
+    problems = [*find_problems(witness_of(calls), views, nodes), *_order_problems(calls)]
+    doubts: list[str] = []
+    operations = operations_of(calls)
+    verdict = check(KeyValue(), operations, timeout=check_seconds, memory_bytes=CHECK_BYTES)
+    if verdict.outcome is Outcome.VIOLATION:
+        problems.append(f"linearizability of the keys: {verdict.reason}")
+    elif verdict.outcome is Outcome.UNDECIDED:
+        doubts.append(
+            f"whether {len(operations)} reads and writes are linearizable: {verdict.reason}"
+        )
+    return Judgement(tuple(problems[:PROBLEMS_MAX]), tuple(doubts))
+
+
+def operations_of(calls: Sequence[Call]) -> list[Operation]:
+    """Return the reads and writes of keys as the checker takes them."""
+    return [
+        Operation(
+            process=call.process,
+            function=call.function,
+            argument=call.argument,
+            result=call.result,
+            invoked_at=call.invoked_at,
+            returned_at=call.returned_at,
+            key=call.key,
+        )
+        for call in calls
+        if call.key is not None
     ]
-    return tuple(problems[:PROBLEMS_MAX])
 
 
 def witness_of(calls: Sequence[Call]) -> Witness:
@@ -60,15 +102,6 @@ def _order_problems(calls: Sequence[Call]) -> Iterator[str]:
                 f"{text!r} is item {number}, and was asked for after {highest_text!r}, which is "
                 f"item {highest}, had been acknowledged"
             )
-
-
-def _key_problems(calls: Sequence[Call]) -> Iterator[str]:
-    by_key: defaultdict[str, list[Call]] = defaultdict(list)
-    for call in calls:
-        if call.key is not None:
-            by_key[call.key].append(call)
-    for key, of_key in by_key.items():
-        yield from key_problems(key, of_key)
 
 
 def write_times(calls: Sequence[Call]) -> list[float]:

@@ -14,13 +14,15 @@ from liferaft.raft.types import NodeId
 class RoundReport(msgspec.Struct, frozen=True):
     """One round; times in seconds.
 
-    `faults` is how often each kind was really made, `skipped` says why a kind was not tried.
+    `doubts` are what could not be decided with the time and memory that there are for it. `faults`
+    is how often each kind was really made, `skipped` says why a kind was not tried.
     `operations` counts the calls by function, and those "without an answer". `longest_gap` is the
     longest time without an acknowledged write.
     """
 
     options: ChaosOptions
     problems: tuple[str, ...]
+    doubts: tuple[str, ...]
     faults: dict[str, int]
     skipped: dict[str, str]
     operations: dict[str, int]
@@ -36,6 +38,7 @@ class ChaosReport(msgspec.Struct, frozen=True):
 
     is_ok: bool
     problems: tuple[str, ...]
+    doubts: tuple[str, ...]
     faults: dict[str, int]
     skipped: dict[str, str]
     operations: dict[str, int]
@@ -49,6 +52,7 @@ def summed(rounds: Sequence[RoundReport]) -> ChaosReport:
     return ChaosReport(
         is_ok=not problems,
         problems=problems,
+        doubts=_of_all((each.options.seed, each.doubts) for each in rounds),
         faults=_total(each.faults for each in rounds),
         skipped={name: reason for each in rounds for name, reason in each.skipped.items()},
         operations=_total(each.operations for each in rounds),
@@ -68,6 +72,13 @@ class SoakReport(msgspec.Struct, frozen=True):
 
 
 Report = ChaosReport | SweepReport | PowerReport | SoakReport
+
+
+def doubts_of(report: Report) -> tuple[str, ...]:
+    """Return what could not be decided."""
+    if isinstance(report, SoakReport):
+        report = report.rounds
+    return report.doubts if isinstance(report, ChaosReport) else ()
 
 
 def sentences(report: Report) -> tuple[str, ...]:
@@ -122,6 +133,7 @@ def _round_sentences(report: ChaosReport) -> tuple[str, ...]:
         *(f"Not tried: {name}, because {reason}." for name, reason in report.skipped.items()),
         f"Operations: {sum(report.operations.values())} ({operations}).",
         f"Longest time without an acknowledged write: {report.longest_gap:.2f} s.",
+        *(f"UNDECIDED: {doubt}" for doubt in report.doubts),
         *_end(report.problems, sum(each.seconds for each in report.rounds)),
     )
 

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from liferaft import api
 from liferaft.chaos.crew import Crew
 from liferaft.chaos.faults import chosen, deal, skipped
-from liferaft.chaos.history import Call
+from liferaft.chaos.history import Call, write_history
 from liferaft.chaos.judge import judge, tally, write_times
 from liferaft.chaos.loop_disk import LoopDisk
 from liferaft.chaos.narrator import Narrator, Scene
@@ -29,6 +29,8 @@ from liferaft.ops.processes import LocalCluster
 from liferaft.ops.verdict import PROBLEMS_MAX, NodeView, longest_gap
 from liferaft.raft.types import NodeId
 
+KEYS_HISTORY: Final = "keys.jsonl"
+"""Where a round leaves what all clients were told of keys, for `liferaft check --model kv`."""
 OBJECTS: Final = ("Todo=liferaft.recipes.todo:TodoList", "KeyValue=liferaft.recipes.kv:KeyValue")
 
 SEGMENT_BYTES: Final = 16 * 1024
@@ -185,10 +187,13 @@ class ChaosRound:
     def _report(
         self, calls: Sequence[Call], views: Sequence[NodeView], ended_at: float
     ) -> RoundReport:
-        problems = (*self._problems, *judge(calls, views, self._cluster.nodes))
+        write_history(self._cluster.directory / KEYS_HISTORY, calls)
+        judgement = judge(calls, views, self._cluster.nodes)
+        problems = (*self._problems, *judgement.problems)
         return RoundReport(
             options=self._options,
             problems=problems[:PROBLEMS_MAX],
+            doubts=judgement.doubts,
             faults=dict(self._made),
             skipped=self._skipped,
             operations=tally(calls),
@@ -233,10 +238,13 @@ async def _connected(address: str) -> AsyncIterator[AsyncStore]:
         await api.aclose(store)
 
 
-async def run_rounds(options: ChaosOptions, directory: Path, narrator: Narrator) -> ChaosReport:
+async def run_rounds(
+    options: ChaosOptions, directory: Path, narrator: Narrator, *, is_kept: bool = False
+) -> ChaosReport:
     """Run as many rounds as the options ask for, up to the first that finds a violation.
 
-    Each has a directory of its own in `directory`, which is removed when nothing was found.
+    Each has a directory of its own in `directory`, which is removed when all is well and
+    `is_kept` is false.
     """
     reports: list[RoundReport] = []
     for each in rounds_of(options):
@@ -248,7 +256,8 @@ async def run_rounds(options: ChaosOptions, directory: Path, narrator: Narrator)
                 for sentence in save_disks(disks, place):
                     narrator.tell(report.seconds, sentence)
                 break
-        shutil.rmtree(place)
+        if not is_kept and not report.doubts:
+            shutil.rmtree(place)
     return summed(reports)
 
 

@@ -23,7 +23,7 @@ from liferaft.chaos.needs import Need, lacking
 from liferaft.chaos.options import ChaosOptions, checked
 from liferaft.chaos.points import calls_of
 from liferaft.chaos.power import PowerCuts, PowerOptions
-from liferaft.chaos.report import Report, sentences
+from liferaft.chaos.report import Report, doubts_of, sentences
 from liferaft.chaos.run import run_rounds
 from liferaft.chaos.soak import Soak
 from liferaft.chaos.sweep import Sweep, SweepOptions
@@ -171,9 +171,9 @@ async def _run(orders: _Orders, directory: Path | None, *, is_json: bool) -> int
     is_kept = directory is not None
     try:
         with contextlib.closing(_narrator(is_json=is_json)) as narrator:
-            report = await _carry_out(orders, place, narrator)
+            report = await _carry_out(orders, place, narrator, is_kept=is_kept)
         _print(report, is_json=is_json)
-        if not report.is_ok:
+        if not report.is_ok or doubts_of(report):
             is_kept = True
             print(f"The data, logs and histories are kept in {place}", file=sys.stderr)
     except Exception:  # whatever it was, the logs may tell why
@@ -182,10 +182,14 @@ async def _run(orders: _Orders, directory: Path | None, *, is_json: bool) -> int
     finally:
         if not is_kept:
             shutil.rmtree(place, ignore_errors=True)
-    return ExitStatus.OK if report.is_ok else ExitStatus.NEGATIVE
+    if not report.is_ok:
+        return ExitStatus.NEGATIVE
+    return ExitStatus.UNDECIDED if doubts_of(report) else ExitStatus.OK
 
 
-def _carry_out(orders: _Orders, place: Path, narrator: Narrator) -> Awaitable[Report]:
+def _carry_out(
+    orders: _Orders, place: Path, narrator: Narrator, *, is_kept: bool
+) -> Awaitable[Report]:
     options = orders.options
     seconds = options.seconds if orders.has_seconds else 0.0
     if orders.is_soak:
@@ -205,7 +209,7 @@ def _carry_out(orders: _Orders, place: Path, narrator: Narrator) -> Awaitable[Re
             cuts=orders.cuts, all_nodes=orders.all_nodes, seed=options.seed, seconds=seconds
         )
         return PowerCuts(cuts, place, narrator.tell).run()
-    return run_rounds(options, place, narrator)
+    return run_rounds(options, place, narrator, is_kept=is_kept)
 
 
 def _print(report: Report, *, is_json: bool) -> None:
