@@ -1,24 +1,41 @@
 """Everything that takes long, for as long as it is given: `python -m tests.soak --seconds 3600`.
 
 The parts share the time and run one after the other: seeds that no run had before, on both
-fidelities; the fuzzers; byte flips; strangers; and chaos on real processes. Exit status 1 when any
-of them found something; what it said tells how to see it again.
+fidelities; hypothesis' machines for links, sessions and the log, and the checker against its twin,
+with examples that are always others; the fuzzers; byte flips; strangers; and chaos on real
+processes. Exit status 1 when any of them found something; what it said tells how to see it again.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-SHARES = {"core": 0.2, "full": 0.3, "fuzz": 0.1, "flips": 0.05, "hostile": 0.1, "chaos": 0.25}
+from tests.fuzz.targets import TARGETS
+
+SHARES = {
+    "core": 0.2,
+    "full": 0.25,
+    "machines": 0.1,
+    "fuzz": 0.1,
+    "flips": 0.05,
+    "hostile": 0.1,
+    "chaos": 0.2,
+}
 """How the time is shared."""
 
 SECONDS_MIN = 60
 CORE_BATCH, FULL_BATCH = 200, 40
 """Seeds between two looks at the clock."""
-FUZZ_TARGETS = 15
 ATTACKS = 9
+MACHINES = (
+    "tests/link/test_link_machine.py",
+    "tests/rpc/test_session_machine.py",
+    "tests/storage/test_wal_machine.py",
+    "tests/check/test_twin.py",
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,16 +60,33 @@ def _seeds(fidelity: str, batch: int, seconds: float) -> bool:
     return True
 
 
+def _machines(seconds: float) -> bool:
+    """Try what hypothesis makes up; a machine whose time is up has found nothing so far."""
+    environment = os.environ | {"LIFERAFT_PROFILE": "soak"}
+    has_held = True
+    for path in MACHINES:
+        print(f"-- LIFERAFT_PROFILE=soak pytest {path}", flush=True)  # noqa: T201
+        command = [sys.executable, "-m", "pytest", "-q", "--timeout", "0", path]
+        with subprocess.Popen(command, env=environment) as process:
+            try:
+                has_held &= process.wait(timeout=seconds / len(MACHINES)) == 0
+            except subprocess.TimeoutExpired:
+                process.kill()
+                print(f"its time is up: {path} has found nothing so far", flush=True)  # noqa: T201
+    return has_held
+
+
 def _run(module: str, *arguments: str) -> bool:
     print(f"-- {module} {' '.join(arguments)}", flush=True)  # noqa: T201
     return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode == 0
 
 
-_PARTS = {
+_PARTS: Mapping[str, Callable[[float], bool]] = {
     "core": lambda seconds: _seeds("core", CORE_BATCH, seconds),
     "full": lambda seconds: _seeds("full", FULL_BATCH, seconds),
+    "machines": _machines,
     "fuzz": lambda seconds: _run(
-        "tests.fuzz.run", "--seconds", str(max(1, round(seconds / FUZZ_TARGETS)))
+        "tests.fuzz.run", "--seconds", str(max(1, round(seconds / len(TARGETS))))
     ),
     "flips": lambda seconds: _run(
         "tests.storage.byte_flips", "--flips", str(max(1_000, round(seconds * 600)))

@@ -4,15 +4,24 @@
 of the tests.
 """
 
-from tests.fuzz import other_targets, raft_targets, rpc_targets, storage_targets
+from tests.fuzz import (
+    check_targets,
+    other_targets,
+    raft_targets,
+    rpc_targets,
+    storage_targets,
+    stream_targets,
+)
 from tests.fuzz.target import Target
 
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
         *rpc_targets.TARGETS,
+        *stream_targets.TARGETS,
         *raft_targets.TARGETS,
         *storage_targets.TARGETS,
         *other_targets.TARGETS,
+        *check_targets.TARGETS,
     )
 }
