@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from liferaft.replicated.machine import query
     from liferaft.rpc.callee import CalleeStub
     from liferaft.rpc.caller import CallerStubCreator
+    from liferaft.rpc.cancellation import cancelled
     from liferaft.rpc.deadline import deadline
     from liferaft.rpc.interface import Interface, idempotent, oneway, raises
 
@@ -72,6 +73,7 @@ __all__ = [
     "aclose",
     "aconnect",
     "aserve",
+    "cancelled",
     "close",
     "connect",
     "deadline",
@@ -92,6 +94,7 @@ _ELSEWHERE: Final = {
     "query": "liferaft.replicated.machine",
     "CalleeStub": "liferaft.rpc.callee",
     "CallerStubCreator": "liferaft.rpc.caller",
+    "cancelled": "liferaft.rpc.cancellation",
     "deadline": "liferaft.rpc.deadline",
 }
 

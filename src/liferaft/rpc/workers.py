@@ -2,7 +2,8 @@
 
 It knows nothing of sessions and frames: a job goes in, its outcome comes out through `done`, on the
 loop's thread, exactly once. Threads exist only once a blocking method was called, and never after
-`stop`. A blocking method cannot be interrupted: its time passes, and its result is dropped.
+`stop`. A blocking method cannot be interrupted: it may look (`cancellation.cancelled`), its time
+passes, and its result is dropped.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from concurrent import futures
 from typing import Any, Final, TypeVar
 
 from liferaft.errors import DeadlineExceeded, OutcomeUnknown
+from liferaft.rpc import cancellation
 from liferaft.rpc import deadline as ambient
 
 ResultT = TypeVar("ResultT")
@@ -207,6 +209,7 @@ def _time_left(job: Job, loop: asyncio.AbstractEventLoop) -> float | None:
 
 def _run_blocking(job: Job, time_left: float | None) -> bytes | BaseException:
     ambient.set_time_left(time_left)
+    cancellation.executing(job)
     try:
         return job.encode(job.function())
     except BaseException as error:  # noqa: BLE001 - a method must not end a worker or the loop

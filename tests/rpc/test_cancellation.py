@@ -1,0 +1,125 @@
+"""Who waits no longer is known at the other end, also through a host in between."""
+
+import asyncio
+import threading
+from typing import Any, Protocol
+
+import pytest
+
+import liferaft
+from liferaft.errors import DeadlineExceeded
+
+BLINK = 0.002
+
+
+class Work(Protocol):
+    """One method that blocks for as long as its caller waits, and one that passes it on."""
+
+    async def toil(self) -> str:
+        """Work until nobody wants it any more."""
+        ...
+
+    async def rest(self) -> str:
+        """Return at once."""
+        ...
+
+
+class Worker:
+    """Blocks in a worker thread; remembers what it saw."""
+
+    def __init__(self) -> None:
+        self.begun = threading.Event()
+        self.ended = threading.Event()
+        self.was_cancelled_at_first = True
+
+    def toil(self) -> str:
+        self.was_cancelled_at_first = liferaft.cancelled()
+        self.begun.set()
+        while not liferaft.cancelled():
+            self.ended.wait(BLINK)
+        self.ended.set()
+        return "for nothing"
+
+    def rest(self) -> str:
+        return "rested"
+
+
+class Foreman:
+    """Awaits another host, within the deadline and the life of its own call."""
+
+    def __init__(self, worker: Any) -> None:
+        self._worker = worker
+
+    async def toil(self) -> str:
+        return str(await self._worker.toil())
+
+    async def rest(self) -> str:
+        return str(await self._worker.rest())
+
+
+async def waited(event: threading.Event) -> bool:
+    """Return whether the event came about; the loop goes on meanwhile."""
+    return await asyncio.get_running_loop().run_in_executor(None, event.wait, 30)
+
+
+async def test_a_blocking_method_sees_that_its_caller_gave_up_and_its_thread_is_not_lost() -> None:
+    worker = Worker()
+    async with await liferaft.aserve(worker, Work, "127.0.0.1:0", threads=1) as host:
+        stub = await liferaft.aconnect(Work, host.address)
+        call = asyncio.ensure_future(stub.toil())
+        await waited(worker.begun)
+        call.cancel()
+
+        assert await waited(worker.ended)
+        assert not worker.was_cancelled_at_first
+        assert "rested" == await stub.rest()
+        await liferaft.aclose(stub)
+
+
+async def test_a_blocking_method_sees_that_its_deadline_has_passed() -> None:
+    worker = Worker()
+    async with await liferaft.aserve(worker, Work, "127.0.0.1:0") as host:
+        stub = await liferaft.aconnect(Work, host.address)
+        with pytest.raises(DeadlineExceeded), liferaft.deadline(0.05):
+            await stub.toil()
+
+        assert await waited(worker.ended)
+        await liferaft.aclose(stub)
+
+
+async def test_a_host_that_stops_tells_its_blocking_methods() -> None:
+    worker = Worker()
+    async with await liferaft.aserve(worker, Work, "127.0.0.1:0") as host:
+        stub = await liferaft.aconnect(Work, host.address)
+        call = asyncio.ensure_future(stub.toil())
+        await waited(worker.begun)
+        await host.astop()
+        call.cancel()
+        await asyncio.wait([call])
+        await liferaft.aclose(stub)
+
+        assert worker.ended.is_set()
+
+
+@pytest.mark.parametrize("way", ["cancelled", "deadline"])
+async def test_it_goes_through_a_host_in_between(way: str) -> None:
+    worker = Worker()
+    async with await liferaft.aserve(worker, Work, "127.0.0.1:0") as far:
+        to_far = await liferaft.aconnect(Work, far.address)
+        async with await liferaft.aserve(Foreman(to_far), Work, "127.0.0.1:0") as near:
+            stub = await liferaft.aconnect(Work, near.address)
+            if way == "cancelled":
+                call = asyncio.ensure_future(stub.toil())
+                await waited(worker.begun)
+                call.cancel()
+            else:
+                with pytest.raises(DeadlineExceeded), liferaft.deadline(0.1):
+                    await stub.toil()
+
+            assert await waited(worker.ended)
+            await liferaft.aclose(stub)
+        await liferaft.aclose(to_far)
+
+
+def test_outside_of_a_call_nothing_is_cancelled() -> None:
+    assert not liferaft.cancelled()
