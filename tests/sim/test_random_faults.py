@@ -59,3 +59,9 @@ def test_every_kind_of_fault_is_made_and_nearly_every_mark_is_hit() -> None:
 
     assert [] == [kind for kind in KINDS if not made[kind]]
     assert [] == [mark for mark in MARKS if not hit[mark] and mark not in RARE]
+
+
+@pytest.mark.slow
+def test_damage_hits_only_what_the_next_segment_vouches_for() -> None:
+    """On a full disk the next one may be there and empty; here that was taken for a whole one."""
+    simulate(9319, SimulationOptions(nodes=5))

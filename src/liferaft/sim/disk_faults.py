@@ -19,6 +19,7 @@ from typing import Final
 from liferaft.raft.types import NodeId
 from liferaft.sim.chronicle import note
 from liferaft.sim.world import DATA, World
+from liferaft.storage.records import SEGMENT_HEADER_BYTES
 
 BLOCK_BYTES: Final = 512
 """What a disk writes at once, whole or not at all."""
@@ -173,8 +174,14 @@ async def _has_closed_segments(world: World, node_id: NodeId, *, is_at_rest: boo
 
 
 def _closed_segments(world: World, node_id: NodeId) -> list[str]:
-    paths = world.disks[node_id].paths()
-    return [path for path in paths if path.endswith(".log")][:-1]
+    """Return those whose end the next one vouches for: on a full disk it may be there and empty."""
+    disk = world.disks[node_id]
+    begun = [
+        path
+        for path in disk.paths()
+        if path.endswith(".log") and len(disk.content(path).rstrip(b"\0")) > SEGMENT_HEADER_BYTES
+    ]
+    return begun[:-1]
 
 
 def _flip_log(world: World, node_id: NodeId, draw: random_module.Random) -> Callable[[], None]:
