@@ -53,6 +53,9 @@ class Feed(Protocol):
         """Give blobs without end."""
         ...
 
+    async def keep_waiting(self, blobs: AsyncIterator[bytes]) -> None:
+        """Take nothing, without end."""
+
 
 class FeedObject:
     """The implementation; remembers what became of its generators."""
@@ -91,6 +94,9 @@ class FeedObject:
                 yield bytes(size_bytes)
         finally:
             self.closed += 1
+
+    async def keep_waiting(self, blobs: AsyncIterator[bytes]) -> None:
+        await asyncio.Event().wait()
 
 
 class Given:
@@ -359,6 +365,27 @@ async def test_too_many_streams_are_turned_away() -> None:
         await asyncio.sleep(1)
 
         assert [0, 1, 2] == [number async for number in feed.count(3)]
+
+
+async def test_many_streams_that_nobody_reads_hold_less_each() -> None:
+    """A stranger may open as many as there may be, and send what no method takes."""
+    network = MemoryNetwork()
+    memory = Memory(streams_max=64, stream_bytes_max=4 * WINDOW)
+    blobs = [bytes(1000)] * 2000
+    given = [Given(blobs) for _ in range(64)]
+    async with (
+        hosted(network, FeedObject(), Feed, memory=memory),
+        connected(network, Feed) as feed,
+    ):
+        calls = [asyncio.ensure_future(feed.keep_waiting(each.stream())) for each in given]
+        await asyncio.sleep(30)
+        held_bytes = [each.taken * 1000 for each in given]
+        for call in calls:
+            call.cancel()
+        await asyncio.wait(calls)
+
+    assert 0.9 * WINDOW < held_bytes[0] < 1.1 * WINDOW
+    assert sum(held_bytes) < 64 * WINDOW // 4
 
 
 async def test_a_result_of_another_type_is_an_error_and_ends_the_stream() -> None:

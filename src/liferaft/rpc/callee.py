@@ -33,6 +33,7 @@ from liferaft.rpc.dispatch import Request
 from liferaft.rpc.interface import Interface, MethodSignature
 from liferaft.rpc.server import Limits, Server
 from liferaft.rpc.session import CalleeSession, Verdict
+from liferaft.rpc.stream import WINDOW, WINDOW_FIRST
 from liferaft.rpc.wire import Chunk, Credit, Reply
 from liferaft.rpc.workers import STOPPING, Job, Workers
 
@@ -44,7 +45,8 @@ class Memory(msgspec.Struct, frozen=True):
 
     `executions_max` and `execution_bytes_max` bound all calls that are being executed, of callers
     that have left since, too; one is always executed, however large it is. `streams_max` bounds the
-    calls among them that have streams.
+    calls among them that have streams. Up to `stream_bytes_max` each stream may hold a whole
+    window; beyond that the later ones hold less.
     """
 
     sessions_max: int = 10_000
@@ -55,6 +57,7 @@ class Memory(msgspec.Struct, frozen=True):
     executions_max: int = 16_384
     execution_bytes_max: int = 64 * 1024 * 1024
     streams_max: int = 256
+    stream_bytes_max: int = 32 * 1024 * 1024
 
 
 class _Execution(Job):
@@ -305,6 +308,7 @@ class ObjectDispatcher:
             request=lambda: execution.request,
             heard_at=lambda: execution.session.active_at,
             give_up=lambda reason: self._interrupt(execution, reason),
+            window=self._window(),
         )
         self._stream_count += 1
         function = self._functions[signature.name][0]
@@ -321,6 +325,11 @@ class ObjectDispatcher:
             workers=self._workers,
         )
         return True
+
+    def _window(self) -> int:
+        """Return what each stream of another call may hold: less, the more calls have some."""
+        share = self._memory.stream_bytes_max // (self._stream_count + 1)
+        return min(WINDOW, max(WINDOW_FIRST, share))
 
     def _interrupt(self, execution: _Execution, reason: BaseException) -> None:
         if execution.streams is not None:

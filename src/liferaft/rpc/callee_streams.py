@@ -34,7 +34,7 @@ class HostedStreams:
     """The streams of one call that is being executed; lives on the host's loop.
 
     `request` tells where the frames go, `heard_at` when the caller was last heard, and `give_up`
-    is called when that is too long ago.
+    is called when that is too long ago. Each stream holds a `window` of bytes at most.
     """
 
     def __init__(
@@ -44,10 +44,13 @@ class HostedStreams:
         request: Callable[[], Request],
         heard_at: Callable[[], float],
         give_up: Callable[[LiferaftError], None],
+        window: int,
     ) -> None:
         has_result = signature.result_items is not None
         self._streams = CallStreams(
-            sending=(RESULT,) if has_result else (), receiving=signature.argument_items
+            sending=(RESULT,) if has_result else (),
+            receiving=signature.argument_items,
+            window=window,
         )
         self._signature = signature
         self._request = request

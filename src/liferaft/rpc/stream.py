@@ -30,7 +30,8 @@ RESULT: Final = 0
 WINDOW_FIRST: Final = 64 * 1024
 """Bytes that may be sent before the first credit has come."""
 WINDOW: Final = 1024 * 1024
-"""Bytes that a reader lets come before it has taken them."""
+"""Bytes that a reader lets come before it has taken them, and that a writer holds at most, unless
+it has many streams."""
 CHUNK_BYTES: Final = 64 * 1024
 """Small items travel together, up to so much."""
 RESEND_FIRST: Final = 0.1
@@ -50,7 +51,8 @@ class _Sent:
 class Sender:
     """The writing end of one stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: int = WINDOW) -> None:
+        self._window = window
         self.is_ended = False
         self.is_closed = False
         self._until = WINDOW_FIRST
@@ -67,7 +69,7 @@ class Sender:
     @property
     def has_room(self) -> bool:
         """Whether another item may begin."""
-        return self._offered_bytes < self._until and self._held_bytes < WINDOW
+        return self._offered_bytes < self._until and self._held_bytes < self._window
 
     @property
     def is_drained(self) -> bool:
@@ -143,7 +145,8 @@ class Sender:
 class Receiver:
     """The reading end of one stream."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: int = WINDOW) -> None:
+        self._window = window
         self.needs_credit = False
         self.is_closed = False
         self._received = 0
@@ -185,7 +188,7 @@ class Receiver:
         """Return the next item, encoded; there must be one."""
         item = self._ready.popleft()
         self._taken_bytes += len(memoryview(item))
-        if self._taken_bytes + WINDOW - self._until >= WINDOW // 2:
+        if self._taken_bytes + self._window - self._until >= self._window // 2:
             self.needs_credit = True
         return item
 
@@ -199,7 +202,7 @@ class Receiver:
     def credit(self, number: int, channel: int) -> Credit:
         """Return what tells the other side how far it may go on."""
         self.needs_credit = False
-        self._until = max(self._until, self._taken_bytes + WINDOW)
+        self._until = max(self._until, self._taken_bytes + self._window)
         return Credit(number, channel, self._received, self._until, self.is_closed)
 
     def _append(self, chunk: Chunk) -> None:
@@ -218,11 +221,13 @@ class Receiver:
 
 
 class CallStreams:
-    """The ends that one side has of one call's streams."""
+    """The ends that one side has of one call's streams; each holds a `window` of bytes at most."""
 
-    def __init__(self, *, sending: Iterable[int], receiving: Iterable[int]) -> None:
-        self.senders = {channel: Sender() for channel in sending}
-        self.receivers = {channel: Receiver() for channel in receiving}
+    def __init__(
+        self, *, sending: Iterable[int], receiving: Iterable[int], window: int = WINDOW
+    ) -> None:
+        self.senders = {channel: Sender(window) for channel in sending}
+        self.receivers = {channel: Receiver(window) for channel in receiving}
 
     def take(self, frame: Chunk | Credit) -> None:
         """Take what the other side sent; raises `ProtocolError` for what it must not send."""
