@@ -64,3 +64,16 @@ def test_where_memory_does_not_suffice_nothing_is_claimed() -> None:
 
 def test_an_empty_history_is_linearizable() -> None:
     assert Outcome.LINEARIZABLE is check(MODELS["kv"](), []).outcome
+
+
+def test_the_state_is_named_also_when_no_answer_shows_its_value() -> None:
+    """The search does not tell such values apart; who reads the verdict wants to."""
+    operations = [
+        Operation(1, "write", "first", None, 1, 2),
+        Operation(1, "write", "second", None, 3, 4),
+        Operation(2, "read", None, None, 5, 6),
+    ]
+    verdict = check(MODELS["register"](), operations)
+
+    assert verdict.violation is not None
+    assert ("'second'",) == verdict.violation.states

@@ -7,6 +7,8 @@ import msgspec
 
 from liferaft.check.expansion import Node
 from liferaft.check.history import UNKNOWN, Operation
+from liferaft.check.model import Model
+from liferaft.check.models import UNSEEN
 from liferaft.check.search import BreadthFirst, Search
 from liferaft.check.witness import order_to
 
@@ -43,20 +45,31 @@ class Violation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def explain(
-    name: Hashable, operations: Sequence[Operation], indexes: Sequence[int], search: Search
+    name: Hashable,
+    operations: Sequence[Operation],
+    indexes: Sequence[int],
+    search: Search,
+    *,
+    model: Model,
+    accepted: Sequence[Operation],
 ) -> Violation:
-    """Return what is wrong with the object `name`, whose search found no linearization."""
+    """Return what is wrong with the object `name`, whose search found no linearization.
+
+    `model` and `accepted` are as they were before the search made them simpler.
+    """
     problem, dead_ends = search.problem, search.dead_ends
     first = _returning(search, dead_ends[0])
     numbers = [first, *_more(search, dead_ends)]
     unplaceable = tuple(indexes[problem.indexes[number]] for number in numbers)
     prefix = tuple(indexes[problem.indexes[number]] for number in order_to(problem, dead_ends[0]))
-    numbers_of_states = dict.fromkeys(node.state for node in dead_ends)
-    states = tuple(
-        problem.model.describe_state(problem.automaton.state(number))
-        for number in list(numbers_of_states)[:STATES_MAX]
-    )
-    more = ", or another one" if len(numbers_of_states) > STATES_MAX else ""
+    found = [
+        problem.automaton.state(number)
+        for number in dict.fromkeys(node.state for node in dead_ends)
+    ]
+    if found[0] is UNSEEN:
+        found[0] = _state_after(model, [accepted[index] for index in prefix])
+    states = tuple(map(model.describe_state, found[:STATES_MAX]))
+    more = ", or another one" if len(found) > STATES_MAX else ""
     where = "" if name is None else f"on {shown(name)}: "
     sentence = (
         f"{where}{describe(operations[unplaceable[0]])} has no place in any order; "
@@ -65,6 +78,14 @@ def explain(
     return Violation(
         key=name, prefix=prefix, unplaceable=unplaceable, states=states, sentence=sentence
     )
+
+
+def _state_after(model: Model, order: Sequence[Operation]) -> Hashable:
+    """Return the state behind operations in a legal order: what the search did not tell apart."""
+    state = model.initial()
+    for operation in order:
+        _, state = model.step(state, operation)
+    return state
 
 
 def describe(operation: Operation) -> str:

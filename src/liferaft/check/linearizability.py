@@ -171,7 +171,14 @@ class _Check:
         return tuple(indexes[problem.indexes[number]] for number in order)
 
     def _violated(self, name: Hashable, search: Search) -> Verdict:
-        violation = explain(name, self._operations, self._parts[name], search)
+        violation = explain(
+            name,
+            self._operations,
+            self._parts[name],
+            search,
+            model=self._model,
+            accepted=self._accepted,
+        )
         return self._verdict(Outcome.VIOLATION, violation.sentence, violation=violation)
 
     def _verdict(
