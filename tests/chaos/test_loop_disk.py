@@ -64,6 +64,17 @@ def test_a_disk_that_somebody_else_holds_mounted_has_no_power_again(disk: LoopDi
             disk.mount()
 
 
+def test_what_was_freed_is_free_after_a_power_cut(disk: LoopDisk) -> None:
+    """Or else the disk of a node is full again after one, and nobody frees it."""
+    disk.fill()
+    disk.free()
+    disk.cut_power()
+    disk.unmount()
+    disk.mount()
+
+    assert ["lost+found"] == [path.name for path in disk.mount_point.iterdir()]
+
+
 def test_a_full_disk_takes_nothing_until_it_is_freed(disk: LoopDisk) -> None:
     disk.fill()
     with pytest.raises(OSError, match="No space left on device") as raised:

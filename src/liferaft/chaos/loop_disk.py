@@ -122,8 +122,13 @@ class LoopDisk:
             os.close(descriptor)
 
     def free(self) -> None:
-        """Give back what `fill` took."""
+        """Give back what `fill` took, for good: a power cut must not bring it back."""
         (self.mount_point / _FILLER).unlink(missing_ok=True)
+        descriptor = os.open(self.mount_point, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def save(self, directory: Path) -> None:
         """Copy all that is there now to a directory, which is made; raises `ToolFailed`."""
