@@ -76,7 +76,6 @@ class _Execution(Job):
     def __init__(
         self,
         function: Callable[[], Any],
-        *,
         dispatcher: "ObjectDispatcher",
         request: Request,
         session: CalleeSession,
@@ -281,13 +280,8 @@ class ObjectDispatcher:
             request.answer(encode_failure(number, error))
             return
         function, is_async = self._functions[call.method]
-        execution = _Execution(
-            signature.prepare(function, values),
-            dispatcher=self,
-            request=request,
-            session=session,
-            declared=signature.declared,
-        )
+        call_of_method = signature.prepare(function, values)
+        execution = _Execution(call_of_method, self, request, session, signature.declared)
         self._executions[request.session, number] = execution
         self._execution_bytes += execution.size_bytes
         if signature.has_streams:

@@ -355,7 +355,7 @@ class CallerProtocol(Generic[WaiterT]):
         """Raise `InvalidArgument` for a frame that a host would end the connection over."""
         if len(frame) > self._frame_bytes_max:
             raise self._too_large(method, frame)
-        if is_nested_too_deep(frame):
+        if len(frame) > NESTING_MAX and is_nested_too_deep(frame):
             text = f"the arguments are nested more than {NESTING_MAX} deep"
             raise InvalidArgument(f"{method.name}: {text}")
 

@@ -466,7 +466,7 @@ class _Request:
             if len(frame) > served.frame_bytes_max:
                 text = f"the result makes {len(frame)} bytes; {served.frame_bytes_max} are allowed"
                 frame = encode_failure(self.call.number, ProtocolError(text))
-            elif is_nested_too_deep(frame):
+            elif len(frame) > NESTING_MAX and is_nested_too_deep(frame):
                 text = f"the result is nested more than {NESTING_MAX} deep"
                 frame = encode_failure(self.call.number, ProtocolError(text))
             served.in_flight.pop(self.call.number, None)
