@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from liferaft.api import aclose, aconnect, aserve, close, connect, serve
+    from liferaft.api import aclose, aconnect, adescribe, aserve, close, connect, describe, serve
     from liferaft.errors import (
         AddressError,
         ConfigurationError,
@@ -36,11 +36,14 @@ if TYPE_CHECKING:
     )
     from liferaft.replicated.determinism import now, random, uuid4
     from liferaft.replicated.machine import query
-    from liferaft.rpc.callee import CalleeStub
     from liferaft.rpc.caller import CallerStubCreator
     from liferaft.rpc.cancellation import cancelled
     from liferaft.rpc.deadline import deadline
+    from liferaft.rpc.description import Description
+    from liferaft.rpc.host import CalleeStub
     from liferaft.rpc.interface import Interface, idempotent, oneway, raises
+    from liferaft.rpc.source import python_source
+    from liferaft.rpc.synthesis import interface_class
 
 __all__ = [
     "AddressError",
@@ -51,6 +54,7 @@ __all__ = [
     "DamagedLog",
     "DataDirectoryError",
     "DeadlineExceeded",
+    "Description",
     "DiskFailed",
     "DiskFull",
     "Interface",
@@ -72,14 +76,18 @@ __all__ = [
     "Unreachable",
     "aclose",
     "aconnect",
+    "adescribe",
     "aserve",
     "cancelled",
     "close",
     "connect",
     "deadline",
+    "describe",
     "idempotent",
+    "interface_class",
     "now",
     "oneway",
+    "python_source",
     "query",
     "raises",
     "random",
@@ -88,14 +96,20 @@ __all__ = [
 ]
 
 _ELSEWHERE: Final = {
-    **dict.fromkeys(("aclose", "aconnect", "aserve", "close", "connect", "serve"), "liferaft.api"),
+    **dict.fromkeys(
+        ("aclose", "aconnect", "adescribe", "aserve", "close", "connect", "describe", "serve"),
+        "liferaft.api",
+    ),
     **dict.fromkeys(("Interface", "idempotent", "oneway", "raises"), "liferaft.rpc.interface"),
     **dict.fromkeys(("now", "random", "uuid4"), "liferaft.replicated.determinism"),
     "query": "liferaft.replicated.machine",
-    "CalleeStub": "liferaft.rpc.callee",
+    "CalleeStub": "liferaft.rpc.host",
     "CallerStubCreator": "liferaft.rpc.caller",
     "cancelled": "liferaft.rpc.cancellation",
     "deadline": "liferaft.rpc.deadline",
+    "Description": "liferaft.rpc.description",
+    "interface_class": "liferaft.rpc.synthesis",
+    "python_source": "liferaft.rpc.source",
 }
 
 

@@ -14,9 +14,11 @@ from liferaft.link.address import parse_address, parse_addresses
 from liferaft.link.base import Network
 from liferaft.link.system import SystemNetwork
 from liferaft.rpc.bridge import Bridge
-from liferaft.rpc.callee import CalleeStub
 from liferaft.rpc.caller import CallerStubCreator, core_of, needs_bridge
 from liferaft.rpc.connection import CallerConnection
+from liferaft.rpc.description import Description
+from liferaft.rpc.directory import DIRECTORY_OBJECT, Directory, read_description
+from liferaft.rpc.host import CalleeStub
 from liferaft.rpc.interface import Interface
 
 InterfaceT = TypeVar("InterfaceT")
@@ -132,6 +134,48 @@ async def aconnect(
         raise
     stub = creator.create(connection, bridge)
     return stub
+
+
+def describe(
+    address: str, *, name: str = "", timeout: float | None = 10.0, network: Network | None = None
+) -> Description:
+    """Return what the host at `address` tells of an object, for whoever has not its interface.
+
+    `interface_class` makes a class of it for `connect`, `python_source` a module to read. The
+    parameters are those of `connect`. Raises `AddressError`, `NoSuchObject` or `Unreachable`.
+    """
+    bridge = Bridge.acquire()
+    try:
+        return bridge.run(adescribe(address, name=name, timeout=timeout, network=network))
+    finally:
+        bridge.release()
+
+
+async def adescribe(
+    address: str,
+    *,
+    name: str = "",
+    timeout: float | None = 10.0,  # noqa: ASYNC109 - as in aconnect
+    network: Network | None = None,
+) -> Description:
+    """Return what a host tells of an object, without blocking the running loop; see `describe`."""
+    directory = await aconnect_directory(address, timeout=timeout, network=network)
+    try:
+        return read_description(await directory.describe(name))
+    finally:
+        await aclose(directory)
+
+
+async def aconnect_directory(
+    address: str,
+    *,
+    timeout: float | None = 10.0,  # noqa: ASYNC109 - as in aconnect
+    network: Network | None = None,
+) -> Directory:
+    """Return a stub of the list of all objects at `address`."""
+    return await aconnect(
+        Directory, address, name=DIRECTORY_OBJECT, timeout=timeout, network=network
+    )
 
 
 def close(stub: object) -> None:

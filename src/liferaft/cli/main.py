@@ -15,10 +15,13 @@ from liferaft.errors import LiferaftError
 
 VERBS: Final = {
     "bench": "liferaft.cli.bench:bench",
+    "call": "liferaft.cli.call:call",
     "check": "liferaft.cli.check:check",
     "chaos": "liferaft.cli.chaos:chaos",
     "demo": "liferaft.cli.demo:demo",
+    "describe": "liferaft.cli.describe:describe",
     "node": "liferaft.cli.node:node",
+    "shell": "liferaft.cli.shell:shell",
     "sim": "liferaft.cli.sim:sim",
 }
 """Where each verb's function lives."""

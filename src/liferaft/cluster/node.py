@@ -23,6 +23,7 @@ from liferaft.raft.events import Received
 from liferaft.raft.log import LogSummary
 from liferaft.raft.messages import Message
 from liferaft.rpc.callee import ObjectDispatcher
+from liferaft.rpc.directory import host_directory
 from liferaft.rpc.dispatch import Dispatcher
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.server import Server
@@ -150,6 +151,7 @@ class Node:
             parse_address(self.config.address), network=self._network, random=self._random
         )
         mailbox = Mailbox(self.config.cluster_id, self.config.node_id, self._receive)
+        host_directory(self._server)
         self._server.host(PEER_OBJECT, ObjectDispatcher(mailbox, Interface.of(RaftPeer), threads=0))
         self._server.host(ADMIN_OBJECT, ObjectDispatcher(_Admin(self), Interface.of(NodeAdmin)))
         for name, dispatcher in self._dispatchers(driver).items():

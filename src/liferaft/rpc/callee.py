@@ -1,17 +1,15 @@
-"""The callee's side: sessions kept, methods run, each call at most once; and the stub that serves.
+"""The callee's side: sessions kept, methods run, each call at most once.
 
 `ObjectDispatcher` is the dispatcher of a plain object: its sessions live in memory and end with the
-process. `CalleeStub` is what `liferaft.serve` gives: one object behind one server.
+process. It knows nothing of links: `liferaft.rpc.server` brings the calls.
 """
 
 import asyncio
 import functools
 import inspect
 import logging
-import random as random_module
 from collections.abc import Callable, Sequence
-from random import Random
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -24,14 +22,10 @@ from liferaft.errors import (
     Overloaded,
     SessionExpired,
 )
-from liferaft.link.address import Address
-from liferaft.link.base import Network
-from liferaft.rpc.bridge import Bridge
 from liferaft.rpc.callee_streams import HostedStreams, run_streaming
 from liferaft.rpc.codec import ExceptionCodec, encode, encode_failure
 from liferaft.rpc.dispatch import Request
 from liferaft.rpc.interface import Interface, MethodSignature
-from liferaft.rpc.server import Limits, Server
 from liferaft.rpc.session import CalleeSession, Verdict
 from liferaft.rpc.stream import WINDOW, WINDOW_FIRST
 from liferaft.rpc.wire import Chunk, Credit, Reply
@@ -381,118 +375,3 @@ def _gives_async_iterator(function: Callable[..., Any], signature: MethodSignatu
         return True
     is_async = signature.result_items is not None and signature.result_items.is_async
     return is_async and not inspect.isgeneratorfunction(function)
-
-
-class CalleeStub:
-    """One object served at one address.
-
-    Blocking: `start`, `stop`, `with`. On a running loop: `astart`, `astop`, `async with`. After a
-    stop no thread, task, socket or file descriptor of it is left, but a blocking method that is
-    being executed is waited for.
-    """
-
-    def __init__(
-        self,
-        implementation: object,
-        interface: Interface,
-        address: Address,
-        *,
-        network: Network,
-        name: str | None = None,
-        threads: int = 8,
-        is_serial: bool = False,
-        random: Random | None = None,
-        limits: Limits | None = None,
-        memory: Memory | None = None,
-    ) -> None:
-        """Raise `InterfaceError` when the implementation lacks a method of the interface."""
-        self._make_dispatcher = functools.partial(
-            ObjectDispatcher,
-            implementation,
-            interface,
-            threads=threads,
-            is_serial=is_serial,
-            memory=memory,
-        )
-        self._dispatcher = self._make_dispatcher()
-        self._interface = interface
-        self._name = name or interface.name
-        self._address = address
-        self._network = network
-        self._random = random or random_module.SystemRandom()
-        self._limits = limits
-        self._server: Server | None = None
-        self._bridge: Bridge | None = None
-
-    def __repr__(self) -> str:
-        state = "running" if self.is_running else "stopped"
-        return f"<CalleeStub {self._interface.name} at {self.address} {state}>"
-
-    @property
-    def address(self) -> str:
-        """Where it can be called: with the port that the system chose, once started."""
-        return str(self._address if self._server is None else self._server.address)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether calls are accepted."""
-        return self._server is not None
-
-    @property
-    def calls_served(self) -> int:
-        """How many calls were executed since the start, repeats not counted."""
-        return self._dispatcher.calls_served
-
-    async def astart(self) -> Self:
-        """Serve on the running loop; raises `AddressError` when it cannot listen there."""
-        if self._server is not None:
-            raise ConfigurationError(f"{self!r} is running already")
-        server = Server(
-            self._address, network=self._network, random=self._random, limits=self._limits
-        )
-        if self._dispatcher.session_count:
-            # A new start is a new incarnation: what it kept belongs to the earlier one.
-            self._dispatcher = self._make_dispatcher()
-        server.host(self._name, self._dispatcher)
-        await server.start()
-        self._server = server
-        return self
-
-    async def astop(self) -> None:
-        """Stop serving; may be called again."""
-        server, self._server = self._server, None
-        if server is not None:
-            await server.stop()
-            await self._dispatcher.stop()
-
-    def start(self) -> Self:
-        """Serve on a background thread; raises `AddressError` when it cannot listen there."""
-        bridge = Bridge.acquire()
-        try:
-            bridge.run(self.astart())
-        except BaseException:
-            bridge.release()
-            raise
-        self._bridge = bridge
-        return self
-
-    def stop(self) -> None:
-        """Stop serving; may be called again."""
-        bridge, self._bridge = self._bridge, None
-        if bridge is not None:
-            try:
-                bridge.run(self.astop())
-            finally:
-                bridge.release()
-
-    def __enter__(self) -> Self:
-        return self if self.is_running else self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Self:
-        return self if self.is_running else await self.astart()
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.astop()

@@ -135,13 +135,13 @@ class ExceptionCodec:
     def __init__(self, cls: type[BaseException], fields: Mapping[str, Any]) -> None:
         self.cls = cls
         self.name = cls.__name__
-        self._fields = tuple(fields)
+        self.fields = dict(fields)
         row: Any = tuple.__class_getitem__((list[Any], *fields.values()))
         self._decoder: msgspec.msgpack.Decoder[tuple[Any, ...]] = msgspec.msgpack.Decoder(row)
 
     def encode(self, error: BaseException) -> msgspec.Raw:
         """Return args and fields as bytes; raises when a field is missing or cannot travel."""
-        values = [getattr(error, name) for name in self._fields]
+        values = [getattr(error, name) for name in self.fields]
         try:
             row = msgspec.Raw(encode([list(error.args), *values]))
             self._decoder.decode(row)
@@ -159,7 +159,7 @@ class ExceptionCodec:
         args, *values = self._decoder.decode(data)
         error = self.cls.__new__(self.cls, *args)
         error.args = tuple(args)
-        for name, value in zip(self._fields, values, strict=True):
+        for name, value in zip(self.fields, values, strict=True):
             object.__setattr__(error, name, value)
         return error
 

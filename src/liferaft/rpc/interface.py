@@ -247,7 +247,10 @@ def _reflect_method(cls: type, name: str, function: Callable[..., Any]) -> Metho
     return MethodSignature(
         name=name,
         text=f"oneway {text}" if is_oneway else text,
-        signature=inspect.Signature([parameter for parameter, _ in parameters]),
+        signature=inspect.Signature(
+            [parameter.replace(annotation=hint) for parameter, hint in parameters],
+            return_annotation=hints["return"],
+        ),
         arguments=ArgumentsCodec(where, [p.name for p, _ in parameters], hints_sent),
         result_type=hints["return"] if result_items is None else type(None),
         is_async=is_async or (result_items is not None and result_items.is_async),

@@ -104,6 +104,11 @@ class Server:
         """How many links are open."""
         return len(self._links)
 
+    @property
+    def object_names(self) -> list[str]:
+        """The objects that a caller may ask for without knowing that they are there."""
+        return [each for each in self.dispatchers if not each.startswith("_")]
+
     def host(self, name: str, dispatcher: Dispatcher) -> None:
         """Offer an object under `name`; one that begins with "_" must be asked for by name."""
         if not name:
@@ -151,7 +156,7 @@ class Server:
 
     def find(self, name: str) -> tuple[str, Dispatcher]:
         """Return the object asked for and its full name; raises `NoSuchObject`."""
-        public = [each for each in self.dispatchers if not each.startswith("_")]
+        public = self.object_names
         if not name and len(public) == 1:
             name = public[0]
         if name in self.dispatchers:

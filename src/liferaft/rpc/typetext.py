@@ -18,7 +18,7 @@ Fielded = (
     inspect.StructType | inspect.DataclassType | inspect.TypedDictType | inspect.NamedTupleType
 )
 
-_PLAIN_NAMES: dict[type[inspect.Type], str] = {
+PLAIN_NAMES: dict[type[inspect.Type], str] = {
     inspect.AnyType: "Any",
     inspect.NoneType: "None",
     inspect.BoolType: "bool",
@@ -41,7 +41,7 @@ _PLAIN_NAMES: dict[type[inspect.Type], str] = {
     inspect.SetType: "set",
     inspect.FrozenSetType: "frozenset",
 }
-_CONSTRAINTS = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern", "tz")
+CONSTRAINTS = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern", "tz")
 
 
 class UnsupportedType(Exception):
@@ -84,7 +84,7 @@ class TypeWriter:
         raise UnsupportedType(f"{known} cannot be sent")
 
     def _plain(self, known: Any) -> str:
-        name = _PLAIN_NAMES[type(known)]
+        name = PLAIN_NAMES[type(known)]
         if not isinstance(known, inspect.CollectionType):
             return name
         return f"{name}[{self._text(known.item_type)}]"
@@ -128,7 +128,7 @@ class TypeWriter:
     def _named(self, cls: Any, write_body: Callable[[], str]) -> str:
         if cls in self._names:
             return self._names[cls]
-        name = _class_name(cls)
+        name = class_name(cls)
         taken = sum(1 for other in self._names.values() if other.partition("~")[0] == name)
         if taken:
             name = f"{name}~{taken + 1}"
@@ -138,7 +138,7 @@ class TypeWriter:
         return name
 
 
-def _class_name(cls: Any) -> str:
+def class_name(cls: Any) -> str:
     """Return the name of a class, or of a generic one with its arguments, without modules."""
     origin = getattr(cls, "__origin__", None)
     if origin is None:
@@ -150,7 +150,7 @@ def _class_name(cls: Any) -> str:
 def _constraints(known: inspect.Type) -> str:
     found = [
         f"{name}={value!r}"
-        for name in _CONSTRAINTS
+        for name in CONSTRAINTS
         if (value := getattr(known, name, None)) is not None
     ]
     return f"({', '.join(found)})" if found else ""
@@ -164,5 +164,5 @@ _WRITERS: tuple[tuple[Any, Callable[[TypeWriter, Any], str]], ...] = (
     (inspect.TupleType, TypeWriter._tuple),  # noqa: SLF001
     (inspect.VarTupleType, TypeWriter._any_tuple),  # noqa: SLF001
     (inspect.DictType, TypeWriter._dict),  # noqa: SLF001
-    (tuple(_PLAIN_NAMES), TypeWriter._plain),  # noqa: SLF001
+    (tuple(PLAIN_NAMES), TypeWriter._plain),  # noqa: SLF001
 )
