@@ -6,15 +6,17 @@ of them; the forms that begin with "a" run on the running loop.
 
 import asyncio
 import random as random_module
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 from typing_extensions import TypeForm
 
+from liferaft.errors import ConfigurationError
 from liferaft.link.address import parse_address, parse_addresses
 from liferaft.link.base import Network
 from liferaft.link.system import SystemNetwork
+from liferaft.rpc.balancing import Balance, BalancedConnection
 from liferaft.rpc.bridge import Bridge
-from liferaft.rpc.caller import CallerStubCreator, core_of, needs_bridge
+from liferaft.rpc.caller import CallerStubCreator, Connection, core_of, needs_bridge
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.description import Description
 from liferaft.rpc.directory import DIRECTORY_OBJECT, Directory, read_description
@@ -84,17 +86,22 @@ def connect(
     *,
     name: str = "",
     timeout: float | None = 10.0,
+    balance: Balance = "failover",
     network: Network | None = None,
 ) -> InterfaceT:
     """Return a stub of the object at `address`, once it is bound.
 
-    `address` may name several hosts, separated by commas: any of them may answer. `timeout`, in
+    `address` may name several hosts, separated by commas: any of them may answer. For a stateless
+    service `balance` has all of them answer, a call at a time: in turns ("round-robin"), or
+    whichever has the fewest calls of this stub ("least-pending"). `timeout`, in
     seconds, bounds connecting and each call that no `deadline` bounds; None bounds nothing. Raises
     `InterfaceError`, `AddressError`, `InterfaceMismatch`, `NoSuchObject` or `Unreachable`. Close
     the stub with `close`, or use it in a `with` statement.
     """
     reflected = Interface.of(interface)
-    connection = _connection(reflected, address, name, timeout, network)
+    connection = _connection(
+        reflected, address, name=name, timeout=timeout, balance=balance, network=network
+    )
     bridge = Bridge.acquire()
     try:
         bridge.run(_open(connection))
@@ -111,6 +118,7 @@ async def aconnect(
     *,
     name: str = "",
     timeout: float | None = 10.0,  # noqa: ASYNC109 - it is the stub's, for each call
+    balance: Balance = "failover",
     network: Network | None = None,
 ) -> InterfaceT:
     """Return a stub of the object at `address` without blocking the running loop; see `connect`.
@@ -119,7 +127,9 @@ async def aconnect(
     block are carried out by the background thread.
     """
     reflected = Interface.of(interface)
-    connection = _connection(reflected, address, name, timeout, network)
+    connection = _connection(
+        reflected, address, name=name, timeout=timeout, balance=balance, network=network
+    )
     creator = CallerStubCreator(reflected)
     stub: InterfaceT
     if not needs_bridge(reflected):
@@ -189,19 +199,35 @@ async def aclose(stub: object) -> None:
 
 
 def _connection(
-    interface: Interface, address: str, name: str, timeout: float | None, network: Network | None
-) -> CallerConnection:
-    return CallerConnection(
-        parse_addresses(address),
-        interface=interface,
-        network=network or SystemNetwork(),
-        random=random_module.SystemRandom(),
-        object=name,
-        timeout=timeout,
-    )
+    interface: Interface,
+    address: str,
+    *,
+    name: str,
+    timeout: float | None,
+    balance: Balance,
+    network: Network | None,
+) -> Connection:
+    addresses = parse_addresses(address)
+    if balance not in get_args(Balance):
+        known = ", ".join(map(repr, get_args(Balance)))
+        raise ConfigurationError(f"balance is {balance!r}, but there are {known}")
+    is_balanced = balance != "failover"
+    connections = [
+        CallerConnection(
+            group,
+            interface=interface,
+            network=network or SystemNetwork(),
+            random=random_module.SystemRandom(),
+            object=name,
+            timeout=timeout,
+            gives_back=is_balanced,
+        )
+        for group in ([[each] for each in addresses] if is_balanced else [addresses])
+    ]
+    return BalancedConnection(connections, balance) if is_balanced else connections[0]
 
 
-async def _open(connection: CallerConnection) -> None:
+async def _open(connection: Connection) -> None:
     connection.open()
     try:
         await connection.wait_bound()

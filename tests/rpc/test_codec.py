@@ -48,6 +48,7 @@ GOLDEN: list[tuple[wire.Frame, str]] = [
     (wire.Ping(3), "920d03"),
     (wire.Pong(), "910e"),
     (wire.Goodbye("r", is_final=True), "930fa172c3"),
+    (wire.Leaving(), "9110"),
     (wire.Chunk(7, 1, 3, [RAW, RAW], is_last=True), "961207010392c0c0c3"),
     (wire.Credit(7, 1, 5, 1000, is_closed=False), "9613070105cd03e8c2"),
 ]

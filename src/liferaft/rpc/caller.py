@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from liferaft.errors import StubClosed
 from liferaft.rpc import deadline as ambient
+from liferaft.rpc.balancing import BalancedConnection
 from liferaft.rpc.bridge import Bridge
 from liferaft.rpc.caller_streams import (
     AwaitedIterator,
@@ -23,13 +24,16 @@ from liferaft.rpc.caller_streams import (
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import Interface, ItemCodec, MethodSignature
 
+Connection = CallerConnection | BalancedConnection
+"""What a stub calls over."""
+
 _CORE: Final = "_liferaft"
 
 
 class StubCore:
     """What a stub keeps: its connection, and the bridge to it if that is on another loop."""
 
-    def __init__(self, connection: CallerConnection, bridge: Bridge | None) -> None:
+    def __init__(self, connection: Connection, bridge: Bridge | None) -> None:
         self.connection = connection
         self.bridge = bridge
         self._is_closed = False
@@ -92,7 +96,7 @@ class StubCore:
 
 
 async def _start_streaming(
-    connection: CallerConnection,
+    connection: Connection,
     method: MethodSignature,
     values: tuple[Any, ...],
     time_left: float | None,
@@ -117,15 +121,17 @@ class CallerStubCreator:
         self._on_loop: type | None = None
         self._bridged: type | None = None
 
-    def create(self, connection: CallerConnection, bridge: Bridge | None = None) -> Any:
+    def create(self, connection: Connection, bridge: Bridge | None = None) -> Any:
         """Return a stub that calls over `connection`, which is open.
 
+        All connections of one creator are of one kind.
         Without a `bridge` the stub belongs to the running loop, where methods that block cannot
         be: those must be `async def` or one-way.
         """
         if bridge is None:
             if self._on_loop is None:
-                self._on_loop = _make_class(self.interface, _method_on_loop)
+                kind = type(connection)
+                self._on_loop = _make_class(self.interface, lambda m: _method_on_loop(m, kind))
             cls = self._on_loop
         else:
             if self._bridged is None:
@@ -178,7 +184,7 @@ def _make_class(
     return type(f"{interface.name}Stub", (), namespace)
 
 
-def _method_on_loop(method: MethodSignature) -> Callable[..., Any]:
+def _method_on_loop(method: MethodSignature, kind: type[Connection]) -> Callable[..., Any]:
     if method.is_oneway and not method.is_async:
 
         def send(self: Any, /, *args: Any, **kwargs: Any) -> None:
@@ -187,11 +193,11 @@ def _method_on_loop(method: MethodSignature) -> Callable[..., Any]:
         return send
     if method.result_items is not None:
         return _streaming_method_on_loop(method)
-    start: Callable[..., Any] = CallerConnection.call
+    start: Callable[..., Any] = kind.call
     if method.is_oneway:
         start = _notify
     elif method.has_streams:
-        start = CallerConnection.call_streaming
+        start = kind.call_streaming
 
     # Returning the coroutine saves a frame for each call, and what does not fit the signature
     # is raised by the call, as Python does, not when it is awaited.
@@ -204,7 +210,7 @@ def _method_on_loop(method: MethodSignature) -> Callable[..., Any]:
 def _streaming_method_on_loop(method: MethodSignature) -> Callable[..., Any]:
     def stream(self: Any, /, *args: Any, **kwargs: Any) -> ResultStream:
         values = method.flatten(args, kwargs)
-        connection: CallerConnection = self._liferaft.connection
+        connection: Connection = self._liferaft.connection
         return connection.start_streaming(method, values, time_left=ambient.time_left()).reader()
 
     async def awaited(self: Any, /, *args: Any, **kwargs: Any) -> ResultStream:
@@ -252,7 +258,7 @@ def _bridged_streaming_method(method: MethodSignature) -> Callable[..., Any]:
     return stream if method.is_async else block
 
 
-async def _notify(connection: CallerConnection, method: MethodSignature, arguments: Any) -> None:
+async def _notify(connection: Connection, method: MethodSignature, arguments: Any) -> None:
     connection.notify(method, arguments)
 
 

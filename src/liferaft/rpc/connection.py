@@ -66,8 +66,13 @@ class CallerConnection:
         object: str = "",  # noqa: A002 - what it is called on the wire
         timeout: float | None = 10.0,
         timing: Timing | None = None,
+        gives_back: bool = False,
     ) -> None:
-        """`timeout` bounds each call that has no ambient deadline, in seconds; None does not."""
+        """`timeout` bounds each call that has no ambient deadline, in seconds; None does not.
+
+        With `gives_back` a call that may as well go to another host raises `Unreachable` as soon as
+        this one is gone.
+        """
         if not addresses:
             raise AddressError("no address to connect to")
         self.interface = interface
@@ -90,6 +95,7 @@ class CallerConnection:
             signatures=interface.signatures,
             draw_session=lambda: random.randbytes(wire.SESSION_BYTES),
             timing=timing,
+            gives_back=gives_back,
         )
 
     def __repr__(self) -> str:
@@ -105,6 +111,11 @@ class CallerConnection:
     def is_bound(self) -> bool:
         """Whether a host has the object and calls are sent at once."""
         return self._protocol.state is State.BOUND
+
+    @property
+    def pending_count(self) -> int:
+        """How many calls have no answer yet."""
+        return len(self._protocol.session.pending)
 
     @property
     def is_closed(self) -> bool:
@@ -390,6 +401,7 @@ class CallerConnection:
             except (LiferaftError, TimeoutError) as error:
                 reason = str(error) or f"no link within {CONNECT_TIMEOUT} s"
                 self._protocol.link_lost(Unreachable(f"{address}: {reason}"))
+                self._carry_out()
             else:
                 await self._use(link)
             if turn == self._turn and not self._protocol.is_trouble_lasting:
@@ -414,6 +426,7 @@ class CallerConnection:
             if not self._is_closed:
                 link.abort()
             self._protocol.link_lost(reason or ConnectionLost(f"{link.peer}: closed"))
+            self._carry_out()
             if self._loop.time() - opened_at > SETTLED_AFTER:
                 self._attempts = 0
 

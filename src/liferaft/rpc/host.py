@@ -125,10 +125,17 @@ class CalleeStub:
         self._server = server
         return self
 
-    async def astop(self) -> None:
-        """Stop serving; may be called again."""
+    async def astop(self, *, drain: float = 0.0) -> None:
+        """Stop serving; may be called again.
+
+        With `drain`, in seconds, new callers are turned away, and those that are here finish what
+        they have under way and turn to another address, before the rest is cut off. So no call is
+        lost when hosts are restarted one after the other.
+        """
         server, self._server = self._server, None
         if server is not None:
+            if drain:
+                await server.drain(drain)
             await server.stop()
             for dispatcher in self._dispatchers.values():
                 await dispatcher.stop()
@@ -144,12 +151,12 @@ class CalleeStub:
         self._bridge = bridge
         return self
 
-    def stop(self) -> None:
-        """Stop serving; may be called again."""
+    def stop(self, *, drain: float = 0.0) -> None:
+        """Stop serving; may be called again. `drain` is as in `astop`."""
         bridge, self._bridge = self._bridge, None
         if bridge is not None:
             try:
-                bridge.run(self.astop())
+                bridge.run(self.astop(drain=drain))
             finally:
                 bridge.release()
 

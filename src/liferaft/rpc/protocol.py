@@ -73,6 +73,13 @@ class State(enum.Enum):
     GREETING = enum.auto()
     BINDING = enum.auto()
     BOUND = enum.auto()
+    LEAVING = enum.auto()
+    """The host is about to stop: calls that it has are answered, no other is sent to it."""
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the calls that were sent are this host's to answer."""
+        return self is State.BOUND or self is State.LEAVING
 
 
 class Leave(msgspec.Struct, frozen=True):
@@ -101,6 +108,7 @@ class CallerProtocol(Generic[WaiterT]):
         draw_session: Callable[[], bytes],
         timing: Timing | None = None,
         frame_bytes_max: int = FRAME_BYTES_MAX,
+        gives_back: bool = False,
     ) -> None:
         self.state = State.DOWN
         self.object_name = object_name
@@ -126,6 +134,7 @@ class CallerProtocol(Generic[WaiterT]):
         self._pinged_at = 0.0
         self._due: float | None = None
         self._frame_bytes_max = frame_bytes_max
+        self._gives_back = gives_back
 
     # What the driver reports.
 
@@ -146,6 +155,14 @@ class CallerProtocol(Generic[WaiterT]):
         self.outgoing.clear()
         if not self.is_trouble_lasting:
             self.trouble = reason
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """Answer the calls that may as well go to another host, where the driver wants them."""
+        if self._gives_back:
+            for call in list(self.session.pending.values()):
+                if not call.sent_count or (call.may_run_twice and self.state is State.DOWN):
+                    self._answer(call, Unreachable(f"{call.method.name}: {self.trouble}"))
 
     def call(
         self,
@@ -197,12 +214,12 @@ class CallerProtocol(Generic[WaiterT]):
         """Send a one-way call, or lose it while there is no connection."""
         frame = encode(wire.Notify(self.object_name, method.name, arguments))  # type: ignore[arg-type] # as in call
         self._check_frame(method, frame)
-        if self.state is State.BOUND:
+        if self.state.is_bound:
             self.outgoing.append(frame)
 
     def send_streams(self, call: PendingCall[WaiterT], now: float) -> None:
         """Send what the streams of a call have for the host."""
-        if self.state is State.BOUND and call.sent_count and call.streams is not None:
+        if self.state.is_bound and call.sent_count and call.streams is not None:
             self.outgoing += call.streams.frames(call.number, now)
             due = call.streams.due()
             if due is not None and (self._due is None or due < self._due):
@@ -212,6 +229,7 @@ class CallerProtocol(Generic[WaiterT]):
         """Give up on a call, and tell the host."""
         if self.session.settle(call.number) is call and call.sent_count:
             self._send_if_bound(wire.Cancel(call.number))
+            self._leave_when_done()
 
     def receive(self, frames: list[bytes], now: float) -> None:
         """Take what one socket read brought; raises `ProtocolError` when it cannot be read."""
@@ -228,7 +246,7 @@ class CallerProtocol(Generic[WaiterT]):
         for call in list(self.session.pending.values()):
             if self._end_of(call) <= now:
                 self._expire(call)
-            elif self.state is State.BOUND:
+            elif self.state is State.BOUND or (self.state is State.LEAVING and call.sent_count):
                 if call.resend_at <= now:
                     self._send_call(call, min(2 * call.interval, RESEND_CAP), now)
                 if call.streams is not None:
@@ -236,7 +254,7 @@ class CallerProtocol(Generic[WaiterT]):
         if self.state is State.DOWN:
             self._due = self._next_due()
             return
-        if self.state is not State.BOUND and self._handshake_at <= now:
+        if not self.state.is_bound and self._handshake_at <= now:
             self._shake_hands(now)
         ping, silence_max = self._patience()
         # Written as in _next_due: a difference may round to just below, and never become due.
@@ -260,14 +278,14 @@ class CallerProtocol(Generic[WaiterT]):
 
     def _patience(self) -> tuple[float, float]:
         timing = self._timing
-        if self.session.pending or self.state is not State.BOUND:
+        if self.session.pending or not self.state.is_bound:
             return timing.ping_busy, timing.silence_busy_max
         return timing.ping_idle, timing.silence_idle_max
 
     def _call_due(self, call: PendingCall[WaiterT]) -> float | None:
         if call.streams is not None:
             return self._streamed_call_due(call)
-        if self.state is not State.BOUND:
+        if not self._is_sending(call):
             return call.deadline
         if call.deadline is None or call.resend_at < call.deadline:
             return call.resend_at
@@ -275,7 +293,7 @@ class CallerProtocol(Generic[WaiterT]):
 
     def _streamed_call_due(self, call: PendingCall[WaiterT]) -> float | None:
         end = self._end_of(call)
-        if self.state is State.BOUND:
+        if self._is_sending(call):
             assert call.streams is not None
             due = call.streams.due()
             end = min(end, call.resend_at, math.inf if due is None else due)
@@ -294,13 +312,13 @@ class CallerProtocol(Generic[WaiterT]):
             ping, silence_max = self._patience()
             dues.append(max(self._heard_at, self._pinged_at) + ping)
             dues.append(self._heard_at + silence_max)
-            if self.state is not State.BOUND:
+            if not self.state.is_bound:
                 dues.append(self._handshake_at)
         return min((due for due in dues if due is not None), default=None)
 
     def _expire(self, call: PendingCall[WaiterT]) -> None:
         self.cancel(call)
-        if call.streams is not None and call.sent_count and self.state is not State.BOUND:
+        if call.streams is not None and call.sent_count and not self.state.is_bound:
             error: LiferaftError = ConnectionLost(f"{call.method.name}: {self.trouble}")
         elif call.sent_count:
             error = DeadlineExceeded(
@@ -312,8 +330,14 @@ class CallerProtocol(Generic[WaiterT]):
 
     # Sending.
 
+    def _is_sending(self, call: PendingCall[WaiterT]) -> bool:
+        """Return whether the call goes to the present host, now and when it is repeated."""
+        if self.state is State.LEAVING:
+            return call.sent_count > 0
+        return self.state is State.BOUND
+
     def _send_if_bound(self, frame: wire.Frame) -> None:
-        if self.state is State.BOUND:
+        if self.state.is_bound:
             self.outgoing.append(encode(frame))
 
     def _shake_hands(self, now: float) -> None:
@@ -442,6 +466,8 @@ class CallerProtocol(Generic[WaiterT]):
         if call.sent_count == 1:
             self._round_trip.measured(now - call.sent_at)
         self.answers.append((call, frame))
+        if self.state is State.LEAVING:
+            self._leave_when_done()
 
     def _redirected(self, frame: wire.Redirect, _now: float) -> None:
         is_current = (
@@ -475,6 +501,19 @@ class CallerProtocol(Generic[WaiterT]):
     def _goodbye(self, frame: wire.Goodbye, _now: float) -> None:
         error = ProtocolError if frame.is_final else ConnectionLost
         self._quit(error(f"the host ended the connection: {frame.reason}"))
+
+    def _host_leaves(self, _frame: wire.Leaving, _now: float) -> None:
+        if self.state is State.BOUND:
+            self.state = State.LEAVING
+            self._give_back()
+            self._leave_when_done()
+
+    def _leave_when_done(self) -> None:
+        """Turn to another host once the one that is about to stop owes no answer."""
+        if self.state is State.LEAVING and not any(
+            call.sent_count for call in self.session.pending.values()
+        ):
+            self._quit(ConnectionLost("the host stops"))
 
     def _pong(self, _frame: wire.Pong, _now: float) -> None:
         """Do nothing more: that something was heard is all that a pong says."""
@@ -526,4 +565,5 @@ _HANDLERS: Final[dict[type, Callable[..., None]]] = {
     wire.Credit: CallerProtocol._streamed,  # noqa: SLF001
     wire.Pong: CallerProtocol._pong,  # noqa: SLF001
     wire.Goodbye: CallerProtocol._goodbye,  # noqa: SLF001
+    wire.Leaving: CallerProtocol._host_leaves,  # noqa: SLF001
 }

@@ -6,6 +6,7 @@ another link than the one on which a request came.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from random import Random
@@ -49,6 +50,8 @@ REFUSAL_MEMORY: Final = 2.0
 """Seconds that a refusal is remembered: longer than a link holds a copy of a frame up."""
 REFUSALS_MAX: Final = 1_024
 """Refusals remembered for one link."""
+LEAVING_INTERVAL: Final = 0.2
+"""Seconds between two requests to leave: a link may lose some of them."""
 SWEEP_INTERVAL: Final = 5.0
 """Seconds between looks for links whose peer went away without a word."""
 
@@ -87,6 +90,8 @@ class Server:
         self._dropped: dict[_ServedLink, None] = {}
         self._warnings = 0
         self._tasks: dict[asyncio.Task[None], None] = {}
+        self._is_draining = False
+        self._link_ended = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property
@@ -125,6 +130,28 @@ class Server:
         self._listener = await self._network.listen(self._asked_address, self._accept)
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
 
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - not an error when it is up
+        """Listen no longer, have the callers leave, and wait until they have.
+
+        Calls that they have under way are answered first. After `timeout` seconds it returns,
+        whoever is left.
+        """
+        if self._listener is None:
+            return
+        self._is_draining = True
+        await self._listener.close()
+        leaving = encode(wire.Leaving())
+        until = self.loop.time() + timeout
+        while self._links and (left := until - self.loop.time()) > 0:
+            for served in list(self._links):
+                if served in self._greeting:
+                    served.end("the host stops", is_final=False)
+                else:
+                    served.send(leaving)
+            self._link_ended.clear()
+            # Whoever is first: the next link to end, or the time to ask again.
+            await _wait_at_most(self._link_ended, min(left, LEAVING_INTERVAL))
+
     async def stop(self) -> None:
         """Stop to listen and close every link; what is being executed is the dispatchers' to end.
 
@@ -136,7 +163,8 @@ class Server:
         assert self._sweeper is not None
         self._sweeper.cancel()
         self._tell_warnings()
-        await listener.close()
+        if not self._is_draining:
+            await listener.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -171,6 +199,7 @@ class Server:
         self._links.pop(served, None)
         self._greeting.pop(served, None)
         self._dropped.pop(served, None)
+        self._link_ended.set()
 
     def greeted(self, served: "_ServedLink") -> None:
         """Learn that a link has bound an object: it no longer makes room for others."""
@@ -189,7 +218,7 @@ class Server:
 
     def _accept(self, link: Link) -> None:
         is_full = len(self._links) >= self.limits.connections_max
-        if self._listener is None or (is_full and not self._make_room()):
+        if self._listener is None or self._is_draining or (is_full and not self._make_room()):
             self.warn(link.peer, "there are too many connections")
             link.abort()
             return
@@ -493,6 +522,12 @@ class _Request:
 
     def working(self) -> None:
         self.push(encode(wire.Working(self.call.number)))
+
+
+async def _wait_at_most(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def find_difference(asked: dict[str, str], dispatcher: Dispatcher) -> str | None:

@@ -159,6 +159,13 @@ class Goodbye(msgspec.Struct, frozen=True, array_like=True, tag=15):
     is_final: bool
 
 
+class Leaving(msgspec.Struct, frozen=True, array_like=True, tag=16):
+    """The host is about to stop: what it has is still answered, new calls belong elsewhere.
+
+    The host repeats this until the caller has ended the connection, or its patience has.
+    """
+
+
 class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=18):
     """Items of a stream of call `number`; both sides send these.
 
@@ -203,6 +210,7 @@ Frame = (
     | Ping
     | Pong
     | Goodbye
+    | Leaving
     | Chunk
     | Credit
 )

@@ -1,0 +1,221 @@
+"""One stub over several hosts: calls are spread, and go elsewhere when a host goes away."""
+
+import asyncio
+from collections import Counter as Tally
+from typing import Protocol, Self
+
+import pytest
+
+import liferaft
+from liferaft.errors import (
+    ConfigurationError,
+    InterfaceMismatch,
+    OutcomeUnknown,
+    StubClosed,
+    Unreachable,
+)
+from liferaft.link.leak import Leak
+from liferaft.link.leaky_network import LeakyNetwork
+from liferaft.link.memory import MemoryNetwork
+from liferaft.rpc.balancing import Balance
+from liferaft.rpc.host import CalleeStub
+
+pytestmark = pytest.mark.looptime(noop_cycles=0)
+
+ADDRESSES = "memory:a,memory:b,memory:c"
+
+
+class Worker(Protocol):
+    async def name(self) -> str: ...
+    async def hold(self) -> str: ...
+    @liferaft.idempotent
+    async def hold_again(self) -> str: ...
+
+
+class WorkerObject:
+    """Answers with its name; `hold` answers once it is let go."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.held = 0
+        self.go = asyncio.Event()
+
+    async def name(self) -> str:
+        return self._name
+
+    async def hold(self) -> str:
+        self.held += 1
+        await self.go.wait()
+        return self._name
+
+    async def hold_again(self) -> str:
+        return await self.hold()
+
+
+class Service:
+    """Three hosts of one service."""
+
+    def __init__(self) -> None:
+        self.network = MemoryNetwork()
+        self.workers = {name: WorkerObject(name) for name in "abc"}
+        self.hosts: dict[str, CalleeStub] = {}
+
+    async def start(self, name: str) -> None:
+        self.hosts[name] = await liferaft.aserve(
+            self.workers[name], Worker, f"memory:{name}", network=self.network
+        )
+
+    async def __aenter__(self) -> Self:
+        for name in self.workers:
+            await self.start(name)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for worker in self.workers.values():
+            worker.go.set()
+        for host in self.hosts.values():
+            await host.astop()
+
+
+async def until_all_are_bound(stub: Worker) -> None:
+    seen: set[str] = set()
+    async with asyncio.timeout(30):
+        while len(seen) < 3:
+            seen.add(await stub.name())
+            await asyncio.sleep(0.1)  # in which virtual time passes; calls alone take none
+
+
+async def test_round_robin_gives_each_host_as_many_calls() -> None:
+    async with Service() as service:
+        stub = await liferaft.aconnect(
+            Worker, ADDRESSES, balance="round-robin", network=service.network
+        )
+        await until_all_are_bound(stub)
+
+        assert {"a": 4, "b": 4, "c": 4} == Tally([await stub.name() for _ in range(12)])
+        await liferaft.aclose(stub)
+
+
+async def test_least_pending_avoids_the_host_that_is_busy() -> None:
+    async with Service() as service:
+        stub = await liferaft.aconnect(
+            Worker, ADDRESSES, balance="least-pending", network=service.network
+        )
+        await until_all_are_bound(stub)
+        held = asyncio.ensure_future(stub.hold())
+        await asyncio.sleep(0.1)
+        (busy,) = [name for name, worker in service.workers.items() if worker.held]
+
+        answered = Tally([await stub.name() for _ in range(12)])
+
+        assert busy not in answered
+        assert 2 == len(answered)
+        service.workers[busy].go.set()
+        assert busy == await held
+        await liferaft.aclose(stub)
+
+
+@pytest.mark.parametrize("balance", ["round-robin", "least-pending"])
+async def test_calls_go_on_while_a_host_is_away_and_return_to_it(balance: Balance) -> None:
+    async with Service() as service:
+        stub = await liferaft.aconnect(Worker, ADDRESSES, balance=balance, network=service.network)
+        await until_all_are_bound(stub)
+
+        await service.hosts["b"].astop()
+        assert {"a", "c"} == {await stub.name() for _ in range(12)}
+        await service.start("b")
+        await until_all_are_bound(stub)
+        await liferaft.aclose(stub)
+
+
+async def test_a_call_that_does_no_harm_twice_goes_to_another_host() -> None:
+    async with Service() as service:
+        stub = await liferaft.aconnect(
+            Worker, ADDRESSES, balance="round-robin", network=service.network
+        )
+        await until_all_are_bound(stub)
+        call = asyncio.ensure_future(stub.hold_again())
+        await asyncio.sleep(0.1)
+        (first,) = [name for name, worker in service.workers.items() if worker.held]
+        for name, worker in service.workers.items():
+            if name != first:
+                worker.go.set()
+
+        await service.hosts[first].astop()
+
+        assert await call in set("abc") - {first}
+        await liferaft.aclose(stub)
+
+
+async def test_any_other_call_is_not_made_twice() -> None:
+    async with Service() as service:
+        stub = await liferaft.aconnect(
+            Worker, ADDRESSES, balance="round-robin", network=service.network
+        )
+        await until_all_are_bound(stub)
+        call = asyncio.ensure_future(stub.hold())
+        await asyncio.sleep(0.1)
+        (first,) = [name for name, worker in service.workers.items() if worker.held]
+
+        await service.hosts[first].astop()
+        await service.start(first)
+
+        with pytest.raises(OutcomeUnknown):
+            await call
+        assert 1 == sum(worker.held for worker in service.workers.values())
+        await liferaft.aclose(stub)
+
+
+async def test_without_any_host_a_call_waits_for_one_until_its_deadline() -> None:
+    async with Service() as service:
+        stub = await liferaft.aconnect(
+            Worker, ADDRESSES, balance="round-robin", network=service.network
+        )
+        for host in service.hosts.values():
+            await host.astop()
+        with pytest.raises(Unreachable), liferaft.deadline(2):
+            await stub.name()
+
+        late = asyncio.ensure_future(stub.name())
+        await asyncio.sleep(1)
+        await service.start("c")
+        assert "c" == await late
+        await liferaft.aclose(stub)
+
+
+async def test_calls_are_spread_over_links_that_lose_and_repeat() -> None:
+    async with Service() as service:
+        leak = Leak(loss=0.2, duplicate=0.2, delay_max=0.02)
+        network = LeakyNetwork(service.network, seed=7, outgoing=leak, incoming=leak)
+        stub = await liferaft.aconnect(
+            Worker, ADDRESSES, balance="round-robin", network=network, timeout=60
+        )
+        answers = [await stub.name() for _ in range(60)]
+
+        assert set("abc") == set(answers)
+        await liferaft.aclose(stub)
+
+
+async def test_one_host_that_differs_is_said_when_connecting() -> None:
+    class Other(Protocol):
+        async def name(self) -> int: ...
+
+    network = MemoryNetwork()
+    async with await liferaft.aserve(WorkerObject("a"), Worker, "memory:a", network=network):
+        with pytest.raises(InterfaceMismatch, match="name differs"):
+            await liferaft.aconnect(Other, "memory:a", balance="round-robin", network=network)
+
+
+async def test_a_closed_stub_says_so() -> None:
+    async with Service() as service:
+        stub = await liferaft.aconnect(
+            Worker, ADDRESSES, balance="round-robin", network=service.network
+        )
+        await liferaft.aclose(stub)
+        with pytest.raises(StubClosed):
+            await stub.name()
+
+
+async def test_a_way_of_balancing_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="'failover', 'round-robin', 'least-pending'"):
+        await liferaft.aconnect(Worker, ADDRESSES, balance="random")  # type: ignore[arg-type]
