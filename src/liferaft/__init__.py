@@ -36,12 +36,14 @@ if TYPE_CHECKING:
     )
     from liferaft.replicated.determinism import now, random, uuid4
     from liferaft.replicated.machine import query
+    from liferaft.rpc.callee import Memory
     from liferaft.rpc.caller import CallerStubCreator
     from liferaft.rpc.cancellation import cancelled
     from liferaft.rpc.deadline import deadline
     from liferaft.rpc.description import Description
     from liferaft.rpc.host import CalleeStub
     from liferaft.rpc.interface import Interface, idempotent, oneway, raises
+    from liferaft.rpc.server import Limits
     from liferaft.rpc.source import python_source
     from liferaft.rpc.synthesis import interface_class
 
@@ -63,6 +65,8 @@ __all__ = [
     "InvalidArgument",
     "InvariantViolated",
     "LiferaftError",
+    "Limits",
+    "Memory",
     "NoLeader",
     "NoSuchObject",
     "OutcomeUnknown",
@@ -105,6 +109,8 @@ _ELSEWHERE: Final = {
     "query": "liferaft.replicated.machine",
     "CalleeStub": "liferaft.rpc.host",
     "CallerStubCreator": "liferaft.rpc.caller",
+    "Limits": "liferaft.rpc.server",
+    "Memory": "liferaft.rpc.callee",
     "cancelled": "liferaft.rpc.cancellation",
     "deadline": "liferaft.rpc.deadline",
     "Description": "liferaft.rpc.description",

@@ -6,6 +6,7 @@ of them; the forms that begin with "a" run on the running loop.
 
 import asyncio
 import random as random_module
+from collections.abc import Sequence
 from typing import TypeVar, get_args
 
 from typing_extensions import TypeForm
@@ -16,12 +17,15 @@ from liferaft.link.base import Network
 from liferaft.link.system import SystemNetwork
 from liferaft.rpc.balancing import Balance, BalancedConnection
 from liferaft.rpc.bridge import Bridge
-from liferaft.rpc.caller import CallerStubCreator, Connection, core_of, needs_bridge
+from liferaft.rpc.callee import Memory
+from liferaft.rpc.caller import CallerStubCreator, core_of, needs_bridge
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.description import Description
 from liferaft.rpc.directory import DIRECTORY_OBJECT, Directory, read_description
 from liferaft.rpc.host import CalleeStub
+from liferaft.rpc.interception import Connection, InterceptedConnection, Interceptor
 from liferaft.rpc.interface import Interface
+from liferaft.rpc.server import Limits
 
 InterfaceT = TypeVar("InterfaceT")
 
@@ -34,6 +38,9 @@ def serve(
     name: str | None = None,
     threads: int = 8,
     is_serial: bool = False,
+    interceptors: Sequence[Interceptor] = (),
+    limits: Limits | None = None,
+    memory: Memory | None = None,
     network: Network | None = None,
 ) -> CalleeStub:
     """Serve `implementation` at `address` from a background thread until its `stop`.
@@ -41,7 +48,8 @@ def serve(
     `address` is "127.0.0.1:7400", "[::1]:7400" or "unix:/path"; port 0 has the system choose one,
     which the stub's `address` then tells. `name` is what callers may ask for, the interface's name
     if not given. Blocking methods run on at most `threads` threads (0: on the loop itself), one
-    call at a time if `is_serial`. Raises `InterfaceError` when the implementation lacks a method,
+    call at a time if `is_serial`. Every call goes through the `interceptors`, the first of them
+    first. `limits` are those of the connections, `memory` those of sessions and calls. Raises `InterfaceError` when the implementation lacks a method,
     and `AddressError`. A method may be `def` or `async def` in either, so no type checker compares
     the two.
     """
@@ -53,6 +61,9 @@ def serve(
         name=name,
         threads=threads,
         is_serial=is_serial,
+        interceptors=interceptors,
+        limits=limits,
+        memory=memory,
     )
     return stub.start()
 
@@ -65,6 +76,9 @@ async def aserve(
     name: str | None = None,
     threads: int = 8,
     is_serial: bool = False,
+    interceptors: Sequence[Interceptor] = (),
+    limits: Limits | None = None,
+    memory: Memory | None = None,
     network: Network | None = None,
 ) -> CalleeStub:
     """Serve `implementation` on the running loop until `astop`; see `serve`."""
@@ -76,6 +90,9 @@ async def aserve(
         name=name,
         threads=threads,
         is_serial=is_serial,
+        interceptors=interceptors,
+        limits=limits,
+        memory=memory,
     )
     return await stub.astart()
 
@@ -87,20 +104,28 @@ def connect(
     name: str = "",
     timeout: float | None = 10.0,
     balance: Balance = "failover",
+    interceptors: Sequence[Interceptor] = (),
     network: Network | None = None,
 ) -> InterfaceT:
     """Return a stub of the object at `address`, once it is bound.
 
     `address` may name several hosts, separated by commas: any of them may answer. For a stateless
     service `balance` has all of them answer, a call at a time: in turns ("round-robin"), or
-    whichever has the fewest calls of this stub ("least-pending"). `timeout`, in
-    seconds, bounds connecting and each call that no `deadline` bounds; None bounds nothing. Raises
+    whichever has the fewest calls of this stub ("least-pending"). Every call goes through the
+    `interceptors`, the first of them first. `timeout`, in seconds, bounds connecting and each call
+    that no `deadline` bounds; None bounds nothing. Raises
     `InterfaceError`, `AddressError`, `InterfaceMismatch`, `NoSuchObject` or `Unreachable`. Close
     the stub with `close`, or use it in a `with` statement.
     """
     reflected = Interface.of(interface)
     connection = _connection(
-        reflected, address, name=name, timeout=timeout, balance=balance, network=network
+        reflected,
+        address,
+        name=name,
+        timeout=timeout,
+        balance=balance,
+        interceptors=interceptors,
+        network=network,
     )
     bridge = Bridge.acquire()
     try:
@@ -119,6 +144,7 @@ async def aconnect(
     name: str = "",
     timeout: float | None = 10.0,  # noqa: ASYNC109 - it is the stub's, for each call
     balance: Balance = "failover",
+    interceptors: Sequence[Interceptor] = (),
     network: Network | None = None,
 ) -> InterfaceT:
     """Return a stub of the object at `address` without blocking the running loop; see `connect`.
@@ -128,7 +154,13 @@ async def aconnect(
     """
     reflected = Interface.of(interface)
     connection = _connection(
-        reflected, address, name=name, timeout=timeout, balance=balance, network=network
+        reflected,
+        address,
+        name=name,
+        timeout=timeout,
+        balance=balance,
+        interceptors=interceptors,
+        network=network,
     )
     creator = CallerStubCreator(reflected)
     stub: InterfaceT
@@ -205,6 +237,7 @@ def _connection(
     name: str,
     timeout: float | None,
     balance: Balance,
+    interceptors: Sequence[Interceptor],
     network: Network | None,
 ) -> Connection:
     addresses = parse_addresses(address)
@@ -224,7 +257,10 @@ def _connection(
         )
         for group in ([[each] for each in addresses] if is_balanced else [addresses])
     ]
-    return BalancedConnection(connections, balance) if is_balanced else connections[0]
+    connection: Connection = connections[0]
+    if is_balanced:
+        connection = BalancedConnection(connections, balance)
+    return InterceptedConnection(connection, interceptors) if interceptors else connection
 
 
 async def _open(connection: Connection) -> None:

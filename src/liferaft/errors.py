@@ -107,7 +107,14 @@ class NoLeader(Refused):
 
 
 class Overloaded(Refused):
-    """A limit of the host is reached. Nothing was executed; try again after a while."""
+    """A limit of the host is reached. Nothing was executed; try again after a while.
+
+    `retry_after` is how many seconds that should be, None where the host does not say.
+    """
+
+    def __init__(self, message: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class RemoteError(LiferaftError):

@@ -43,6 +43,7 @@ class FakeRequest:
         raw = msgspec.Raw(encode(arguments))
         self.call = Call(number, acked_below, "Counter", method, None, raw)
         self.session = session
+        self.peer = "somebody"
         self.frame = encode(self.call)
         self.deadline = deadline
         self.answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

@@ -16,9 +16,9 @@ from liferaft.errors import NoSuchObject, Overloaded, SessionExpired
 from liferaft.raft.types import NodeId
 from liferaft.replicated.command import SEED_BITS, CommandKind, pack
 from liferaft.replicated.machine import ReplicatedMachine
-from liferaft.rpc.dispatch import Redirected, Request
+from liferaft.rpc.dispatch import RETRY_AFTER, Redirected, Request
 from liferaft.rpc.interface import Interface
-from liferaft.rpc.wire import Call, Chunk, Credit
+from liferaft.rpc.wire import Call, Chunk, Credit, Notify
 
 
 class ReplicatedDispatcher:
@@ -74,7 +74,7 @@ class ReplicatedDispatcher:
         else:
             self._dispatch_command(request)
 
-    def notify(self, method: str, arguments: bytes) -> None:
+    def notify(self, notification: Notify, peer: str) -> None:
         """Do nothing: a replicated class has no one-way methods, which its making checks."""
 
     def cancel(self, session: bytes, number: int) -> None:
@@ -148,7 +148,7 @@ class _Command:
     def rejected(self, leader: NodeId | None, *, is_overloaded: bool) -> None:
         self._dispatcher.done(self)
         if is_overloaded:
-            self.request.refuse(Overloaded(_OVERLOADED))
+            self.request.refuse(Overloaded(_OVERLOADED, RETRY_AFTER))
         else:
             self.request.redirect(self._dispatcher.address_of(leader))
 
@@ -203,6 +203,6 @@ class _Opening:
 
     def rejected(self, leader: NodeId | None, *, is_overloaded: bool) -> None:
         if is_overloaded and not self.future.done():
-            self.future.set_exception(Overloaded(_OVERLOADED))
+            self.future.set_exception(Overloaded(_OVERLOADED, RETRY_AFTER))
         else:
             self.lost(leader)

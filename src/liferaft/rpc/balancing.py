@@ -7,7 +7,7 @@ connection. It holds no state of calls itself, and knows nothing of frames or li
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -45,6 +45,11 @@ class BalancedConnection:
         """Whether `close` was called."""
         return self._connections[0].is_closed
 
+    @property
+    def takes_values(self) -> bool:
+        """Whether arguments must come as they are; encoded ones are as welcome here."""
+        return False
+
     def open(self) -> None:
         """Begin to connect to every host; called once, on the loop."""
         for connection in self._connections:
@@ -75,6 +80,7 @@ class BalancedConnection:
         arguments: tuple[Any, ...] | msgspec.Raw,
         *,
         time_left: float | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Any:
         """Return the result of a call at one of the hosts; see `CallerConnection.call`."""
         loop = asyncio.get_running_loop()
@@ -89,7 +95,7 @@ class BalancedConnection:
                     await self.wait_bound()
                 continue
             try:
-                return await connection.call(method, arguments, time_left=left)
+                return await connection.call(method, arguments, time_left=left, metadata=metadata)
             except Unreachable:
                 if until is not None and loop.time() >= until:
                     raise
@@ -100,19 +106,35 @@ class BalancedConnection:
         arguments: tuple[Any, ...],
         *,
         time_left: float | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Any:
         """Return the result of a call that has streams, at whichever host is chosen first."""
-        return await self._pick().call_streaming(method, arguments, time_left=time_left)
+        return await self._pick().call_streaming(
+            method, arguments, time_left=time_left, metadata=metadata
+        )
 
     def start_streaming(
-        self, method: MethodSignature, arguments: tuple[Any, ...], *, time_left: float | None
+        self,
+        method: MethodSignature,
+        arguments: tuple[Any, ...],
+        *,
+        time_left: float | None,
+        metadata: Mapping[str, str] | None = None,
     ) -> StreamedCall:
         """Begin a call that has streams, at whichever host is chosen first."""
-        return self._pick().start_streaming(method, arguments, time_left=time_left)
+        return self._pick().start_streaming(
+            method, arguments, time_left=time_left, metadata=metadata
+        )
 
-    def notify(self, method: MethodSignature, arguments: tuple[Any, ...] | msgspec.Raw) -> None:
+    def notify(
+        self,
+        method: MethodSignature,
+        arguments: tuple[Any, ...] | msgspec.Raw,
+        *,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         """Send a one-way call to one of the hosts."""
-        self._pick().notify(method, arguments)
+        self._pick().notify(method, arguments, metadata=metadata)
 
     def close(self) -> None:
         """End every connection."""

@@ -8,7 +8,7 @@ import asyncio
 import functools
 import inspect
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -20,15 +20,18 @@ from liferaft.errors import (
     NoSuchObject,
     OutcomeUnknown,
     Overloaded,
+    Refused,
     SessionExpired,
 )
+from liferaft.rpc.callee_interception import HostInterception
 from liferaft.rpc.callee_streams import HostedStreams, run_streaming
 from liferaft.rpc.codec import ExceptionCodec, encode, encode_failure
-from liferaft.rpc.dispatch import Request
+from liferaft.rpc.dispatch import RETRY_AFTER, Request
+from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.interface import Interface, MethodSignature
 from liferaft.rpc.session import CalleeSession, Verdict
 from liferaft.rpc.stream import WINDOW, WINDOW_FIRST
-from liferaft.rpc.wire import Chunk, Credit, Reply
+from liferaft.rpc.wire import Chunk, Credit, Notify, Reply
 from liferaft.rpc.workers import STOPPING, Job, Workers
 
 logger = logging.getLogger("liferaft.rpc")
@@ -90,6 +93,9 @@ class _Execution(Job):
 
     def done(self, outcome: bytes | BaseException) -> None:
         """See `Job`."""
+        if isinstance(outcome, Refused) and not self.is_begun:
+            self._dispatcher.refused(self, outcome)
+            return
         if not isinstance(outcome, bytes):
             outcome = encode_failure(self.number, outcome, self.declared)
         self._dispatcher.executed(self, outcome)
@@ -119,7 +125,8 @@ class ObjectDispatcher:
 
     `threads` bounds how many blocking methods run at a time; 0 runs them on the loop itself, which
     suits methods that return at once. `is_serial` runs one call at a time, in order of arrival.
-    Raises `InterfaceError` when the implementation lacks a method of the interface.
+    Every call goes through the `interceptors`, which are told the object's `name`. Raises
+    `InterfaceError` when the implementation lacks a method of the interface.
     """
 
     def __init__(
@@ -130,6 +137,8 @@ class ObjectDispatcher:
         threads: int = 8,
         is_serial: bool = False,
         memory: Memory | None = None,
+        name: str = "",
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         if threads < 0:
             raise ConfigurationError(f"threads must be 0 or more, not {threads}")
@@ -137,11 +146,18 @@ class ObjectDispatcher:
         self.interface = interface
         self.calls_served = 0
         self._functions: dict[str, tuple[Callable[..., Any], bool]] = {}
-        for name in interface.methods:
-            function = getattr(implementation, name)
-            self._functions[name] = (function, inspect.iscoroutinefunction(function))
+        for method in interface.methods:
+            function = getattr(implementation, method)
+            self._functions[method] = (function, inspect.iscoroutinefunction(function))
         self._memory = memory or Memory()
         self._workers = Workers(threads=threads, is_serial=is_serial)
+        self._interception: HostInterception | None = None
+        if interceptors:
+            self._interception = HostInterception(
+                interceptors,
+                interface=interface.name,
+                name=name or interface.name,
+            )
         self._clock: Callable[[], float]
         self._sessions: dict[bytes, CalleeSession] = {}
         self._executions: dict[tuple[bytes, int], _Execution] = {}
@@ -174,7 +190,7 @@ class ObjectDispatcher:
             self._drop_idle(now)
             self._drop_unused()
             if len(self._sessions) >= self._memory.sessions_max:
-                raise Overloaded("the host remembers as many callers as it can")
+                raise Overloaded("the host remembers as many callers as it can", RETRY_AFTER)
         fresh = CalleeSession(
             replies_max=self._memory.replies_max,
             reply_bytes_max=self._memory.session_reply_bytes_max,
@@ -206,19 +222,31 @@ class ObjectDispatcher:
                 encode_failure(number, OutcomeUnknown("the reply is gone; executed or not"))
             )
 
-    def notify(self, method: str, arguments: bytes) -> None:
+    def notify(self, notification: Notify, peer: str) -> None:
         """See `Dispatcher`."""
+        method = notification.method
         signature = self.interface.methods.get(method)
         if signature is None:
             logger.warning("%s has no one-way method %s", self.interface.name, ascii(method))
             return
         try:
-            values = signature.arguments.decode(arguments)
+            values = signature.arguments.decode(notification.arguments)
         except InvalidArgument as error:
             logger.warning("a one-way call was dropped: %s", ascii(str(error)))
             return
         function, is_async = self._functions[method]
         job = _Notification(signature.prepare(function, values), method)
+        if self._interception is not None:
+            job.function = self._interception.around(
+                job,
+                signature,
+                function,
+                values,
+                metadata=notification.metadata,
+                peer=peer,
+                run=_run_awaited if is_async else self._run_blocking,
+            )
+            is_async = True
         self._workers.start(job, is_async=is_async)
 
     def cancel(self, session: bytes, number: int) -> None:
@@ -256,12 +284,14 @@ class ObjectDispatcher:
         signature = self.interface.methods.get(call.method)
         if self._is_full_with(len(request.frame)):
             session.withdraw(number)
-            request.refuse(Overloaded("the host executes as many calls as it can bear"))
+            request.refuse(
+                Overloaded("the host executes as many calls as it can bear", RETRY_AFTER)
+            )
             return
         is_streaming = signature is not None and signature.has_streams
         if is_streaming and self._stream_count >= self._memory.streams_max:
             session.withdraw(number)
-            request.refuse(Overloaded("the host has as many streams as it can bear"))
+            request.refuse(Overloaded("the host has as many streams as it can bear", RETRY_AFTER))
             return
         if signature is None:
             session.withdraw(number)
@@ -278,11 +308,11 @@ class ObjectDispatcher:
         execution = _Execution(call_of_method, self, request, session, signature.declared)
         self._executions[request.session, number] = execution
         self._execution_bytes += execution.size_bytes
-        if signature.has_streams:
-            is_async = self._open_streams(execution, signature, values, is_async=is_async)
+        if signature.has_streams or self._interception is not None:
+            is_async = self._prepare(execution, signature, values, is_async=is_async)
         self._workers.start(execution, is_async=is_async)
 
-    def _open_streams(
+    def _prepare(
         self,
         execution: _Execution,
         signature: MethodSignature,
@@ -290,7 +320,42 @@ class ObjectDispatcher:
         *,
         is_async: bool,
     ) -> bool:
-        """Have the call read and write its streams; return whether it runs on the loop now."""
+        """Have the call go through what lies around its method; return whether it is a task now."""
+        function = self._functions[signature.name][0]
+        is_blocking = not is_async and not _gives_async_iterator(function, signature)
+        run: Callable[..., Awaitable[Any]] = self._run_blocking if is_blocking else _run_awaited
+        if signature.has_streams:
+            streams = self._open_streams(execution, signature)
+            values = streams.arguments(values, is_blocking=is_blocking)
+            if signature.result_items is not None:
+                run = functools.partial(
+                    run_streaming,
+                    streams,
+                    job=execution,
+                    is_blocking=is_blocking,
+                    workers=self._workers,
+                )
+                is_async = True
+        if self._interception is not None:
+            execution.function = self._interception.around(
+                execution,
+                signature,
+                function,
+                values,
+                metadata=execution.request.call.metadata,
+                peer=execution.request.peer,
+                run=run,
+            )
+            return True
+        call = signature.prepare(function, values)
+        has_stream = signature.result_items is not None
+        execution.function = functools.partial(run, call) if has_stream else call
+        return is_async
+
+    async def _run_blocking(self, call: Callable[[], Any]) -> Any:
+        return await asyncio.wrap_future(self._workers.submit(call))
+
+    def _open_streams(self, execution: _Execution, signature: MethodSignature) -> HostedStreams:
         streams = execution.streams = HostedStreams(
             signature,
             request=lambda: execution.request,
@@ -299,20 +364,7 @@ class ObjectDispatcher:
             window=self._window(),
         )
         self._stream_count += 1
-        function = self._functions[signature.name][0]
-        is_blocking = not is_async and not _gives_async_iterator(function, signature)
-        values = streams.arguments(values, is_blocking=is_blocking)
-        execution.function = signature.prepare(function, values)
-        if signature.result_items is None:
-            return is_async
-        execution.function = functools.partial(
-            run_streaming,
-            streams,
-            execution.function,
-            is_blocking=is_blocking,
-            workers=self._workers,
-        )
-        return True
+        return streams
 
     def _window(self) -> int:
         """Return what each stream of another call may hold: less, the more calls have some."""
@@ -331,14 +383,23 @@ class ObjectDispatcher:
             count > 0 and size_bytes > memory.execution_bytes_max
         )
 
-    def executed(self, execution: _Execution, reply: bytes) -> None:
-        """Keep the answer of a call that has ended, and send it."""
-        request, session = execution.request, execution.session
-        del self._executions[request.session, execution.number]
+    def refused(self, execution: _Execution, error: Refused) -> None:
+        """Turn a call away that an interceptor did not let through: it may come again."""
+        self._ended(execution)
+        execution.session.withdraw(execution.number)
+        execution.request.refuse(error)
+
+    def _ended(self, execution: _Execution) -> None:
+        del self._executions[execution.request.session, execution.number]
         if execution.streams is not None:
             execution.streams.end()
             self._stream_count -= 1
         self._execution_bytes -= execution.size_bytes
+
+    def executed(self, execution: _Execution, reply: bytes) -> None:
+        """Keep the answer of a call that has ended, and send it."""
+        request, session = execution.request, execution.session
+        self._ended(execution)
         self.calls_served += 1
         bytes_before = session.reply_bytes
         session.finish(execution.number, reply)
@@ -367,6 +428,11 @@ class ObjectDispatcher:
         unused.sort(key=lambda each: each[1].active_at)
         for session_id, _ in unused[: len(unused) // 2 + 1]:
             del self._sessions[session_id]
+
+
+async def _run_awaited(call: Callable[[], Any]) -> Any:
+    result = call()
+    return await result if inspect.isawaitable(result) else result
 
 
 def _gives_async_iterator(function: Callable[..., Any], signature: MethodSignature) -> bool:

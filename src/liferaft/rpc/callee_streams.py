@@ -14,13 +14,14 @@ from typing import Any, Final
 import msgspec
 
 from liferaft.errors import ConnectionLost, InvalidArgument, LiferaftError
+from liferaft.rpc import cancellation
 from liferaft.rpc.codec import encode
 from liferaft.rpc.dispatch import Request
 from liferaft.rpc.interface import ItemCodec, MethodSignature
 from liferaft.rpc.stream import CHUNK_BYTES, RESULT, CallStreams, Sender
 from liferaft.rpc.streaming import Progress, StreamReader, send_all
 from liferaft.rpc.wire import Chunk, Credit
-from liferaft.rpc.workers import Workers
+from liferaft.rpc.workers import Job, Workers
 
 ITEMS_AT_ONCE_MAX: Final = 64
 """How many items a blocking iterator is asked for before others have their turn on its thread."""
@@ -175,9 +176,15 @@ class BlockingReader(Iterator[Any]):
 
 
 async def run_streaming(
-    streams: HostedStreams, call: Callable[[], Any], *, is_blocking: bool, workers: Workers
+    streams: HostedStreams,
+    call: Callable[[], Any],
+    *,
+    job: Job,
+    is_blocking: bool,
+    workers: Workers,
 ) -> None:
-    """Call a method whose result is a stream, and send that."""
+    """Call a method whose result is a stream, and send that, as the task of `job`."""
+    cancellation.executing(job)
     if is_blocking:
         produced = await asyncio.wrap_future(workers.submit(call))
     else:

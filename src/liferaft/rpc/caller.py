@@ -12,20 +12,15 @@ from typing import Any, Final
 
 from liferaft.errors import StubClosed
 from liferaft.rpc import deadline as ambient
-from liferaft.rpc.balancing import BalancedConnection
 from liferaft.rpc.bridge import Bridge
 from liferaft.rpc.caller_streams import (
     AwaitedIterator,
     BlockingStream,
     BridgedStream,
     ElsewhereIterator,
-    ResultStream,
 )
-from liferaft.rpc.connection import CallerConnection
+from liferaft.rpc.interception import Connection
 from liferaft.rpc.interface import Interface, ItemCodec, MethodSignature
-
-Connection = CallerConnection | BalancedConnection
-"""What a stub calls over."""
 
 _CORE: Final = "_liferaft"
 
@@ -75,7 +70,7 @@ class StubCore:
             raise StubClosed(f"{connection.interface.name}.{method.name}: the stub is closed")
         if method.has_streams:
             return self.bridge, self._streaming_work(method, values)
-        encoded = method.arguments.encode(values)
+        encoded = values if connection.takes_values else method.arguments.encode(values)
         if method.is_oneway:
             return self.bridge, _notify(connection, method, encoded)
         left = ambient.time_left()
@@ -100,7 +95,7 @@ async def _start_streaming(
     method: MethodSignature,
     values: tuple[Any, ...],
     time_left: float | None,
-) -> ResultStream:
+) -> Any:
     return connection.start_streaming(method, values, time_left=time_left).reader()
 
 
@@ -208,12 +203,12 @@ def _method_on_loop(method: MethodSignature, kind: type[Connection]) -> Callable
 
 
 def _streaming_method_on_loop(method: MethodSignature) -> Callable[..., Any]:
-    def stream(self: Any, /, *args: Any, **kwargs: Any) -> ResultStream:
+    def stream(self: Any, /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         values = method.flatten(args, kwargs)
         connection: Connection = self._liferaft.connection
         return connection.start_streaming(method, values, time_left=ambient.time_left()).reader()
 
-    async def awaited(self: Any, /, *args: Any, **kwargs: Any) -> ResultStream:
+    async def awaited(self: Any, /, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
         return stream(self, *args, **kwargs)
 
     return awaited if method.is_awaited else stream

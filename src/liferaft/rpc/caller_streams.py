@@ -73,6 +73,11 @@ class StreamedCall:
             raise self._failure
         return outcome
 
+    async def ended(self) -> None:
+        """Wait until the call has ended; raises what it raised. Cancelling does not end it."""
+        await asyncio.wait([self.outcome])
+        self.is_over()
+
     def cancel(self) -> None:
         """Give the call up, if it has not ended."""
         if not self.outcome.done():

@@ -36,6 +36,9 @@ _OTHERS: Final = bytes(sorted(set(range(256)) - set(_CONTAINERS)))
 _COUNTED_BYTES_MAX: Final = 16 * 1024
 """Up to here counting what may begin a container is cheaper than skipping with levels to spare."""
 
+RETRY_AFTER_MAX: Final = 3600.0
+"""Seconds; a host's hint beyond it is not believed."""
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final[msgspec.msgpack.Decoder[Frame]] = msgspec.msgpack.Decoder(Frame)
 _skip: Final = msgspec.msgpack.Decoder(msgspec.Raw).decode
@@ -178,7 +181,7 @@ def encode_failure(
                 return encode(Failure(number, "declared", codec.name, _text(error), "", fields))
     if isinstance(error, _TRAVELLING):
         name = _travelling_name(error)
-        return encode(Failure(number, "liferaft", name, _text(error), "", NOTHING))
+        return encode(Failure(number, "liferaft", name, _text(error), "", _hint(error)))
     return _encode_remote(number, error)
 
 
@@ -193,6 +196,8 @@ def decode_failure(failure: Failure, declared: Sequence[ExceptionCodec] = ()) ->
                     break
     if failure.kind == "liferaft":
         error = our_error(failure.type_name, failure.message)
+        if isinstance(error, errors.Overloaded):
+            error.retry_after = _read_hint(failure.fields)
         if isinstance(error, _TRAVELLING):
             return error
     return RemoteError(failure.type_name, failure.message, failure.traceback)
@@ -207,6 +212,21 @@ def our_error(name: str, message: str) -> LiferaftError | None:
 def _travelling_name(error: BaseException) -> str:
     """Return the nearest class of ours: a subclass made by a user is not known over there."""
     return next(cls.__name__ for cls in type(error).__mro__ if _OURS.get(cls.__name__) is cls)
+
+
+def _hint(error: BaseException) -> msgspec.Raw:
+    """Return when to try again, if the error says so, in place of a declared exception's fields."""
+    if not isinstance(error, errors.Overloaded) or error.retry_after is None:
+        return NOTHING
+    return msgspec.Raw(encode([float(error.retry_after)]))
+
+
+def _read_hint(fields: msgspec.Raw) -> float | None:
+    try:
+        (seconds,) = msgspec.msgpack.decode(fields, type=tuple[float])
+    except msgspec.DecodeError:
+        return None  # nothing was said, or nothing that can be understood
+    return seconds if 0 <= seconds < RETRY_AFTER_MAX else None
 
 
 def _encode_remote(number: int, error: BaseException) -> bytes:

@@ -7,7 +7,7 @@ retries what the protocol has not said may be retried, and never arms a timer pe
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -113,6 +113,11 @@ class CallerConnection:
         return self._protocol.state is State.BOUND
 
     @property
+    def takes_values(self) -> bool:
+        """Whether arguments must come as they are; encoded ones are as welcome here."""
+        return False
+
+    @property
     def pending_count(self) -> int:
         """How many calls have no answer yet."""
         return len(self._protocol.session.pending)
@@ -158,6 +163,7 @@ class CallerConnection:
         arguments: tuple[Any, ...] | msgspec.Raw,
         *,
         time_left: float | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Any:
         """Return the result of a call, or raise what it raised.
 
@@ -185,6 +191,7 @@ class CallerConnection:
                 now=now,
                 deadline=None if time_left is None else now + time_left,
                 waiter=waiter,
+                metadata=dict(metadata) if metadata else None,
             )
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise self._unfit(method, arguments, error) from error
@@ -200,7 +207,12 @@ class CallerConnection:
         raise decode_failure(outcome, method.declared) if type(outcome) is wire.Failure else outcome
 
     def start_streaming(
-        self, method: MethodSignature, arguments: tuple[Any, ...], *, time_left: float | None
+        self,
+        method: MethodSignature,
+        arguments: tuple[Any, ...],
+        *,
+        time_left: float | None,
+        metadata: Mapping[str, str] | None = None,
     ) -> StreamedCall:
         """Begin a call that has streams; what it takes and raises is as for `call`.
 
@@ -231,6 +243,7 @@ class CallerConnection:
                 waiter=streamed.outcome,
                 streams=streamed.streams,
                 patience=self.timeout,
+                metadata=dict(metadata) if metadata else None,
             )
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             streamed.outcome.cancel()
@@ -246,22 +259,29 @@ class CallerConnection:
         arguments: tuple[Any, ...],
         *,
         time_left: float | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> Any:
         """Return the result of a call whose arguments have streams, as `call` does."""
         if time_left is None:
             time_left = ambient.time_left()
-        streamed = self.start_streaming(method, arguments, time_left=time_left)
+        streamed = self.start_streaming(method, arguments, time_left=time_left, metadata=metadata)
         outcome = await streamed.result()
         if type(outcome) is wire.Reply:
             return read_result(self.interface.name, method, outcome)
         raise decode_failure(outcome, method.declared) if type(outcome) is wire.Failure else outcome
 
-    def notify(self, method: MethodSignature, arguments: tuple[Any, ...] | msgspec.Raw) -> None:
+    def notify(
+        self,
+        method: MethodSignature,
+        arguments: tuple[Any, ...] | msgspec.Raw,
+        *,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         """Send a one-way call; it is lost when there is no connection."""
         if self._is_closed:
             raise StubClosed(f"{self.interface.name}.{method.name}: the stub is closed")
         try:
-            self._protocol.notify(method, arguments)
+            self._protocol.notify(method, arguments, dict(metadata) if metadata else None)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise self._unfit(method, arguments, error) from error
         self._carry_out()

@@ -7,11 +7,15 @@ object's (in liferaft.replicated) puts the very bytes of the call into the log.
 All methods are called on the event loop's thread and never block.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from liferaft.errors import Refused
 from liferaft.rpc.interface import Interface
-from liferaft.rpc.wire import Call, Chunk, Credit
+from liferaft.rpc.wire import Call, Chunk, Credit, Notify
+
+RETRY_AFTER: Final = 0.1
+"""Seconds after which a call that was turned away for a limit should come again: the calls that are
+under way then are others."""
 
 
 class Request(Protocol):
@@ -32,6 +36,10 @@ class Request(Protocol):
     @property
     def frame(self) -> bytes:
         """The whole frame as it came, for who wants to keep it as bytes."""
+
+    @property
+    def peer(self) -> str:
+        """Where the call came from, for people to read."""
 
     @property
     def deadline(self) -> float | None:
@@ -84,8 +92,8 @@ class Dispatcher(Protocol):
     def dispatch(self, request: Request) -> None:
         """Take a call; answer it now or later."""
 
-    def notify(self, method: str, arguments: bytes) -> None:
-        """Take a call of a one-way method."""
+    def notify(self, notification: Notify, peer: str) -> None:
+        """Take a call of a one-way method, which came from `peer`."""
 
     def cancel(self, session: bytes, number: int) -> None:
         """Learn that the caller gave up on a call."""

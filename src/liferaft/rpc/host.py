@@ -6,7 +6,7 @@ server's.
 
 import functools
 import random as random_module
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Self
 
@@ -18,6 +18,7 @@ from liferaft.link.base import Network
 from liferaft.rpc.bridge import Bridge
 from liferaft.rpc.callee import Memory, ObjectDispatcher
 from liferaft.rpc.directory import host_directory
+from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.server import Limits, Server
 
@@ -40,6 +41,7 @@ class CalleeStub:
         name: str | None = None,
         threads: int = 8,
         is_serial: bool = False,
+        interceptors: Sequence[Interceptor] = (),
         random: Random | None = None,
         limits: Limits | None = None,
         memory: Memory | None = None,
@@ -54,7 +56,14 @@ class CalleeStub:
         self._memory = memory
         self._server: Server | None = None
         self._bridge: Bridge | None = None
-        self.host(implementation, interface, name=name, threads=threads, is_serial=is_serial)
+        self.host(
+            implementation,
+            interface,
+            name=name,
+            threads=threads,
+            is_serial=is_serial,
+            interceptors=interceptors,
+        )
 
     def __repr__(self) -> str:
         state = "running" if self.is_running else "stopped"
@@ -83,12 +92,13 @@ class CalleeStub:
         name: str | None = None,
         threads: int = 8,
         is_serial: bool = False,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         """Serve one more object at this address, at once if the stub is running.
 
         Callers ask for it by `name`, the interface's if not given; once there are several, they
-        have to. `threads` and `is_serial` are as in `liferaft.serve`. Raises `InterfaceError`, and
-        `ConfigurationError` when there is an object of that name.
+        have to. `threads`, `is_serial` and `interceptors` are as in `liferaft.serve`. Raises
+        `InterfaceError`, and `ConfigurationError` when there is an object of that name.
         """
         if not isinstance(interface, Interface):
             interface = Interface.of(interface)
@@ -102,6 +112,8 @@ class CalleeStub:
             threads=threads,
             is_serial=is_serial,
             memory=self._memory,
+            name=name,
+            interceptors=interceptors,
         )
         self._dispatchers[name] = dispatcher = make()
         self._makers[name] = make

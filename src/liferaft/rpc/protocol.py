@@ -174,6 +174,7 @@ class CallerProtocol(Generic[WaiterT]):
         waiter: WaiterT,
         streams: CallStreams | None = None,
         patience: float | None = None,
+        metadata: dict[str, str] | None = None,
     ) -> PendingCall[WaiterT]:
         """Take a call, and send it if bound. Raises what encoding raises, and then keeps nothing.
 
@@ -191,6 +192,7 @@ class CallerProtocol(Generic[WaiterT]):
                 method.name,
                 None if deadline is None else deadline - now,
                 arguments,  # type: ignore[arg-type] # a tuple is encoded as Raw would be
+                metadata,
             )
         )
         self._check_frame(method, frame)
@@ -209,10 +211,13 @@ class CallerProtocol(Generic[WaiterT]):
         return call
 
     def notify(
-        self, method: MethodSignature, arguments: "msgspec.Raw | tuple[object, ...]"
+        self,
+        method: MethodSignature,
+        arguments: "msgspec.Raw | tuple[object, ...]",
+        metadata: dict[str, str] | None = None,
     ) -> None:
         """Send a one-way call, or lose it while there is no connection."""
-        frame = encode(wire.Notify(self.object_name, method.name, arguments))  # type: ignore[arg-type] # as in call
+        frame = encode(wire.Notify(self.object_name, method.name, arguments, metadata))  # type: ignore[arg-type] # as in call
         self._check_frame(method, frame)
         if self.state.is_bound:
             self.outgoing.append(frame)
@@ -537,7 +542,9 @@ class CallerProtocol(Generic[WaiterT]):
 
 def copy_error(error: LiferaftError) -> LiferaftError:
     """Return the error anew: one that is raised twice would gather the tracebacks of both."""
-    return type(error)(str(error))
+    copied = type(error)(str(error))
+    copied.__dict__.update(error.__dict__)
+    return copied
 
 
 def _is_refusal(frame: wire.Reply | wire.Failure) -> bool:

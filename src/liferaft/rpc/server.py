@@ -33,7 +33,7 @@ from liferaft.rpc.codec import (
     encode_failure,
     is_nested_too_deep,
 )
-from liferaft.rpc.dispatch import Dispatcher, Redirected
+from liferaft.rpc.dispatch import RETRY_AFTER, Dispatcher, Redirected
 
 logger = logging.getLogger("liferaft.rpc")
 
@@ -401,7 +401,7 @@ class _ServedLink:
             len(self.in_flight) >= self._server.limits.in_flight_max
             and call.number not in self.in_flight
         ):
-            request.refuse(Overloaded("too many calls in flight on this connection"))
+            request.refuse(Overloaded("too many calls in flight on this connection", RETRY_AFTER))
         else:
             self.in_flight[call.number] = None
             dispatcher.dispatch(request)
@@ -421,7 +421,7 @@ class _ServedLink:
     def _notify(self, frame: wire.Notify) -> None:
         dispatcher = self._bound.get(frame.object)
         if dispatcher is not None:
-            dispatcher.notify(frame.method, bytes(frame.arguments))
+            dispatcher.notify(frame, self.link.peer)
 
     def _cancel(self, frame: wire.Cancel) -> None:
         # It stays in flight until it is answered: its method may run on for as long as it likes.
@@ -492,6 +492,10 @@ class _Request:
             left = TIME_LEFT_MAX
         self.deadline = None if left is None else now + left
         self._served: _ServedLink | None = served
+
+    @property
+    def peer(self) -> str:
+        return "" if self._served is None else self._served.link.peer
 
     def answer(self, frame: bytes) -> None:
         served = self._served

@@ -75,7 +75,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True, tag=6):
 
     Numbers begin at 1 and rise by 1 in each session. The caller has had the answers of all calls
     below `acked_below` and will never repeat them. `time_left` is in seconds, None without a
-    deadline. `arguments` is the array of all parameters in the order of the signature.
+    deadline. `arguments` is the array of all parameters in the order of the signature. `metadata`
+    is what interceptors tell each other.
     """
 
     number: int
@@ -84,6 +85,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True, tag=6):
     method: str
     time_left: float | None
     arguments: msgspec.Raw
+    metadata: dict[str, str] | None = None
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, tag=7):
@@ -137,6 +139,7 @@ class Notify(msgspec.Struct, frozen=True, array_like=True, tag=12):
     object: str
     method: str
     arguments: msgspec.Raw
+    metadata: dict[str, str] | None = None
 
 
 class Ping(msgspec.Struct, frozen=True, array_like=True, tag=13):

@@ -23,15 +23,19 @@ STOPPING: Final = "the host was stopped while the call was being executed"
 
 
 class Job:
-    """One method to run, and what becomes of its outcome: whoever has jobs derives from this."""
+    """One method to run, and what becomes of its outcome: whoever has jobs derives from this.
 
-    __slots__ = ("deadline", "function", "handle", "interruption")
+    `is_begun` is False while something that stands before the method has not let it through.
+    """
+
+    __slots__ = ("deadline", "function", "handle", "interruption", "is_begun")
 
     def __init__(self, function: Callable[[], Any], deadline: float | None) -> None:
         self.function = function
         self.deadline = deadline
         self.handle: asyncio.Task[None] | futures.Future[None] | None = None
         self.interruption: BaseException | None = None
+        self.is_begun = True
 
     def encode(self, result: Any) -> bytes:
         """Turn the result into bytes, where the method ran; what it raises is the outcome."""
@@ -87,17 +91,18 @@ class Workers:
     def submit(self, function: Callable[[], ResultT]) -> futures.Future[ResultT]:
         """Run a part of a job that blocks: on a thread, or at once where there are none.
 
-        A thread that is at work is never interrupted, and is waited for by `stop`.
+        It runs in the present context: with the job's deadline, when the job asks for it. A thread
+        that is at work is never interrupted, and is waited for by `stop`.
         """
         if self._threads:
             loop = asyncio.get_running_loop()
-            part = self._threads_of_ours().submit(self._context.copy().run, function)
+            part = self._threads_of_ours().submit(contextvars.copy_context().run, function)
             self._part_count += 1
             part.add_done_callback(lambda _: loop.call_soon_threadsafe(self._part_ended))
             return part
         future: futures.Future[ResultT] = futures.Future()
         try:
-            future.set_result(self._context.copy().run(function))
+            future.set_result(contextvars.copy_context().run(function))
         except BaseException as error:  # noqa: BLE001 - it is the outcome
             future.set_exception(error)
         return future

@@ -1,0 +1,60 @@
+"""Interceptors at the host: what a call of one object goes through before its method runs.
+
+An intercepted call runs as a task. Its method still runs where it would without: as part of that
+task, or on a worker thread.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from liferaft.rpc import cancellation
+from liferaft.rpc.interception import Interceptor, Invocation, chained
+from liferaft.rpc.interface import MethodSignature
+from liferaft.rpc.workers import Job
+
+
+class HostInterception:
+    """The interceptors of one hosted object."""
+
+    def __init__(self, interceptors: Sequence[Interceptor], *, interface: str, name: str) -> None:
+        self._interceptors = tuple(interceptors)
+        self._interface = interface
+        self._name = name
+
+    def around(
+        self,
+        job: Job,
+        signature: MethodSignature,
+        function: Callable[..., Any],
+        values: tuple[Any, ...],
+        *,
+        metadata: Mapping[str, str] | None,
+        peer: str,
+        run: Callable[[Callable[[], Any]], Awaitable[Any]],
+    ) -> Callable[[], Awaitable[Any]]:
+        """Return what has `function` run within the interceptors, to be awaited by the job's task.
+
+        `run` runs a call of it, and is over when the call is, its streams too. Until the innermost
+        of them lets the call go on, `job.is_begun` is False.
+        """
+        job.is_begun = False
+        told = Invocation(
+            self._interface,
+            self._name,
+            signature.name,
+            values,
+            metadata or {},
+            peer,
+            signature.is_idempotent,
+            signature.is_oneway,
+        )
+
+        async def execute(invocation: Invocation) -> Any:
+            job.is_begun = True
+            cancellation.executing(job)
+            return await run(signature.prepare(function, invocation.arguments))
+
+        def begin() -> Awaitable[Any]:
+            return chained(self._interceptors, execute)(told)
+
+        return begin
