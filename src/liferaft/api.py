@@ -49,7 +49,8 @@ def serve(
     which the stub's `address` then tells. `name` is what callers may ask for, the interface's name
     if not given. Blocking methods run on at most `threads` threads (0: on the loop itself), one
     call at a time if `is_serial`. Every call goes through the `interceptors`, the first of them
-    first. `limits` are those of the connections, `memory` those of sessions and calls. Raises `InterfaceError` when the implementation lacks a method,
+    first. `limits` are those of the connections, `memory` those of sessions and calls. Raises
+    `InterfaceError` when the implementation lacks a method,
     and `AddressError`. A method may be `def` or `async def` in either, so no type checker compares
     the two.
     """

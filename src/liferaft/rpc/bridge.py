@@ -2,18 +2,25 @@
 
 It is started by its first user and has ended when its last user released it. Nothing here knows of
 calls: it runs coroutines for other threads. Used from its own thread it would wait for itself, so
-that is an error.
+that is an error. A process that was forked has no such thread: there the bridge says so, and a new
+one is made for whoever connects anew.
 """
 
 import asyncio
 import concurrent.futures
+import os
 import threading
 from collections.abc import Coroutine
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
-from liferaft.errors import ConfigurationError
+from liferaft.errors import ConfigurationError, StubClosed
 
 ResultT = TypeVar("ResultT")
+
+FORKED: Final = (
+    "was made before the process was forked, and works in the parent process only: "
+    "connect or serve anew in the child"
+)
 
 
 class Bridge:
@@ -24,6 +31,7 @@ class Bridge:
 
     def __init__(self) -> None:
         self._users = 0
+        self._is_forked = False
         self._loop = _new_loop()
         self._thread = threading.Thread(target=self._run, name="liferaft-loop", daemon=True)
         self._thread.start()
@@ -38,8 +46,23 @@ class Bridge:
             bridge._users += 1  # noqa: SLF001 - of its own class
             return bridge
 
+    @property
+    def is_forked(self) -> bool:
+        """Whether it belongs to the process that this one was forked from."""
+        return self._is_forked
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """Know, in a process that was just forked, that the thread is not here."""
+        cls._lock = threading.Lock()  # another thread may have held it, which is not here either
+        bridge, cls._shared = cls._shared, None
+        if bridge is not None:
+            bridge._is_forked = True  # noqa: SLF001 - of its own class
+
     def release(self) -> None:
         """Give the bridge up; the last user to do so waits until its thread has ended."""
+        if self._is_forked:
+            return
         with self._lock:
             self._users -= 1
             if self._users:
@@ -59,7 +82,10 @@ class Bridge:
             raise
 
     def submit(self, work: Coroutine[Any, Any, ResultT]) -> concurrent.futures.Future[ResultT]:
-        """Run a coroutine on the loop."""
+        """Run a coroutine on the loop; raises `StubClosed` in a process that was forked since."""
+        if self._is_forked:
+            work.close()
+            raise StubClosed(f"the stub {FORKED}")
         if threading.current_thread() is self._thread:
             work.close()
             raise ConfigurationError(
@@ -81,6 +107,10 @@ class Bridge:
         finally:
             asyncio.set_event_loop(None)
             self._loop.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Bridge.after_fork)
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from liferaft.errors import StubClosed
 from liferaft.rpc import deadline as ambient
-from liferaft.rpc.bridge import Bridge
+from liferaft.rpc.bridge import FORKED, Bridge
 from liferaft.rpc.caller_streams import (
     AwaitedIterator,
     BlockingStream,
@@ -41,6 +41,8 @@ class StubCore:
         if self.bridge is None:
             self.connection.close()
             return
+        if self.bridge.is_forked:
+            return  # it is the parent's to close
         try:
             self.bridge.run(self.connection.aclose())
         finally:
@@ -54,6 +56,8 @@ class StubCore:
         if self.bridge is None:
             await self.connection.aclose()
             return
+        if self.bridge.is_forked:
+            return  # as in close
         try:
             await asyncio.wrap_future(self.bridge.submit(self.connection.aclose()))
         finally:
@@ -68,6 +72,8 @@ class StubCore:
         connection = self.connection
         if self._is_closed:
             raise StubClosed(f"{connection.interface.name}.{method.name}: the stub is closed")
+        if self.bridge.is_forked:
+            raise StubClosed(f"{connection.interface.name}.{method.name}: the stub {FORKED}")
         if method.has_streams:
             return self.bridge, self._streaming_work(method, values)
         encoded = values if connection.takes_values else method.arguments.encode(values)

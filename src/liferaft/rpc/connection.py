@@ -7,6 +7,8 @@ retries what the protocol has not said may be retried, and never arms a timer pe
 
 import asyncio
 import logging
+import os
+import weakref
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, Final
@@ -28,6 +30,7 @@ from liferaft.link.address import Address, parse_address
 from liferaft.link.base import Link, Network
 from liferaft.rpc import deadline as ambient
 from liferaft.rpc import wire
+from liferaft.rpc.bridge import FORKED
 from liferaft.rpc.caller_streams import StreamedCall
 from liferaft.rpc.codec import decode_failure, encode
 from liferaft.rpc.interface import Interface, MethodSignature
@@ -51,6 +54,11 @@ UNANSWERED_MAX: Final = 16_384
 """Calls without an answer on one connection: a caller without a brake is stopped here."""
 ADDRESSES_MAX: Final = 64
 """Addresses known: hosts that redirect must not be able to grow the list for ever."""
+
+
+_open: "weakref.WeakSet[CallerConnection]" = weakref.WeakSet()
+_forked: list[object] = []
+"""Tasks of a loop that stayed in the parent: kept, as there is nobody to end them here."""
 
 
 class CallerConnection:
@@ -87,6 +95,7 @@ class CallerConnection:
         self._line: _Line | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._why_closed = "is closed"
         self._verdict: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
@@ -133,6 +142,7 @@ class CallerConnection:
         assert self._keeper is None
         self._loop = asyncio.get_running_loop()
         self._keeper = self._loop.create_task(self._keep_connected(), name="liferaft connection")
+        _open.add(self)
 
     async def wait_bound(self) -> None:
         """Wait until calls can be sent, at most for the deadline.
@@ -177,7 +187,7 @@ class CallerConnection:
         if time_left is None and (time_left := ambient.time_left()) is None:
             time_left = self.timeout
         if self._is_closed:
-            raise StubClosed(f"{self.interface.name}.{method.name}: the stub is closed")
+            raise StubClosed(f"{self.interface.name}.{method.name}: the stub {self._why_closed}")
         if len(protocol.session.pending) >= UNANSWERED_MAX:
             raise Overloaded(f"{UNANSWERED_MAX} calls of this stub are unanswered: wait for some")
         if time_left is not None and time_left <= 0:
@@ -220,7 +230,7 @@ class CallerConnection:
         nothing is heard of the host for as long as a call of this connection may take.
         """
         if self._is_closed:
-            raise StubClosed(f"{self.interface.name}.{method.name}: the stub is closed")
+            raise StubClosed(f"{self.interface.name}.{method.name}: the stub {self._why_closed}")
         protocol, now = self._protocol, self._loop.time()
         begun: list[PendingCall[Waiter]] = []
 
@@ -279,7 +289,7 @@ class CallerConnection:
     ) -> None:
         """Send a one-way call; it is lost when there is no connection."""
         if self._is_closed:
-            raise StubClosed(f"{self.interface.name}.{method.name}: the stub is closed")
+            raise StubClosed(f"{self.interface.name}.{method.name}: the stub {self._why_closed}")
         try:
             self._protocol.notify(method, arguments, dict(metadata) if metadata else None)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -291,6 +301,7 @@ class CallerConnection:
         if self._is_closed:
             return
         self._is_closed = True
+        _open.discard(self)
         self._protocol.fail_all(StubClosed(f"the {self.interface.name} stub was closed"))
         if self._verdict is not None and not self._verdict.done():
             self._verdict.set_exception(StubClosed(f"the {self.interface.name} stub was closed"))
@@ -465,7 +476,14 @@ class CallerConnection:
 
     def _check_open(self) -> None:
         if self._is_closed:
-            raise StubClosed(f"the {self.interface.name} stub is closed")
+            raise StubClosed(f"the {self.interface.name} stub {self._why_closed}")
+
+    def after_fork(self) -> None:
+        """Know, in a process that was just forked, that the socket is the parent's to use."""
+        self._is_closed = True
+        self._why_closed = FORKED
+        if self._keeper is not None:
+            _forked.append(self._keeper)
 
     def _unfit(
         self, method: MethodSignature, arguments: tuple[Any, ...] | msgspec.Raw, error: Exception
@@ -513,3 +531,12 @@ class _Line:
 
     def sending_resumed(self) -> None:
         """See `Receiver`."""
+
+
+def _after_fork() -> None:
+    for connection in list(_open):
+        connection.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

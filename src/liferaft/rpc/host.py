@@ -166,7 +166,7 @@ class CalleeStub:
     def stop(self, *, drain: float = 0.0) -> None:
         """Stop serving; may be called again. `drain` is as in `astop`."""
         bridge, self._bridge = self._bridge, None
-        if bridge is not None:
+        if bridge is not None and not bridge.is_forked:
             try:
                 bridge.run(self.astop(drain=drain))
             finally:
