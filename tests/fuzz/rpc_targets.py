@@ -18,7 +18,8 @@ from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc import wire
 from liferaft.rpc.callee import ObjectDispatcher
 from liferaft.rpc.codec import decode_failure, decode_frame, encode, encode_failure
-from liferaft.rpc.connection import CallerConnection, read_result
+from liferaft.rpc.connection import CallerConnection
+from liferaft.rpc.driving import read_result
 from liferaft.rpc.interface import Interface, oneway, raises
 from liferaft.rpc.protocol import CallerProtocol
 from liferaft.rpc.server import Server

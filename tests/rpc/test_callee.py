@@ -74,7 +74,7 @@ async def dispatcher_of(
     implementation: object, interface: type = Counter, **how: Any
 ) -> ObjectDispatcher:
     dispatcher = ObjectDispatcher(implementation, Interface.of(interface), **how)
-    await dispatcher.admit(SESSION, is_resumed=False)
+    await dispatcher.admit(SESSION, is_resumed=False, send=lambda _: None)
     return dispatcher
 
 
@@ -116,7 +116,7 @@ async def test_a_call_of_an_unknown_session_is_not_executed() -> None:
 async def test_a_session_that_is_not_known_cannot_be_resumed() -> None:
     dispatcher = ObjectDispatcher(CounterObject(), Interface.of(Counter))
     with pytest.raises(SessionExpired):
-        await dispatcher.admit(SESSION, is_resumed=True)
+        await dispatcher.admit(SESSION, is_resumed=True, send=lambda _: None)
 
 
 async def test_replies_of_all_sessions_together_are_bounded() -> None:
@@ -143,9 +143,9 @@ async def test_sessions_are_bounded_and_idle_ones_make_room() -> None:
     dispatcher = await dispatcher_of(CounterObject(), memory=memory)
     await ask(dispatcher, 1, "increment", 1)
     with pytest.raises(Overloaded):
-        await dispatcher.admit(b"x" * 16, is_resumed=False)
+        await dispatcher.admit(b"x" * 16, is_resumed=False, send=lambda _: None)
     await asyncio.sleep(61)
-    await dispatcher.admit(b"x" * 16, is_resumed=False)
+    await dispatcher.admit(b"x" * 16, is_resumed=False, send=lambda _: None)
 
     assert 1 == dispatcher.session_count
 
@@ -154,11 +154,11 @@ async def test_sessions_without_a_call_keep_nobody_out() -> None:
     """Who opens them by the thousand must not: and those that are heard of stay the longest."""
     dispatcher = await dispatcher_of(CounterObject(), memory=Memory(sessions_max=10))
     await ask(dispatcher, 1, "increment", 1)
-    await dispatcher.admit(b"heard of" * 2, is_resumed=False)
+    await dispatcher.admit(b"heard of" * 2, is_resumed=False, send=lambda _: None)
     for number in range(100):
         await asyncio.sleep(1)
         dispatcher.acknowledge(b"heard of" * 2, 1)
-        await dispatcher.admit(number.to_bytes(16, "big"), is_resumed=False)
+        await dispatcher.admit(number.to_bytes(16, "big"), is_resumed=False, send=lambda _: None)
 
     assert dispatcher.session_count <= 10
     assert 2 == await ask(dispatcher, 2, "increment", 1)

@@ -23,7 +23,7 @@ from liferaft.link.address import parse_address
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
-from liferaft.rpc import connection as connection_module
+from liferaft.rpc import driving as driving_module
 from liferaft.rpc.callee import Memory
 from liferaft.rpc.connection import ADDRESSES_MAX
 from liferaft.rpc.deadline import deadline
@@ -537,7 +537,7 @@ async def test_nothing_is_left_when_all_is_closed() -> None:
 
 
 async def test_a_caller_without_a_brake_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "UNANSWERED_MAX", 2)
+    monkeypatch.setattr(driving_module, "UNANSWERED_MAX", 2)
     network = MemoryNetwork()
     async with hosted(network, CounterObject(), Counter), connected(network, Counter) as counter:
         calls = [asyncio.ensure_future(counter.hang()) for _ in range(2)]

@@ -45,12 +45,17 @@ class ReplicatedDispatcher:
         self._random = random
         self._pending: dict[tuple[bytes, int], _Command] = {}
 
-    async def admit(self, session: bytes, *, is_resumed: bool) -> None:
+    async def admit(
+        self, session: bytes, *, is_resumed: bool, send: Callable[[bytes], None]
+    ) -> None:
         """Let a session in, after making sure that every node knows it.
+
+        Nobody is called back, so that nothing is ever sent but answers.
 
         Raises `Redirected` where another node must be asked, `SessionExpired` when the session
         was known once and is forgotten, `Overloaded` when the log takes no more at present.
         """
+        del send
         barrier = _Barrier(self)
         self._driver.read(barrier)
         await barrier.future
@@ -74,7 +79,7 @@ class ReplicatedDispatcher:
         else:
             self._dispatch_command(request)
 
-    def notify(self, notification: Notify, peer: str) -> None:
+    def notify(self, notification: Notify, peer: str, session: bytes) -> None:
         """Do nothing: a replicated class has no one-way methods, which its making checks."""
 
     def cancel(self, session: bytes, number: int) -> None:
@@ -82,6 +87,12 @@ class ReplicatedDispatcher:
 
     def stream(self, session: bytes, frame: Chunk | Credit) -> None:
         """Do nothing: no method has streams, so this is of a call that is no longer known."""
+
+    def answered(self, session: bytes, data: bytes) -> None:
+        """Do nothing: no method takes references, so nobody was called back."""
+
+    def leave(self, session: bytes) -> None:
+        """Do nothing: the session lies in the log, and goes when it has been idle for long."""
 
     def acknowledge(self, session: bytes, acked_below: int) -> None:
         """Do nothing: only what the log carries may change the sessions."""

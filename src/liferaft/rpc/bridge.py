@@ -109,6 +109,45 @@ class Bridge:
             self._loop.close()
 
 
+class LoopRunner:
+    """The same for a loop that somebody else runs; made on its thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._thread = threading.get_ident()
+        self._process = os.getpid()
+
+    @property
+    def is_forked(self) -> bool:
+        """See `Bridge`."""
+        return self._process != os.getpid()
+
+    def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Run a coroutine on the loop and wait for its result; not on the loop's own thread."""
+        if threading.get_ident() == self._thread:
+            work.close()
+            raise ConfigurationError(
+                "a blocking call on the loop's own thread would wait for itself: "
+                "call an `async def` method, or block in another thread"
+            )
+        future = self.submit(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # as in Bridge
+            raise
+
+    def submit(self, work: Coroutine[Any, Any, ResultT]) -> concurrent.futures.Future[ResultT]:
+        """Run a coroutine on the loop."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def release(self) -> None:
+        """Do nothing: the loop is somebody else's."""
+
+
+Runner = Bridge | LoopRunner
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=Bridge.after_fork)
 

@@ -24,11 +24,13 @@ from liferaft.errors import (
     SessionExpired,
 )
 from liferaft.rpc.callee_interception import HostInterception
+from liferaft.rpc.callee_references import HostReferences
 from liferaft.rpc.callee_streams import HostedStreams, run_streaming
-from liferaft.rpc.codec import ExceptionCodec, encode, encode_failure
+from liferaft.rpc.codec import encode, encode_failure
 from liferaft.rpc.dispatch import RETRY_AFTER, Request
 from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.interface import Interface, MethodSignature
+from liferaft.rpc.references import Target
 from liferaft.rpc.session import CalleeSession, Verdict
 from liferaft.rpc.stream import WINDOW, WINDOW_FIRST
 from liferaft.rpc.wire import Chunk, Credit, Notify, Reply
@@ -62,10 +64,10 @@ class _Execution(Job):
 
     __slots__ = (
         "_dispatcher",
-        "declared",
         "number",
         "request",
         "session",
+        "signature",
         "size_bytes",
         "streams",
     )
@@ -76,19 +78,21 @@ class _Execution(Job):
         dispatcher: "ObjectDispatcher",
         request: Request,
         session: CalleeSession,
-        declared: Sequence[ExceptionCodec],
+        signature: MethodSignature,
     ) -> None:
         super().__init__(function, request.deadline)
         self.request = request
         self.session = session
         self.number = request.call.number
         self.size_bytes = len(request.frame)
-        self.declared = declared
+        self.signature = signature
         self.streams: HostedStreams | None = None
         self._dispatcher = dispatcher
 
     def encode(self, result: Any) -> bytes:
         """See `Job`."""
+        if self.signature.result_walk is not None:
+            result = self._dispatcher.result_out(self, result)
         return encode(Reply(self.number, result))
 
     def done(self, outcome: bytes | BaseException) -> None:
@@ -97,7 +101,7 @@ class _Execution(Job):
             self._dispatcher.refused(self, outcome)
             return
         if not isinstance(outcome, bytes):
-            outcome = encode_failure(self.number, outcome, self.declared)
+            outcome = encode_failure(self.number, outcome, self.signature.declared)
         self._dispatcher.executed(self, outcome)
 
 
@@ -145,10 +149,13 @@ class ObjectDispatcher:
         interface.check_implementation(implementation)
         self.interface = interface
         self.calls_served = 0
-        self._functions: dict[str, tuple[Callable[..., Any], bool]] = {}
+        functions: dict[str, tuple[Callable[..., Any], bool]] = {}
         for method in interface.methods:
             function = getattr(implementation, method)
-            self._functions[method] = (function, inspect.iscoroutinefunction(function))
+            functions[method] = (function, inspect.iscoroutinefunction(function))
+        self._own = Target(interface.methods, functions)
+        self.references = HostReferences(interface, heard_at=self._heard_at)
+        self._has_references = any(m.has_references for m in interface.methods.values())
         self._memory = memory or Memory()
         self._workers = Workers(threads=threads, is_serial=is_serial)
         self._interception: HostInterception | None = None
@@ -175,8 +182,19 @@ class ObjectDispatcher:
         """How many callers are remembered."""
         return len(self._sessions)
 
-    async def admit(self, session: bytes, *, is_resumed: bool) -> None:
+    async def admit(
+        self, session: bytes, *, is_resumed: bool, send: Callable[[bytes], None]
+    ) -> None:
         """See `Dispatcher`."""
+        self._admit(session, is_resumed=is_resumed)
+        if self._has_references:
+            self.references.attach(session, send)
+
+    def open_session(self, session: bytes) -> None:
+        """Let a session in that has no link of its own."""
+        self._admit(session, is_resumed=False)
+
+    def _admit(self, session: bytes, *, is_resumed: bool) -> None:
         # Kept for the calls: in Python 3.11 asking for it is a system call.
         self._clock = asyncio.get_running_loop().time
         now = self._clock()
@@ -222,10 +240,15 @@ class ObjectDispatcher:
                 encode_failure(number, OutcomeUnknown("the reply is gone; executed or not"))
             )
 
-    def notify(self, notification: Notify, peer: str) -> None:
+    def notify(self, notification: Notify, peer: str, session: bytes) -> None:
         """See `Dispatcher`."""
         method = notification.method
-        signature = self.interface.methods.get(method)
+        try:
+            target = self._target(session, notification.object)
+        except NoSuchObject as error:
+            logger.warning("a one-way call was dropped: %s", error)
+            return
+        signature = target.methods.get(method)
         if signature is None:
             logger.warning("%s has no one-way method %s", self.interface.name, ascii(method))
             return
@@ -234,7 +257,7 @@ class ObjectDispatcher:
         except InvalidArgument as error:
             logger.warning("a one-way call was dropped: %s", ascii(str(error)))
             return
-        function, is_async = self._functions[method]
+        function, is_async = target.functions[method]
         job = _Notification(signature.prepare(function, values), method)
         if self._interception is not None:
             job.function = self._interception.around(
@@ -271,17 +294,44 @@ class ObjectDispatcher:
             known.acknowledge(acked_below)
             self._reply_bytes += known.reply_bytes - bytes_before
 
+    def answered(self, session: bytes, data: bytes) -> None:
+        """See `Dispatcher`."""
+        known = self._sessions.get(session)
+        if known is not None:
+            known.active_at = self._clock()
+            self.references.answered(session, data)
+
+    def leave(self, session: bytes) -> None:
+        """See `Dispatcher`."""
+        self.references.leave(session)
+
+    def result_out(self, execution: _Execution, result: Any) -> Any:
+        """Return a result with numbers in the place of references; called where the method ran."""
+        table = self.references.known(execution.request.session)
+        return table.result_out(execution.signature, result)
+
+    def _target(self, session: bytes, name: str) -> Target:
+        """Return what is called under `name`; raises `NoSuchObject`."""
+        return self.references.target(session, name) if "#" in name else self._own
+
     async def stop(self) -> None:
         """End what is being executed, wait for what cannot be ended, and stop the threads."""
         for execution in list(self._executions.values()):
             if execution.streams is not None:
                 execution.streams.fail(OutcomeUnknown(STOPPING))
+        self.references.stop()
         await self._workers.stop()
 
     def _execute(self, request: Request, session: CalleeSession) -> None:
         call = request.call
         number = call.number
-        signature = self.interface.methods.get(call.method)
+        try:
+            target = self._target(request.session, call.object) if "#" in call.object else self._own
+        except NoSuchObject as error:
+            session.withdraw(number)
+            request.refuse(error)
+            return
+        signature = target.methods.get(call.method)
         if self._is_full_with(len(request.frame)):
             session.withdraw(number)
             request.refuse(
@@ -299,29 +349,31 @@ class ObjectDispatcher:
             return
         try:
             values = signature.arguments.decode(call.arguments)
+            if signature.has_references:
+                values = self.references.of(request.session).arguments_in(signature, values)
         except InvalidArgument as error:
             session.withdraw(number)
             request.answer(encode_failure(number, error))
             return
-        function, is_async = self._functions[call.method]
+        function, is_async = target.functions[call.method]
         call_of_method = signature.prepare(function, values)
-        execution = _Execution(call_of_method, self, request, session, signature.declared)
+        execution = _Execution(call_of_method, self, request, session, signature)
         self._executions[request.session, number] = execution
         self._execution_bytes += execution.size_bytes
         if signature.has_streams or self._interception is not None:
-            is_async = self._prepare(execution, signature, values, is_async=is_async)
+            is_async = self._prepare(execution, function, values, is_async=is_async)
         self._workers.start(execution, is_async=is_async)
 
     def _prepare(
         self,
         execution: _Execution,
-        signature: MethodSignature,
+        function: Callable[..., Any],
         values: tuple[Any, ...],
         *,
         is_async: bool,
     ) -> bool:
         """Have the call go through what lies around its method; return whether it is a task now."""
-        function = self._functions[signature.name][0]
+        signature = execution.signature
         is_blocking = not is_async and not _gives_async_iterator(function, signature)
         run: Callable[..., Awaitable[Any]] = self._run_blocking if is_blocking else _run_awaited
         if signature.has_streams:
@@ -411,6 +463,10 @@ class ObjectDispatcher:
             largest.forget(bytes_before // 2)
             self._reply_bytes += largest.reply_bytes - bytes_before
         request.answer(reply)
+
+    def _heard_at(self, session: bytes) -> float | None:
+        known = self._sessions.get(session)
+        return None if known is None else known.active_at
 
     def _drop_idle(self, now: float) -> None:
         for session_id, session in list(self._sessions.items()):

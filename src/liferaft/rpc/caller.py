@@ -7,12 +7,13 @@ on the background loop, through a bridge.
 """
 
 import asyncio
+import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
 from liferaft.errors import StubClosed
 from liferaft.rpc import deadline as ambient
-from liferaft.rpc.bridge import FORKED, Bridge
+from liferaft.rpc.bridge import FORKED, Runner
 from liferaft.rpc.caller_streams import (
     AwaitedIterator,
     BlockingStream,
@@ -28,7 +29,7 @@ _CORE: Final = "_liferaft"
 class StubCore:
     """What a stub keeps: its connection, and the bridge to it if that is on another loop."""
 
-    def __init__(self, connection: Connection, bridge: Bridge | None) -> None:
+    def __init__(self, connection: Connection, bridge: Runner | None) -> None:
         self.connection = connection
         self.bridge = bridge
         self._is_closed = False
@@ -65,7 +66,7 @@ class StubCore:
 
     def work(
         self, method: MethodSignature, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[Bridge, Coroutine[Any, Any, Any]]:
+    ) -> tuple[Runner, Coroutine[Any, Any, Any]]:
         """Return the call, to be run on the bridge; arguments are encoded in this thread."""
         assert self.bridge is not None
         values = method.flatten(args, kwargs)
@@ -76,7 +77,8 @@ class StubCore:
             raise StubClosed(f"{connection.interface.name}.{method.name}: the stub {FORKED}")
         if method.has_streams:
             return self.bridge, self._streaming_work(method, values)
-        encoded = values if connection.takes_values else method.arguments.encode(values)
+        is_raw = not connection.takes_values and not method.has_references
+        encoded = method.arguments.encode(values) if is_raw else values
         if method.is_oneway:
             return self.bridge, _notify(connection, method, encoded)
         left = ambient.time_left()
@@ -122,7 +124,7 @@ class CallerStubCreator:
         self._on_loop: type | None = None
         self._bridged: type | None = None
 
-    def create(self, connection: Connection, bridge: Bridge | None = None) -> Any:
+    def create(self, connection: Connection, bridge: Runner | None = None) -> Any:
         """Return a stub that calls over `connection`, which is open.
 
         All connections of one creator are of one kind.
@@ -141,6 +143,18 @@ class CallerStubCreator:
         stub = cls()
         setattr(stub, _CORE, StubCore(connection, bridge))
         return stub
+
+
+def reference_stub(connection: Connection, runner: Runner) -> Any:
+    """Return a stub of what a reference leads to, for use on the connection's loop or elsewhere."""
+    interface = connection.interface
+    creator = _reference_creator(interface)
+    return creator.create(connection, runner if needs_bridge(interface) else None)
+
+
+@functools.cache
+def _reference_creator(interface: Interface) -> CallerStubCreator:
+    return CallerStubCreator(interface)
 
 
 def core_of(stub: object) -> StubCore:
@@ -165,7 +179,7 @@ def _make_class(
     inheriting what `Todo` may do in its other methods.
     """
     namespace: dict[str, Any] = {
-        "__slots__": (_CORE,),
+        "__slots__": (_CORE, "__weakref__"),
         "__module__": interface.cls.__module__,
         "__doc__": interface.cls.__doc__,
         "__class__": property(lambda _: interface.cls),
@@ -182,6 +196,8 @@ def _make_class(
         function.__doc__ = method.function.__doc__
         function.__signature__ = method.full_signature  # type: ignore[attr-defined] # inspect reads it
         namespace[method.name] = function
+        if interface.is_function:
+            namespace["__call__"] = function
     return type(f"{interface.name}Stub", (), namespace)
 
 

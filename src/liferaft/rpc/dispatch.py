@@ -7,6 +7,7 @@ object's (in liferaft.replicated) puts the very bytes of the call into the log.
 All methods are called on the event loop's thread and never block.
 """
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from liferaft.errors import Refused
@@ -83,8 +84,10 @@ class Dispatcher(Protocol):
     def is_durable(self) -> bool:
         """Whether sessions outlive this host."""
 
-    async def admit(self, session: bytes, *, is_resumed: bool) -> None:
-        """Return once calls of the session may come.
+    async def admit(
+        self, session: bytes, *, is_resumed: bool, send: Callable[[bytes], None]
+    ) -> None:
+        """Return once calls of the session may come, over the link that `send` sends over.
 
         Raises `Redirected`, `SessionExpired` (only when `is_resumed`), or a `Refused`.
         """
@@ -92,7 +95,7 @@ class Dispatcher(Protocol):
     def dispatch(self, request: Request) -> None:
         """Take a call; answer it now or later."""
 
-    def notify(self, notification: Notify, peer: str) -> None:
+    def notify(self, notification: Notify, peer: str, session: bytes) -> None:
         """Take a call of a one-way method, which came from `peer`."""
 
     def cancel(self, session: bytes, number: int) -> None:
@@ -100,6 +103,12 @@ class Dispatcher(Protocol):
 
     def stream(self, session: bytes, frame: Chunk | Credit) -> None:
         """Take a frame of one of the streams of a call; raises `ProtocolError` for a wrong one."""
+
+    def answered(self, session: bytes, data: bytes) -> None:
+        """Take the answer to a call of one of the caller's objects; raises `ProtocolError`."""
+
+    def leave(self, session: bytes) -> None:
+        """Learn that the caller has ended its session."""
 
     def acknowledge(self, session: bytes, acked_below: int) -> None:
         """Learn that the session needs no reply below `acked_below` any more."""

@@ -16,6 +16,7 @@ import msgspec
 
 from liferaft.errors import InterfaceError
 from liferaft.rpc.codec import ArgumentsCodec, ExceptionCodec
+from liferaft.rpc.reference_types import ReferenceTarget, Take, Walk, replaced, walk_of
 from liferaft.rpc.typetext import TypeWriter, UnsupportedType
 
 DecoratedT = TypeVar("DecoratedT", bound=Callable[..., Any] | type)
@@ -96,7 +97,8 @@ class MethodSignature:
     """What both sides know about one method.
 
     `result_items` are those of a result that is a stream, and `argument_items` those of the
-    parameters that are, by their places, from 1 on.
+    parameters that are, by their places, from 1 on; `result_walk` and `argument_walks` are the same
+    for what travels by reference.
     """
 
     def __init__(
@@ -113,7 +115,12 @@ class MethodSignature:
         declared: Sequence[ExceptionCodec],
         result_items: ItemCodec | None = None,
         argument_items: Mapping[int, ItemCodec] | None = None,
+        result_walk: Walk | None = None,
+        argument_walks: Mapping[int, Walk] | None = None,
     ) -> None:
+        self.result_walk = result_walk
+        self.argument_walks = dict(argument_walks or {})
+        self.has_references = bool(self.argument_walks) or result_walk is not None
         self.result_items = result_items
         self.argument_items = dict(argument_items or {})
         self.has_streams = bool(self.argument_items) or result_items is not None
@@ -149,6 +156,17 @@ class MethodSignature:
         bound.apply_defaults()
         return tuple(bound.arguments.values())
 
+    def walk_arguments(self, values: tuple[Any, ...], take: Take) -> tuple[Any, ...]:
+        """Return the arguments with what `take` gives in the place of each reference."""
+        walked = list(values)
+        for place, walk in self.argument_walks.items():
+            walked[place - 1] = walk(values[place - 1], take)
+        return tuple(walked)
+
+    def walk_result(self, value: Any, take: Take) -> Any:
+        """Return the result with what `take` gives in the place of each reference."""
+        return value if self.result_walk is None else self.result_walk(value, take)
+
     def prepare(self, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[[], Any]:
         """Return a call of `method` with arguments in the order of the signature, to be made."""
         if not self.keyword_only:
@@ -165,6 +183,7 @@ class Interface:
         self.name = name
         self.cls = cls
         self.methods = dict(methods)
+        self.is_function = False
         self.signatures = {method.name: method.text for method in self.methods.values()}
 
     @staticmethod
@@ -173,6 +192,13 @@ class Interface:
         if not isinstance(declaring, type):
             raise InterfaceError(f"{declaring!r} is no class: an interface is a class with methods")
         return _reflect(declaring)
+
+    @staticmethod
+    def of_target(target: ReferenceTarget) -> "Interface":
+        """Return the interface that a reference must lead to; a function's has one method."""
+        interface = _reflect(target.interface_class)
+        interface.is_function = target.is_function
+        return interface
 
     def __repr__(self) -> str:
         return f"<Interface {self.name}: {', '.join(self.methods)}>"
@@ -193,18 +219,22 @@ class Interface:
 
 @functools.cache
 def _reflect(cls: type) -> Interface:
+    methods = {
+        name: _reflect_method(cls, name, function) for name, function in _functions(cls).items()
+    }
+    if not methods:
+        raise InterfaceError(f"{cls.__name__} has no public methods: nothing could be called")
+    return Interface(cls.__name__, cls, methods)
+
+
+def _functions(cls: type) -> dict[str, Callable[..., Any]]:
+    """Return the public methods of a class, those of its bases first."""
     names: dict[str, type] = {}
     for owner in reversed(cls.__mro__):
         if owner not in _NOT_INTERFACES:
             names |= {n: owner for n in vars(owner) if not n.startswith("_")}
-    methods: dict[str, MethodSignature] = {}
-    for name, owner in names.items():
-        value = vars(owner)[name]
-        if _is_method(f"{cls.__name__}.{name}", value):
-            methods[name] = _reflect_method(cls, name, value)
-    if not methods:
-        raise InterfaceError(f"{cls.__name__} has no public methods: nothing could be called")
-    return Interface(cls.__name__, cls, methods)
+    found = {name: vars(owner)[name] for name, owner in names.items()}
+    return {n: value for n, value in found.items() if _is_method(f"{cls.__name__}.{n}", value)}
 
 
 def _is_method(where: str, value: object) -> bool:
@@ -216,32 +246,36 @@ def _is_method(where: str, value: object) -> bool:
     return inspect.isfunction(value)
 
 
-def _reflect_method(cls: type, name: str, function: Callable[..., Any]) -> MethodSignature:
-    where = f"{cls.__name__}.{name}"
+def _hints(where: str, function: Callable[..., Any]) -> dict[str, Any]:
     try:
-        hints = typing.get_type_hints(function, include_extras=True)
+        return typing.get_type_hints(function, include_extras=True)
     except (NameError, AttributeError, TypeError, SyntaxError) as error:
         raise InterfaceError(f"{where}: an annotation cannot be resolved: {error}") from error
+
+
+def _reflect_method(cls: type, name: str, function: Callable[..., Any]) -> MethodSignature:
+    where = f"{cls.__name__}.{name}"
+    hints = _hints(where, function)
     parameters = _parameters(where, function, hints)
-    writer = TypeWriter()
-    written = [
-        parameter.replace(annotation=_Text(_write(f"{where}({parameter.name})", writer, hint)))
-        for parameter, hint in parameters
-    ]
     if "return" not in hints:
         raise InterfaceError(f"{where}: the return type is not annotated")
-    result = _write(f"{where} -> return", writer, hints["return"])
     result_items, argument_items = _streams(where, parameters, hints["return"])
+    result_walk, argument_walks = _references(where, parameters, hints["return"])
     is_async = inspect.iscoroutinefunction(function)
     _check_streams(where, function, result_items, argument_items, is_async=is_async)
+    if (result_items or argument_items) and (result_walk or argument_walks):
+        raise InterfaceError(f"{where} has a stream: it takes and gives no reference, then")
     is_oneway = hasattr(function, _ONEWAY)
-    if is_oneway and (argument_items or hints["return"] is not type(None)):
+    if is_oneway and (argument_items or argument_walks or hints["return"] is not type(None)):
+        result = _write(f"{where} -> return", TypeWriter(_write_target), hints["return"])
         raise InterfaceError(
-            f"{where} is one-way: it must return None, not {result}, and take no stream"
+            f"{where} is one-way: it must return None, not {result}, and take no stream, nor a"
+            " reference"
         )
-    text = _signature_text(name, where, written, result) + writer.definitions()
+    writer = TypeWriter(_write_target)
+    text = _method_text(where, name, parameters, hints["return"], writer) + writer.definitions()
     hints_sent = [
-        type(None) if place in argument_items else hint
+        type(None) if place in argument_items else replaced(hint, _as_number)
         for place, (_, hint) in enumerate(parameters, 1)
     ]
     return MethodSignature(
@@ -252,14 +286,71 @@ def _reflect_method(cls: type, name: str, function: Callable[..., Any]) -> Metho
             return_annotation=hints["return"],
         ),
         arguments=ArgumentsCodec(where, [p.name for p, _ in parameters], hints_sent),
-        result_type=hints["return"] if result_items is None else type(None),
+        result_type=(replaced(hints["return"], _as_number) if result_items is None else type(None)),
         is_async=is_async or (result_items is not None and result_items.is_async),
         is_awaited=is_async,
         function=function,
         declared=_declared(cls, where, function),
         result_items=result_items,
         argument_items=argument_items,
+        result_walk=result_walk,
+        argument_walks=argument_walks,
     )
+
+
+def _as_number(_: ReferenceTarget) -> Any:
+    """Return what stands for a reference on the wire."""
+    return int
+
+
+def _as_marker(target: ReferenceTarget) -> Any:
+    return target.marker
+
+
+def _references(
+    where: str, parameters: Sequence[tuple[inspect.Parameter, Any]], result: Any
+) -> tuple[Walk | None, dict[int, Walk]]:
+    """Return what walks over the references in the result, and in the parameters."""
+    try:
+        argument_walks = {
+            place: walk
+            for place, (_, hint) in enumerate(parameters, 1)
+            if (walk := walk_of(hint)) is not None
+        }
+        result_walk = walk_of(result)
+    except TypeError as error:
+        raise InterfaceError(f"{where}: {error}") from error
+    return result_walk, argument_walks
+
+
+def _write_target(writer: TypeWriter, target: ReferenceTarget) -> str:
+    """Return the methods of an interface that travels by reference, or a function's signature."""
+    texts = []
+    for name, function in _functions(target.interface_class).items():
+        where = f"{target.name}.{name}"
+        hints = _hints(where, function)
+        parameters = _parameters(where, function, hints)
+        if "return" not in hints:
+            raise InterfaceError(f"{where}: the return type is not annotated")
+        text = _method_text(where, name, parameters, hints["return"], writer)
+        texts.append(f"oneway {text}" if hasattr(function, _ONEWAY) else text)
+    if target.is_function:
+        return f"Callable{texts[0].removeprefix('call')}"
+    return f"{{{'; '.join(texts)}}}"
+
+
+def _method_text(
+    where: str,
+    name: str,
+    parameters: Sequence[tuple[inspect.Parameter, Any]],
+    result: Any,
+    writer: TypeWriter,
+) -> str:
+    written = [
+        parameter.replace(annotation=_Text(_write(f"{where}({parameter.name})", writer, hint)))
+        for parameter, hint in parameters
+    ]
+    return _signature_text(name, where, written, _write(f"{where} -> return", writer, result))
 
 
 def _streams(
@@ -323,7 +414,7 @@ def _write(where: str, writer: TypeWriter, hint: Any) -> str:
     try:
         if stream is not None:
             return f"Iterator[{writer.write(stream.item)}]"
-        return writer.write(hint)
+        return writer.write(replaced(hint, _as_marker))
     except UnsupportedType as error:
         raise InterfaceError(f"{where}: {error}") from error
 
@@ -388,5 +479,7 @@ def _exception_fields(where: str, exception: Any) -> dict[str, Any]:
         if not name.startswith("_") and typing.get_origin(hint) is not typing.ClassVar
     }
     for name, hint in fields.items():
-        _write(f"{where} raises {exception.__name__}.{name}", TypeWriter(), hint)
+        if walk_of(hint) is not None:
+            raise InterfaceError(f"{where} raises {exception.__name__}.{name}: no reference can be")
+        _write(f"{where} raises {exception.__name__}.{name}", TypeWriter(_write_target), hint)
     return fields

@@ -119,6 +119,11 @@ class CallerProtocol(Generic[WaiterT]):
         # Calls of whose streams something was heard; the driver empties the list.
         self.progressed: list[PendingCall[WaiterT]] = []
         self.leave: Leave | None = None
+        # Calls that the host makes of objects that it refers to; the driver empties the list.
+        self.incoming: list[tuple[wire.Frame, bytes]] = []
+        # How often the host has forgotten its references; the driver resets the flag.
+        self.epoch = 0
+        self.has_forgotten = False
         self._asked = object_name
         self._signatures = signatures
         self._draw_session = draw_session
@@ -131,6 +136,8 @@ class CallerProtocol(Generic[WaiterT]):
         self._handshake_at = 0.0
         self._handshake_interval = 0.0
         self._heard_at = 0.0
+        # When the host said anything last, whatever links there were since.
+        self.heard_at = 0.0
         self._pinged_at = 0.0
         self._due: float | None = None
         self._frame_bytes_max = frame_bytes_max
@@ -148,6 +155,14 @@ class CallerProtocol(Generic[WaiterT]):
         self._heard_at = self._pinged_at = now
         self._handshake_interval = self._round_trip.interval
         self._shake_hands(now)
+
+    def attached(self, now: float) -> None:
+        """Go on over another link, on which the handshake is somebody else's business."""
+        self.state = State.BOUND
+        self._heard_at = self._pinged_at = now
+        for call in list(self.session.pending.values()):
+            self._send_call(call, self._round_trip.interval, now)
+        self._due = self._next_due()
 
     def link_lost(self, reason: LiferaftError) -> None:
         """Remember why; the calls wait for the next link."""
@@ -175,6 +190,8 @@ class CallerProtocol(Generic[WaiterT]):
         streams: CallStreams | None = None,
         patience: float | None = None,
         metadata: dict[str, str] | None = None,
+        object_name: str | None = None,
+        exported: list[int] | None = None,
     ) -> PendingCall[WaiterT]:
         """Take a call, and send it if bound. Raises what encoding raises, and then keeps nothing.
 
@@ -188,7 +205,7 @@ class CallerProtocol(Generic[WaiterT]):
             wire.Call(
                 session.next_number,
                 session.acked_below,
-                self.object_name,
+                self.object_name if object_name is None else object_name,
                 method.name,
                 None if deadline is None else deadline - now,
                 arguments,  # type: ignore[arg-type] # a tuple is encoded as Raw would be
@@ -197,6 +214,7 @@ class CallerProtocol(Generic[WaiterT]):
         )
         self._check_frame(method, frame)
         call = session.add(method, frame, deadline, waiter)
+        call.exported, call.object_name = exported, object_name
         if streams is not None:
             call.streams, call.patience, call.since = streams, patience, now
         if self.state is State.BOUND:
@@ -215,9 +233,12 @@ class CallerProtocol(Generic[WaiterT]):
         method: MethodSignature,
         arguments: "msgspec.Raw | tuple[object, ...]",
         metadata: dict[str, str] | None = None,
+        *,
+        object_name: str | None = None,
     ) -> None:
         """Send a one-way call, or lose it while there is no connection."""
-        frame = encode(wire.Notify(self.object_name, method.name, arguments, metadata))  # type: ignore[arg-type] # as in call
+        name = self.object_name if object_name is None else object_name
+        frame = encode(wire.Notify(name, method.name, arguments, metadata))  # type: ignore[arg-type] # as in call
         self._check_frame(method, frame)
         if self.state.is_bound:
             self.outgoing.append(frame)
@@ -232,17 +253,24 @@ class CallerProtocol(Generic[WaiterT]):
 
     def cancel(self, call: PendingCall[WaiterT]) -> None:
         """Give up on a call, and tell the host."""
-        if self.session.settle(call.number) is call and call.sent_count:
+        if call.exported is not None and call.sent_count:
+            # Its answer is waited for: who got the references in it, or in its arguments, is known
+            # only then.
+            call.deadline = None
+            self._send_if_bound(wire.Cancel(call.number))
+        elif self.session.settle(call.number) is call and call.sent_count:
             self._send_if_bound(wire.Cancel(call.number))
             self._leave_when_done()
 
     def receive(self, frames: list[bytes], now: float) -> None:
         """Take what one socket read brought; raises `ProtocolError` when it cannot be read."""
-        self._heard_at = now
+        self._heard_at = self.heard_at = now
         for data in frames:
             frame = decode_frame(data)
             if type(frame) is wire.Reply:
                 self._answered(frame, now)
+            elif type(frame) in _INCOMING:
+                self.incoming.append((frame, data))
             else:
                 _receive_one(self, frame, now)
 
@@ -278,6 +306,23 @@ class CallerProtocol(Generic[WaiterT]):
         """Answer every call with `error`: the connection is being closed."""
         for call in list(self.session.pending.values()):
             self._answer(call, error)
+
+    def begin_anew(self, why: str) -> None:
+        """Begin a new session while there is no link: calls that were sent get `SessionExpired`."""
+        assert self.state is State.DOWN
+        self._session_expired(why)
+
+    def forget(self) -> None:
+        """Know that the host has forgotten all references.
+
+        Calls that were not sent yet have some in their arguments, or go to what one leads to.
+        """
+        self.epoch += 1
+        self.has_forgotten = True
+        for call in list(self.session.pending.values()):
+            if not call.sent_count and call.has_references:
+                text = f"{call.method.name}: the host changed, and forgot the references"
+                self._answer(call, Unreachable(text))
 
     # Time.
 
@@ -366,7 +411,7 @@ class CallerProtocol(Generic[WaiterT]):
                 earlier,
                 number=call.number,
                 acked_below=self.session.acked_below,
-                object=self.object_name,
+                object=earlier.object if "#" in earlier.object else self.object_name,
                 time_left=None if call.deadline is None else call.deadline - now,
             )
         )
@@ -411,6 +456,7 @@ class CallerProtocol(Generic[WaiterT]):
     def _host_restarted(self) -> None:
         """Give up on what was sent: the host knows nothing of it, executed or not."""
         self._bound_incarnation = None
+        self.forget()
         for call in list(self.session.pending.values()):
             if call.sent_count and not call.may_run_twice:
                 name = call.method.name
@@ -449,6 +495,7 @@ class CallerProtocol(Generic[WaiterT]):
         expired = self.session
         self.session = CallerSession(self._draw_session())
         self._bound_incarnation = None
+        self.forget()
         for call in expired.pending.values():
             if call.sent_count and not call.may_run_twice:
                 self.answers.append((call, SessionExpired(message)))
@@ -560,6 +607,9 @@ def _receive_one(protocol: CallerProtocol[WaiterT], frame: wire.Frame, now: floa
         raise errors.ProtocolError(f"a host does not send {type(frame).__name__}")
     handle(protocol, frame, now)
 
+
+_INCOMING: Final = frozenset({wire.Call, wire.Cancel, wire.Notify})
+"""What a host sends about objects of this side; what becomes of it is the driver's business."""
 
 _HANDLERS: Final[dict[type, Callable[..., None]]] = {
     wire.Welcome: CallerProtocol._welcome,  # noqa: SLF001 - the class's own table

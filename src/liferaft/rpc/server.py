@@ -365,7 +365,7 @@ class _ServedLink:
             name, dispatcher = self._server.find(asked)
             difference = find_difference(frame.signatures, dispatcher)
             if difference is None:
-                await dispatcher.admit(self.session, is_resumed=frame.is_resumed)
+                await dispatcher.admit(self.session, is_resumed=frame.is_resumed, send=self.send)
                 self._bound[asked] = self._bound[name] = dispatcher
                 self._handshake_timer.cancel()
                 self._server.greeted(self)
@@ -391,7 +391,7 @@ class _ServedLink:
         if left is not None and not left >= 0:
             raise ProtocolError(f"a call with {left} s left")
         request = _Request(self, self.session, call, data, now)
-        dispatcher = self._bound.get(call.object)
+        dispatcher = self._bound.get(call.object) or self._referred(call.object)
         refusal = self._refusals.get(call.number) if self._refusals else None
         if refusal is not None and refusal.is_of(data, now):
             self.send(refusal.failure)
@@ -406,6 +406,10 @@ class _ServedLink:
             self.in_flight[call.number] = None
             dispatcher.dispatch(request)
 
+    def _referred(self, name: str) -> Dispatcher | None:
+        """Return where a reference leads: its name is the object's that gave it, and a number."""
+        return self._bound.get(name.partition("#")[0]) if "#" in name else None
+
     def refused(self, number: int, frame: bytes, failure: bytes) -> None:
         """Remember for a while that this very frame was turned away.
 
@@ -419,9 +423,10 @@ class _ServedLink:
         self._refusals[number] = _Refusal(hash(frame), until, failure)
 
     def _notify(self, frame: wire.Notify) -> None:
-        dispatcher = self._bound.get(frame.object)
+        assert self.session is not None
+        dispatcher = self._bound.get(frame.object) or self._referred(frame.object)
         if dispatcher is not None:
-            dispatcher.notify(frame, self.link.peer)
+            dispatcher.notify(frame, self.link.peer, self.session)
 
     def _cancel(self, frame: wire.Cancel) -> None:
         # It stays in flight until it is answered: its method may run on for as long as it likes.
@@ -440,7 +445,17 @@ class _ServedLink:
             dispatcher.acknowledge(self.session, frame.acked_below)
         self.send(encode(wire.Pong()))
 
-    def _goodbye(self, _frame: wire.Goodbye) -> None:
+    def _answered(self, frame: wire.Reply | wire.Failure | wire.Working) -> None:
+        # Of the objects that are bound here, one has called back: of the others it is not known.
+        assert self.session is not None
+        data = encode(frame)
+        for dispatcher in self._dispatchers():
+            dispatcher.answered(self.session, data)
+
+    def _goodbye(self, frame: wire.Goodbye) -> None:
+        if frame.is_final and self.session is not None:
+            for dispatcher in self._dispatchers():
+                dispatcher.leave(self.session)
         self._is_ended = True
         self._handshake_timer.cancel()
         self.link.close()
@@ -460,6 +475,9 @@ _HANDLERS: Final[dict[type, Callable[..., None]]] = {
     wire.Chunk: _ServedLink._stream,  # noqa: SLF001
     wire.Credit: _ServedLink._stream,  # noqa: SLF001
     wire.Ping: _ServedLink._ping,  # noqa: SLF001
+    wire.Reply: _ServedLink._answered,  # noqa: SLF001
+    wire.Failure: _ServedLink._answered,  # noqa: SLF001
+    wire.Working: _ServedLink._answered,  # noqa: SLF001
     wire.Goodbye: _ServedLink._goodbye,  # noqa: SLF001
 }
 

@@ -64,10 +64,12 @@ class PendingCall(Generic[WaiterT]):
 
     __slots__ = (
         "deadline",
+        "exported",
         "frame",
         "interval",
         "method",
         "number",
+        "object_name",
         "on_progress",
         "patience",
         "resend_at",
@@ -101,11 +103,20 @@ class PendingCall(Generic[WaiterT]):
         self.on_progress: Callable[[], None] | None = None  # the driver's, as `waiter` is
         self.patience: float | None = None
         self.since = 0.0
+        # The references in the arguments, where the method has any at all: the driver's to settle.
+        self.exported: list[int] | None = None
+        # Another object than the connection's, which a reference leads to.
+        self.object_name: str | None = None
 
     @property
     def may_run_twice(self) -> bool:
-        """Whether the call may go on in another session: no item of a stream comes again."""
-        return self.method.is_idempotent and self.streams is None
+        """Whether the call may go on in another session: no stream and no reference does."""
+        return self.method.is_idempotent and self.streams is None and not self.has_references
+
+    @property
+    def has_references(self) -> bool:
+        """Whether it goes to what a reference leads to, or has references in its arguments."""
+        return self.object_name is not None or bool(self.exported)
 
 
 class CallerSession(Generic[WaiterT]):

@@ -4,7 +4,7 @@ A user's class is written by its name, and once more with its fields after `wher
 that was added, renamed or retyped shows as a difference too. The text never holds an address, a
 module or anything else that differs between two processes with the same source.
 
-Lowest module of rpc. Sees annotations only; it never reads or imports what came over the wire.
+Sees annotations only; it never reads or imports what came over the wire.
 """
 
 import enum
@@ -13,6 +13,8 @@ from typing import Any
 
 import msgspec
 from msgspec import inspect
+
+from liferaft.rpc.reference_types import Marker, ReferenceTarget
 
 Fielded = (
     inspect.StructType | inspect.DataclassType | inspect.TypedDictType | inspect.NamedTupleType
@@ -49,9 +51,14 @@ class UnsupportedType(Exception):
 
 
 class TypeWriter:
-    """Writes the types of one signature and collects the classes that they name."""
+    """Writes the types of one signature and collects the classes that they name.
 
-    def __init__(self) -> None:
+    `write_target` writes what a reference must lead to: the methods of an interface, or what a
+    function takes and gives.
+    """
+
+    def __init__(self, write_target: "Callable[[TypeWriter, ReferenceTarget], str]") -> None:
+        self._write_target = write_target
         self._names: dict[Any, str] = {}
         self._definitions: dict[str, str] = {}
 
@@ -76,12 +83,20 @@ class TypeWriter:
     def _text(self, known: inspect.Type) -> str:
         if isinstance(known, inspect.Metadata):
             return self._text(known.type)
+        if isinstance(known, inspect.CustomType) and issubclass(known.cls, Marker):
+            return self._reference(known.cls.target)
         if isinstance(known, inspect.CustomType):
             raise UnsupportedType(f"a {known.cls.__qualname__} cannot be sent")
         for kind, write in _WRITERS:
             if isinstance(known, kind):
                 return write(self, known) + _constraints(known)
         raise UnsupportedType(f"{known} cannot be sent")
+
+    def _reference(self, target: ReferenceTarget) -> str:
+        if target.is_function:
+            return self._write_target(self, target)
+        cls = target.interface_class
+        return f"Ref[{self._named(cls, lambda: self._write_target(self, target))}]"
 
     def _plain(self, known: Any) -> str:
         name = PLAIN_NAMES[type(known)]

@@ -1,0 +1,609 @@
+"""Objects and functions that travel by reference: called back, counted, and let go of."""
+
+import asyncio
+import contextlib
+import gc
+import threading
+import weakref
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Protocol
+
+import pytest
+
+import liferaft
+from liferaft.errors import (
+    DeadlineExceeded,
+    InterfaceError,
+    InterfaceMismatch,
+    InvalidArgument,
+    NoSuchObject,
+    OutcomeUnknown,
+    RemoteError,
+    StubClosed,
+)
+from liferaft.link.base import Network
+from liferaft.link.leak import Leak
+from liferaft.link.leaky_network import LeakyNetwork
+from liferaft.link.memory import MemoryNetwork
+from liferaft.rpc.caller import core_of
+from liferaft.rpc.host import CalleeStub
+from liferaft.rpc.interface import Interface
+from liferaft.rpc.references import HOST_LEASE
+
+pytestmark = pytest.mark.looptime(noop_cycles=0)
+
+
+class Empty(Exception):
+    owner: str
+
+
+class Account(Protocol):
+    async def deposit(self, amount: int) -> int: ...
+    @liferaft.raises(Empty)
+    async def withdraw(self, amount: int) -> int: ...
+    def history(self) -> AsyncIterator[int]: ...
+
+
+class Watcher(Protocol):
+    async def saw(self, what: str, account: Account) -> int: ...
+    @liferaft.oneway
+    async def told(self, what: str) -> None: ...
+
+
+class Bank(Protocol):
+    async def open(self, owner: str) -> Account: ...
+    async def find(self, owner: str) -> Account | None: ...
+    async def all(self) -> dict[str, Account]: ...
+    async def is_own(self, account: Account) -> bool: ...
+    async def watch(self, watchers: list[Watcher]) -> list[int]: ...
+    async def same(self, one: Watcher, other: Watcher) -> bool: ...
+    async def apply(self, function: Callable[[int], Awaitable[int]], to: int) -> int: ...
+    async def keep(self, watcher: Watcher) -> None: ...
+    async def tell_kept(self, what: str) -> int: ...
+    async def give_back(self) -> Watcher: ...
+    async def slow(self, watcher: Watcher) -> Account: ...
+
+
+class AccountObject:
+    def __init__(self, owner: str) -> None:
+        self.owner = owner
+        self.amounts: list[int] = []
+
+    async def deposit(self, amount: int) -> int:
+        self.amounts.append(amount)
+        return sum(self.amounts)
+
+    async def withdraw(self, amount: int) -> int:
+        if amount > sum(self.amounts):
+            error = Empty("not enough")
+            error.owner = self.owner
+            raise error
+        return await self.deposit(-amount)
+
+    async def history(self) -> AsyncIterator[int]:
+        for amount in self.amounts:
+            yield amount
+
+
+class BankObject:
+    def __init__(self) -> None:
+        self.accounts: dict[str, AccountObject] = {}
+        self.kept: Watcher
+        self.let_go = asyncio.Event()
+
+    async def open(self, owner: str) -> AccountObject:
+        return self.accounts.setdefault(owner, AccountObject(owner))
+
+    async def find(self, owner: str) -> AccountObject | None:
+        return self.accounts.get(owner)
+
+    async def all(self) -> dict[str, AccountObject]:
+        return self.accounts
+
+    async def is_own(self, account: object) -> bool:
+        return account in self.accounts.values()
+
+    async def watch(self, watchers: list[Watcher]) -> list[int]:
+        account = await self.open("watched")
+        return [await watcher.saw("opened", account) for watcher in watchers]
+
+    async def same(self, one: Watcher, other: Watcher) -> bool:
+        return one is other
+
+    async def apply(self, function: Callable[[int], Awaitable[int]], to: int) -> int:
+        return await function(to)
+
+    async def keep(self, watcher: Watcher) -> None:
+        self.kept = watcher
+
+    async def tell_kept(self, what: str) -> int:
+        await self.kept.told(what)
+        return await self.kept.saw(what, await self.open("kept"))
+
+    async def give_back(self) -> Watcher:
+        return self.kept
+
+    async def slow(self, watcher: Watcher) -> AccountObject:
+        await self.let_go.wait()
+        return AccountObject("slow")
+
+
+class WatcherObject:
+    def __init__(self, bank: Bank | None = None) -> None:
+        self.seen: list[str] = []
+        self.balance = 0
+        self.bank = bank
+
+    async def saw(self, what: str, account: Account) -> int:
+        self.seen.append(what)
+        self.balance = await account.deposit(10)
+        return self.balance
+
+    async def told(self, what: str) -> None:
+        self.seen.append(f"told {what}")
+
+
+class World:
+    """A bank and one caller of it."""
+
+    def __init__(self, network: Network, bank: Bank, host: CalleeStub, object: BankObject) -> None:  # noqa: A002
+        self.network = network
+        self.bank = bank
+        self.host = host
+        self.object = object
+
+    @property
+    def exports_of_host(self) -> int:
+        (dispatcher,) = self.host._dispatchers.values()
+        return sum(table.export_count for table in dispatcher.references._tables.values())
+
+    @property
+    def exports_of_caller(self) -> int:
+        connection: Any = core_of(self.bank).connection
+        count: int = connection.references.export_count
+        return count
+
+    async def settle(self) -> None:
+        gc.collect()
+        await asyncio.sleep(1)
+
+
+@contextlib.asynccontextmanager
+async def world(
+    outside: Network | None = None, inside: Network | None = None
+) -> AsyncIterator[World]:
+    inside = inside or MemoryNetwork()
+    implementation = BankObject()
+    host = await liferaft.aserve(implementation, Bank, "memory:bank", network=inside)
+    bank = await liferaft.aconnect(Bank, "memory:bank", network=outside or inside, timeout=60)
+    try:
+        yield World(inside, bank, host, implementation)
+    finally:
+        await liferaft.aclose(bank)
+        await host.astop()
+
+
+async def test_a_result_that_is_an_object_is_called_where_it_is() -> None:
+    async with world() as here:
+        account = await here.bank.open("ada")
+
+        assert [5, 12] == [await account.deposit(5), await account.deposit(7)]
+        assert [5, 7] == here.object.accounts["ada"].amounts
+        assert [5, 7] == [amount async for amount in account.history()]
+        with pytest.raises(Empty) as raised:
+            await account.withdraw(100)
+        assert "ada" == raised.value.owner
+
+
+async def test_references_lie_within_lists_and_dictionaries_and_may_be_none() -> None:
+    async with world() as here:
+        assert await here.bank.find("ada") is None
+        ada = await here.bank.open("ada")
+        await here.bank.open("bob")
+        everybody = await here.bank.all()
+
+        assert ["ada", "bob"] == list(everybody)
+        assert 3 == await everybody["bob"].deposit(3)
+        assert ada is everybody["ada"] is await here.bank.find("ada")
+
+
+async def test_the_same_object_is_the_same_stub_and_home_it_is_itself() -> None:
+    async with world() as here:
+        ada = await here.bank.open("ada")
+        assert ada is await here.bank.open("ada")
+        assert await here.bank.is_own(ada)
+
+        watcher = WatcherObject()
+        assert await here.bank.same(watcher, watcher)
+        assert not await here.bank.same(watcher, WatcherObject())
+        await here.bank.keep(watcher)
+        assert watcher is await here.bank.give_back()
+
+
+async def test_an_argument_that_is_an_object_is_called_back_over_the_same_connection() -> None:
+    async with world() as here:
+        watchers = [WatcherObject(), WatcherObject()]
+
+        assert [10, 20] == await here.bank.watch(list(watchers))
+        assert [["opened"], ["opened"]] == [watcher.seen for watcher in watchers]
+        assert [10, 10] == here.object.accounts["watched"].amounts
+
+
+async def test_a_function_travels_too() -> None:
+    async def double(number: int) -> int:
+        return 2 * number
+
+    async with world() as here:
+        assert 14 == await here.bank.apply(double, 7)
+        assert 21 == await here.bank.apply(lambda number: triple(number + 0), 7)
+
+        async def broken(number: int) -> int:
+            raise ValueError(f"no {number}")
+
+        with pytest.raises(RemoteError, match="no 7"):
+            await here.bank.apply(broken, 7)
+
+
+async def triple(number: int) -> int:
+    return 3 * number
+
+
+async def test_what_is_kept_is_called_later_and_hears_one_way_calls() -> None:
+    async with world() as here:
+        watcher = WatcherObject()
+        await here.bank.keep(watcher)
+        del here.object.let_go
+
+        assert 10 == await here.bank.tell_kept("hello")
+        await asyncio.sleep(0.1)
+        assert ["told hello", "hello"] == watcher.seen
+
+
+async def test_what_nobody_holds_any_more_is_let_go_of() -> None:
+    async with world() as here:
+        account: Any = await here.bank.open("ada")
+        assert 1 == here.exports_of_host
+        await here.bank.watch([WatcherObject()])
+        await asyncio.sleep(0.1)
+        assert 1 == here.exports_of_host  # the watcher let go of what it was shown
+
+        del account
+        await here.settle()
+        assert (0, 0) == (here.exports_of_host, here.exports_of_caller)
+
+
+async def test_a_stub_that_is_closed_is_let_go_of_at_once() -> None:
+    async with world() as here:
+        account = await here.bank.open("ada")
+        await liferaft.aclose(account)
+        await asyncio.sleep(0.1)
+
+        assert 0 == here.exports_of_host
+        with pytest.raises(StubClosed, match="let go of"):
+            await account.deposit(1)
+
+
+async def test_a_reference_that_is_sent_while_it_is_let_go_of_lives_on() -> None:
+    async with world() as here:
+        for _ in range(50):
+            account: Any = await here.bank.open("ada")
+            opening = asyncio.ensure_future(here.bank.open("ada"))
+            await asyncio.sleep(0)
+            del account
+            gc.collect()
+            assert await (await opening).deposit(1)
+            del opening
+        await here.settle()
+        assert 0 == here.exports_of_host
+
+
+async def test_references_survive_a_link_that_loses_repeats_and_reorders() -> None:
+    inside = MemoryNetwork()
+    leak = Leak(loss=0.2, duplicate=0.3, delay_max=0.05)
+    outside = LeakyNetwork(inside, seed=3, outgoing=leak, incoming=leak)
+    async with world(outside, inside) as here:
+        watcher = WatcherObject()
+        await here.bank.keep(watcher)
+        for number in range(1, 21):
+            account = await here.bank.open(f"owner {number}")
+            assert number == await account.deposit(number)
+            assert 10 * number == await here.bank.tell_kept("x")
+        assert 20 == watcher.seen.count("x")
+        del account
+        await here.settle()
+        await asyncio.sleep(5)
+        assert 1 == here.exports_of_caller
+        assert 0 == here.exports_of_host
+
+
+async def test_a_call_that_is_given_up_leaks_nothing() -> None:
+    async with world() as here:
+        with pytest.raises(DeadlineExceeded), liferaft.deadline(1):
+            await here.bank.slow(WatcherObject())
+        call = asyncio.ensure_future(here.bank.slow(WatcherObject()))
+        await asyncio.sleep(0.1)
+        call.cancel()
+        await asyncio.sleep(0.1)
+        await here.settle()
+
+        assert (0, 0) == (here.exports_of_host, here.exports_of_caller)
+
+
+async def test_an_answer_that_comes_too_late_leaks_nothing() -> None:
+    inside = MemoryNetwork()
+    outside = LeakyNetwork(inside, seed=1)
+    async with world(outside, inside) as here:
+        await here.bank.find("nobody")
+        call = asyncio.ensure_future(here.bank.open("ada"))
+        outside.set(incoming=Leak(loss=1.0))
+        await asyncio.sleep(0.2)
+        call.cancel()
+        outside.set(incoming=Leak())
+        await asyncio.sleep(2)
+        await here.settle()
+
+        assert "ada" in here.object.accounts
+        assert 0 == here.exports_of_host
+
+
+async def test_what_a_host_refuses_was_not_given_to_it() -> None:
+    async with world() as here:
+        for wrong in (3, None, "text", object()):
+            with pytest.raises(InvalidArgument, match="a Watcher is wanted"):
+                await here.bank.keep(wrong)  # type: ignore[arg-type]
+        with pytest.raises(InvalidArgument, match="is no function"):
+            await here.bank.apply(5, 5)  # type: ignore[arg-type]
+        assert 0 == here.exports_of_caller
+
+
+async def test_a_host_that_restarts_has_forgotten_all_references() -> None:
+    async with world() as here:
+        account = await here.bank.open("ada")
+        await here.bank.keep(WatcherObject())
+        await here.host.astop()
+        await here.host.astart()
+
+        await here.bank.find("ada")
+        with pytest.raises(NoSuchObject, match="has forgotten it"):
+            await account.deposit(1)
+        assert 0 == here.exports_of_caller
+        assert await (await here.bank.open("ada")).deposit(5)
+
+
+async def test_a_call_of_a_reference_is_not_made_at_a_host_that_restarted() -> None:
+    async with world() as here:
+        account = await here.bank.open("ada")
+        await here.host.astop()
+        call = asyncio.ensure_future(account.deposit(1))
+        await asyncio.sleep(0.1)
+        await here.host.astart()
+
+        with pytest.raises((NoSuchObject, OutcomeUnknown, liferaft.Unreachable)):
+            await call
+        assert not here.object.accounts["ada"].amounts
+
+
+async def test_a_caller_that_leaves_holds_nothing_any_more() -> None:
+    async with world() as here:
+        account = await here.bank.open("ada")
+        watcher = WatcherObject()
+        await here.bank.keep(watcher)
+        held = weakref.ref(watcher)
+        del watcher
+
+        await liferaft.aclose(here.bank)
+        await asyncio.sleep(0.1)
+
+        assert 0 == here.exports_of_host
+        with pytest.raises(StubClosed):
+            await account.deposit(1)
+        with pytest.raises(StubClosed, match="the caller is gone"):
+            await here.object.kept.saw("x", AccountObject("x"))
+        gc.collect()
+        assert held() is None or here.exports_of_caller == 1
+
+
+async def test_the_lease_of_a_caller_that_went_silent_ends() -> None:
+    inside = MemoryNetwork()
+    outside = LeakyNetwork(inside, seed=1)
+    async with world(outside, inside) as here:
+        account = await here.bank.open("ada")
+        await here.bank.keep(WatcherObject())
+        assert (1, 1) == (here.exports_of_host, here.exports_of_caller)
+
+        outside.set(outgoing=Leak(loss=1.0), incoming=Leak(loss=1.0))
+        await asyncio.sleep(HOST_LEASE * 1.5)
+        assert (0, 0) == (here.exports_of_host, here.exports_of_caller)
+
+        outside.set(outgoing=Leak(), incoming=Leak())
+        assert 5 == await (await here.bank.open("ada")).deposit(5)
+        with pytest.raises(NoSuchObject):
+            await account.deposit(1)
+
+
+async def test_a_short_cut_ends_no_lease() -> None:
+    inside = MemoryNetwork()
+    outside = LeakyNetwork(inside, seed=1)
+    async with world(outside, inside) as here:
+        account = await here.bank.open("ada")
+        await here.bank.keep(WatcherObject())
+        outside.set(outgoing=Leak(loss=1.0), incoming=Leak(loss=1.0))
+        await asyncio.sleep(20)
+        outside.set(outgoing=Leak(), incoming=Leak())
+
+        assert 5 == await account.deposit(5)
+        assert 10 == await here.bank.tell_kept("x")
+
+
+async def test_a_caller_that_was_away_for_long_begins_anew() -> None:
+    inside = MemoryNetwork()
+    outside = LeakyNetwork(inside, seed=1)
+    async with world(outside, inside) as here:
+        await here.bank.keep(WatcherObject())
+        account = await here.bank.open("ada")
+        outside.set(outgoing=Leak(loss=1.0), incoming=Leak(loss=1.0))
+        await asyncio.sleep(50)
+        outside.set(outgoing=Leak(), incoming=Leak())
+        again = await here.bank.open("ada")
+
+        assert 0 == here.exports_of_caller
+        with pytest.raises(NoSuchObject, match="has forgotten it"):
+            await account.deposit(1)
+        assert 7 == await again.deposit(7)
+        await asyncio.sleep(HOST_LEASE)
+        with pytest.raises(StubClosed, match="not heard of for too long"):
+            await here.object.kept.saw("x", AccountObject("x"))
+        assert 8 == await again.deposit(1)
+
+
+async def test_references_of_others_are_no_ones_to_call() -> None:
+    async with world() as here:
+        await here.bank.open("ada")
+        stranger = await liferaft.aconnect(Bank, "memory:bank", network=here.network)
+        method = Interface.of(Account).methods["deposit"]
+        connection: Any = core_of(stranger).connection
+        for name in ("Bank#1", "Bank#2", "Bank#x", "Bank#", "Bank#99999999999999999999", "#1"):
+            with pytest.raises(NoSuchObject):
+                await connection.call(method, (1,), object=name)
+        await liferaft.aclose(stranger)
+
+
+def test_many_references_made_and_dropped_leave_nothing() -> None:
+    class Maker(Protocol):
+        def make(self) -> Account2: ...
+
+    with liferaft.serve(MakerObject(), Maker, "127.0.0.1:0", threads=0) as host:
+        maker = liferaft.connect(Maker, host.address)
+        for _ in range(20_000):
+            assert maker.make() is not None
+        gc.collect()
+        maker.make().ping()
+        (dispatcher,) = host._dispatchers.values()
+        (table,) = dispatcher.references._tables.values()
+        assert table.export_count < 100
+        assert len(core_of(maker).connection.references._counts) < 100  # type: ignore[attr-defined]
+        liferaft.close(maker)
+
+
+class Account2(Protocol):
+    def ping(self) -> None: ...
+
+
+class MakerObject:
+    def make(self) -> "MakerObject":
+        return MakerObject()
+
+    def ping(self) -> None: ...
+
+
+class Listener(Protocol):
+    def heard(self, number: int) -> int: ...
+
+
+class Radio(Protocol):
+    def play(self, listener: Listener, after: Callable[[str], None]) -> int: ...
+
+
+class RadioObject:
+    def play(self, listener: Listener, after: Callable[[str], None]) -> int:
+        total = sum(listener.heard(number) for number in range(5))
+        after("done")
+        return total
+
+
+class ListenerObject:
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+
+    def heard(self, number: int) -> int:
+        self.threads.add(threading.get_ident())
+        return 2 * number
+
+
+def test_blocking_objects_are_called_back_while_their_caller_waits() -> None:
+    said: list[str] = []
+    listener = ListenerObject()
+    with liferaft.serve(RadioObject(), Radio, "127.0.0.1:0") as host:
+        radio = liferaft.connect(Radio, host.address)
+        assert 20 == radio.play(listener, said.append)
+        liferaft.close(radio)
+
+    assert ["done"] == said
+    assert threading.get_ident() not in listener.threads
+
+
+def test_a_blocking_callback_on_the_loop_itself_says_what_to_do() -> None:
+    class Impatient:
+        async def play(self, listener: Listener, after: Callable[[str], None]) -> int:
+            return listener.heard(1)
+
+    with liferaft.serve(Impatient(), Radio, "127.0.0.1:0") as host:
+        radio = liferaft.connect(Radio, host.address)
+        with pytest.raises(RemoteError, match="would wait for itself"):
+            radio.play(ListenerObject(), print)
+        liferaft.close(radio)
+
+
+async def test_both_sides_compare_what_is_referred_to() -> None:
+    class Account(Protocol):
+        async def deposit(self, amount: str) -> int: ...
+
+    class Bank(Protocol):
+        async def open(self, owner: str) -> Account: ...
+
+    async with world() as here:
+        with pytest.raises(InterfaceMismatch, match=r"Ref\[Account\]"):
+            await liferaft.aconnect(Bank, "memory:bank", network=here.network)
+
+
+def test_references_stand_where_they_can() -> None:
+    class InField(Protocol):
+        def bad(self, what: "list[Account] | list[int]") -> None: ...
+
+    class Mixed(Protocol):
+        async def mixed(self, numbers: AsyncIterator[int]) -> Account: ...
+
+    class Loud(Protocol):
+        @liferaft.oneway
+        def loud(self, watcher: Watcher) -> None: ...
+
+    for cls, fault in (
+        (InField, "can be left out, but nothing else"),
+        (Mixed, "has a stream: it takes and gives no reference"),
+        (Loud, "is one-way"),
+    ):
+        with pytest.raises(InterfaceError, match=fault):
+            Interface.of(cls)
+
+
+async def test_a_host_cannot_have_streams_of_its_callers() -> None:
+    class Feed(Protocol):
+        def numbers(self) -> AsyncIterator[int]: ...
+
+    class Reader(Protocol):
+        async def read(self, feed: Feed) -> int: ...
+
+    class ReaderObject:
+        async def read(self, feed: Feed) -> int:
+            return sum([number async for number in feed.numbers()])
+
+    class FeedObject:
+        async def numbers(self) -> AsyncIterator[int]:
+            yield 1
+
+    network = MemoryNetwork()
+    async with await liferaft.aserve(ReaderObject(), Reader, "memory:reader", network=network):
+        reader = await liferaft.aconnect(Reader, "memory:reader", network=network)
+        with pytest.raises(RemoteError, match="cannot have streams of its callers"):
+            await reader.read(FeedObject())
+        await liferaft.aclose(reader)
+
+
+async def test_interfaces_that_name_each_other_are_no_riddle() -> None:
+    text = Interface.of(Node).signatures["parent"]
+    assert "parent() -> Ref[Node] where Node = {parent() -> Ref[Node]; name() -> str}" == text
+
+
+class Node(Protocol):
+    async def parent(self) -> "Node": ...
+    async def name(self) -> str: ...
