@@ -8,7 +8,7 @@ import inspect
 import sys
 import types
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from decimal import Decimal
 from typing import (
     Annotated,
@@ -101,6 +101,18 @@ class Broken(Exception):
     code: int
 
 
+class Branch(Protocol):
+    """A part of a tree, which stays where it is."""
+
+    async def parent(self) -> "Branch | None": ...
+    async def visit(self, visitor: "Visitor") -> None: ...
+
+
+class Visitor(Protocol):
+    @oneway
+    def seen(self, tree: Tree) -> None: ...
+
+
 class Everything(Protocol):
     """All that an interface can have.
 
@@ -138,6 +150,10 @@ class Everything(Protocol):
         since: dt.date = dt.date(2020, 1, 2),
         price: Decimal = Decimal("1.5"),
     ) -> bytes: ...
+    def references(
+        self, branches: list[Branch], after: Callable[[int, Tree], Awaitable[None]]
+    ) -> dict[str, Branch]: ...
+    def functions(self, plain: Callable[[], int] | None = None) -> Callable[[str], Branch]: ...
     def streams(self, numbers: AsyncIterator[int]) -> AsyncIterator[bytes]: ...
     @oneway
     def tell(self, what: Any, number: int | str = 4) -> None: ...

@@ -58,10 +58,12 @@ class ReplicatedObject:
             if getattr(getattr(type(instance), method), _QUERY_MARK, False)
         )
         for signature in self.interface.methods.values():
-            if signature.is_async or signature.is_oneway or signature.has_streams:
+            is_more = signature.is_oneway or signature.has_streams or signature.has_references
+            if signature.is_async or is_more:
                 raise InterfaceError(
                     f"{type(instance).__qualname__}.{signature.name} cannot be replicated: "
-                    "a command is a plain method that returns when it is done"
+                    "a command is a plain method that takes and gives values, and is done when it"
+                    " returns"
                 )
         encoded_state(name, instance)
 

@@ -15,6 +15,7 @@ from msgspec import inspect as types
 
 from liferaft.errors import InterfaceError
 from liferaft.rpc.interface import Interface, MethodSignature, StreamType
+from liferaft.rpc.reference_types import Marker, ReferenceTarget, replaced
 from liferaft.rpc.typetext import CONSTRAINTS, PLAIN_NAMES, Fielded, class_name
 
 
@@ -65,6 +66,20 @@ class Named(msgspec.Struct, frozen=True, tag="named"):
     key: str
 
 
+class Reference(msgspec.Struct, frozen=True, tag="reference"):
+    """An object that stays where it is, by the key of its interface in `Description.classes`."""
+
+    key: str
+
+
+class Function(msgspec.Struct, frozen=True, tag="function"):
+    """A function that stays where it is: what it takes, by place, and what it gives."""
+
+    parameters: list["Type"]
+    result: "Type"
+    is_async: bool
+
+
 class Stream(msgspec.Struct, frozen=True, tag="stream"):
     """Items that come one by one; whether they are awaited."""
 
@@ -72,7 +87,7 @@ class Stream(msgspec.Struct, frozen=True, tag="stream"):
     is_async: bool
 
 
-Type = Plain | Items | Row | Mapped | Union | Literal | Named | Stream
+Type = Plain | Items | Row | Mapped | Union | Literal | Named | Reference | Function | Stream
 
 
 class FieldDescription(msgspec.Struct, frozen=True):
@@ -110,9 +125,6 @@ class EnumDescription(msgspec.Struct, frozen=True, tag="enum"):
     members: dict[str, int | str]
 
 
-ClassDescription = FieldsDescription | EnumDescription
-
-
 class ParameterDescription(msgspec.Struct, frozen=True):
     """A parameter. `kind` is "positional", "any" or "keyword"; `default` may be unset."""
 
@@ -142,6 +154,17 @@ class MethodDescription(msgspec.Struct, frozen=True):
     is_async: bool
     is_oneway: bool
     is_idempotent: bool
+
+
+class InterfaceDescription(msgspec.Struct, frozen=True, tag="interface"):
+    """The interface of objects that travel by reference."""
+
+    name: str
+    doc: str
+    methods: list[MethodDescription]
+
+
+ClassDescription = FieldsDescription | EnumDescription | InterfaceDescription
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -239,13 +262,27 @@ class _TypeDescriber:
         stream = StreamType.of(hint)
         if stream is not None:
             return Stream(self.known(types.type_info(stream.item)), stream.is_async)
-        return self.known(types.type_info(hint))
+        return self.known(types.type_info(replaced(hint, lambda target: target.marker)))
 
-    def known(self, info: types.Type) -> Type:  # noqa: PLR0911 - one line for each kind of type
+    def _reference(self, target: ReferenceTarget) -> Type:
+        interface = Interface.of_target(target)
+        if target.is_function:
+            call = _describe_method(self, interface.methods["call"])
+            types_taken = [parameter.type for parameter in call.parameters]
+            return Function(types_taken, call.result, call.is_async)
+        return Reference(self._key(target.interface_class, self._interface, interface))
+
+    def _interface(self, name: str, interface: Any) -> InterfaceDescription:
+        methods = [_describe_method(self, method) for method in interface.methods.values()]
+        return InterfaceDescription(name, _doc(interface.cls), methods)
+
+    def known(self, info: types.Type) -> Type:  # noqa: C901, PLR0911 - a line for each kind
         """Return what describes a type that msgspec has reflected."""
         match info:
             case types.Metadata():
                 return self.known(info.type)
+            case types.CustomType(cls=marker) if issubclass(marker, Marker):
+                return self._reference(marker.target)
             case types.EnumType():
                 return Named(self._key(info.cls, self._enum, info))
             case types.UnionType():

@@ -22,6 +22,8 @@ from liferaft.rpc.description import (
     ExceptionDescription,
     FieldDescription,
     FieldsDescription,
+    Function,
+    InterfaceDescription,
     Items,
     Literal,
     Mapped,
@@ -29,6 +31,7 @@ from liferaft.rpc.description import (
     Named,
     ParameterDescription,
     Plain,
+    Reference,
     Row,
     Stream,
     Type,
@@ -37,7 +40,9 @@ from liferaft.rpc.description import (
 from liferaft.rpc.synthesis import Classes, default_of, interface_class, is_mixed
 
 _MODULES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("AsyncIterator", "Collection", "Iterator"), "collections.abc"),
+    **dict.fromkeys(
+        ("AsyncIterator", "Awaitable", "Callable", "Collection", "Iterator"), "collections.abc"
+    ),
     **dict.fromkeys(("dataclass", "field"), "dataclasses"),
     **dict.fromkeys(("date", "datetime", "time", "timedelta"), "datetime"),
     **dict.fromkeys(("Enum", "IntEnum", "StrEnum"), "enum"),
@@ -103,7 +108,7 @@ class _Writer:
             described = self._description.classes[key]
             if isinstance(described, FieldsDescription):
                 for field in described.fields:
-                    for used in _names_in(field.type):
+                    for used, _ in _names_in(field.type):
                         if used not in order and used not in within:
                             visit(used, (*within, used))
             order[key] = None
@@ -121,6 +126,8 @@ class _Writer:
         if isinstance(described, EnumDescription):
             lines = [f"{member} = {value!r}" for member, value in described.members.items()]
             return self._body(f"class {name}({self._use(described.kind)}):", described.doc, lines)
+        if isinstance(described, InterfaceDescription):
+            return self._protocol(name, described.doc, described.methods)
         head = self._head(name, described)
         lines = [self._field(described, field) for field in described.fields]
         return self._body(head, described.doc, lines)
@@ -177,9 +184,12 @@ class _Writer:
 
     def _interface(self) -> str:
         described = self._description
-        methods = [self._method(method) for method in described.methods]
-        head = f"class {_python_name(described.interface)}({self._use('Protocol')}):"
-        doc = [_docstring(described.doc)] if described.doc else []
+        return self._protocol(_python_name(described.interface), described.doc, described.methods)
+
+    def _protocol(self, name: str, doc_text: str, described: list[MethodDescription]) -> str:
+        methods = [self._method(method) for method in described]
+        head = f"class {name}({self._use('Protocol')}):"
+        doc = [_docstring(doc_text)] if doc_text else []
         return "\n".join([head, textwrap.indent("\n\n".join([*doc, *methods]), "    ")])
 
     def _method(self, method: MethodDescription) -> str:
@@ -229,9 +239,10 @@ class _Writer:
     def _type(self, described: Type, *, is_quoted: bool = False) -> str:
         """Return an annotation; quoted where it may name a class that is defined further down."""
         text = self._unquoted(described)
-        return f'"{text}"' if is_quoted and any(_names_in(described)) else text
+        is_late = any(is_reference or is_quoted for _, is_reference in _names_in(described))
+        return f'"{text}"' if is_late else text
 
-    def _unquoted(self, described: Type) -> str:  # noqa: C901, PLR0911 - a line for each kind
+    def _unquoted(self, described: Type) -> str:  # noqa: C901, PLR0911, PLR0912 - one each
         match described:
             case Plain(name="Raw"):
                 self._modules["msgspec"] = None
@@ -256,8 +267,14 @@ class _Writer:
                 return " | ".join(map(self._unquoted, described.members))
             case Literal():
                 return f"{self._use('Literal')}[{', '.join(map(repr, described.values))}]"
-            case Named():
+            case Named() | Reference():
                 return _python_name(described.key)
+            case Function():
+                taken = ", ".join(map(self._unquoted, described.parameters))
+                result = self._unquoted(described.result)
+                if described.is_async:
+                    result = f"{self._use('Awaitable')}[{result}]"
+                return f"{self._use('Callable')}[[{taken}], {result}]"
             case Stream():
                 iterator = self._use("AsyncIterator" if described.is_async else "Iterator")
                 return f"{iterator}[{self._unquoted(described.item)}]"
@@ -296,23 +313,32 @@ class _Writer:
         return f"{head}\n{textwrap.indent(body, '    ')}"
 
 
-def _names_in(described: Type) -> Iterable[str]:
+def _names_in(described: Type) -> Iterable[tuple[str, bool]]:
+    """Yield the keys of the classes that a type names, and whether that is by reference."""
     match described:
         case Named():
-            yield described.key
-        case Items() | Stream():
-            yield from _names_in(described.item)
-        case Row():
-            for item in described.items:
-                yield from _names_in(item)
-        case Mapped():
-            yield from _names_in(described.key)
-            yield from _names_in(described.value)
-        case Union():
-            for member in described.members:
-                yield from _names_in(member)
+            yield described.key, False
+        case Reference():
+            yield described.key, True
         case _:
-            return
+            for part in _parts_of(described):
+                yield from _names_in(part)
+
+
+def _parts_of(described: Type) -> Iterable[Type]:
+    match described:
+        case Items() | Stream():
+            return [described.item]
+        case Row():
+            return described.items
+        case Mapped():
+            return [described.key, described.value]
+        case Union():
+            return described.members
+        case Function():
+            return [*described.parameters, described.result]
+        case _:
+            return []
 
 
 def _docstring(text: str) -> str:

@@ -13,7 +13,7 @@ import keyword
 import types as python_types
 import typing
 from collections import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -30,12 +30,15 @@ from liferaft.rpc.description import (
     ExceptionDescription,
     FieldDescription,
     FieldsDescription,
+    Function,
+    InterfaceDescription,
     Items,
     Literal,
     Mapped,
     MethodDescription,
     Named,
     Plain,
+    Reference,
     Row,
     Stream,
     Type,
@@ -85,11 +88,19 @@ def interface_class(description: Description) -> type:
     """
     classes = Classes(description.classes)
     classes.make_all()
-    namespace: dict[str, Any] = {"__module__": MODULE, "__doc__": description.doc or None}
-    for method in description.methods:
-        name = _identifier(method.name)
-        namespace[name] = _method(classes, description.interface, method)
-    return type(_class_name(description.interface), (), namespace)
+    made = _empty_interface(description.interface, description.doc)
+    return _fill_interface(made, classes, description.methods)
+
+
+def _empty_interface(name: str, doc: str) -> type:
+    return type(_class_name(name), (), {"__module__": MODULE, "__doc__": doc or None})
+
+
+def _fill_interface(made: type, classes: "Classes", methods: Sequence[MethodDescription]) -> type:
+    """Give a class its methods. Afterwards, as they may speak of the class itself."""
+    for method in methods:
+        setattr(made, _identifier(method.name), _method(classes, made.__name__, method))
+    return made
 
 
 class Classes:
@@ -104,7 +115,7 @@ class Classes:
         for key in self._described:
             self._named(key)
 
-    def type_of(self, described: Type) -> Any:  # noqa: PLR0911 - one line for each kind of type
+    def type_of(self, described: Type) -> Any:  # noqa: C901, PLR0911 - a line for each kind
         """Return the annotation that `described` describes."""
         match described:
             case Plain():
@@ -124,11 +135,21 @@ class Classes:
                 return typing.Union[tuple(map(self.type_of, described.members))]  # noqa: UP007 - so many
             case Literal():
                 return typing.Literal[tuple(described.values)]
-            case Named():
+            case Named() | Reference():
                 return self._named(described.key)
+            case Function():
+                return self._function(described)
             case Stream():
                 iterator: Any = abc.AsyncIterator if described.is_async else abc.Iterator
                 return _of(iterator, self.type_of(described.item))
+
+    def _function(self, described: Function) -> Any:
+        result = self.type_of(described.result)
+        if described.is_async:
+            result = _of(abc.Awaitable, result)
+        taken = [self.type_of(each) for each in described.parameters]
+        generic: Any = abc.Callable
+        return generic[taken, result]
 
     def _named(self, key: str) -> Any:
         if key not in self._made:
@@ -137,6 +158,9 @@ class Classes:
                 raise ProtocolError(f"the description names {key!r}, which it does not describe")
             if isinstance(described, EnumDescription):
                 self._made[key] = _make_enum(described)
+            elif isinstance(described, InterfaceDescription):
+                interface = self._made[key] = _empty_interface(described.name, described.doc)
+                _fill_interface(interface, self, described.methods)
             else:
                 hints: dict[str, Any] = {}
                 made = self._made[key] = _make_fields(described, hints)
