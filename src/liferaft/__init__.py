@@ -26,23 +26,27 @@ if TYPE_CHECKING:
         NoSuchObject,
         OutcomeUnknown,
         Overloaded,
+        PermissionDenied,
         ProtocolError,
         Refused,
         RemoteError,
         SessionExpired,
         StorageError,
         StubClosed,
+        Unauthenticated,
         Unreachable,
     )
+    from liferaft.link.tls import Tls
     from liferaft.replicated.determinism import now, random, uuid4
     from liferaft.replicated.machine import query
+    from liferaft.rpc.access import Tokens, new_token
     from liferaft.rpc.callee import Memory
     from liferaft.rpc.caller import CallerStubCreator
     from liferaft.rpc.cancellation import cancelled
     from liferaft.rpc.deadline import deadline
     from liferaft.rpc.description import Description
     from liferaft.rpc.host import CalleeStub
-    from liferaft.rpc.interface import Interface, idempotent, oneway, raises
+    from liferaft.rpc.interface import Interface, idempotent, oneway, raises, role
     from liferaft.rpc.server import Limits
     from liferaft.rpc.source import python_source
     from liferaft.rpc.synthesis import interface_class
@@ -71,12 +75,16 @@ __all__ = [
     "NoSuchObject",
     "OutcomeUnknown",
     "Overloaded",
+    "PermissionDenied",
     "ProtocolError",
     "Refused",
     "RemoteError",
     "SessionExpired",
     "StorageError",
     "StubClosed",
+    "Tls",
+    "Tokens",
+    "Unauthenticated",
     "Unreachable",
     "aclose",
     "aconnect",
@@ -89,12 +97,14 @@ __all__ = [
     "describe",
     "idempotent",
     "interface_class",
+    "new_token",
     "now",
     "oneway",
     "python_source",
     "query",
     "raises",
     "random",
+    "role",
     "serve",
     "uuid4",
 ]
@@ -104,13 +114,18 @@ _ELSEWHERE: Final = {
         ("aclose", "aconnect", "adescribe", "aserve", "close", "connect", "describe", "serve"),
         "liferaft.api",
     ),
-    **dict.fromkeys(("Interface", "idempotent", "oneway", "raises"), "liferaft.rpc.interface"),
+    **dict.fromkeys(
+        ("Interface", "idempotent", "oneway", "raises", "role"), "liferaft.rpc.interface"
+    ),
     **dict.fromkeys(("now", "random", "uuid4"), "liferaft.replicated.determinism"),
     "query": "liferaft.replicated.machine",
     "CalleeStub": "liferaft.rpc.host",
     "CallerStubCreator": "liferaft.rpc.caller",
     "Limits": "liferaft.rpc.server",
     "Memory": "liferaft.rpc.callee",
+    "Tls": "liferaft.link.tls",
+    "Tokens": "liferaft.rpc.access",
+    "new_token": "liferaft.rpc.access",
     "cancelled": "liferaft.rpc.cancellation",
     "deadline": "liferaft.rpc.deadline",
     "Description": "liferaft.rpc.description",

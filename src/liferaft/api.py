@@ -15,6 +15,8 @@ from liferaft.errors import ConfigurationError
 from liferaft.link.address import parse_address, parse_addresses
 from liferaft.link.base import Network
 from liferaft.link.system import SystemNetwork
+from liferaft.link.tls import Tls
+from liferaft.rpc.access import Tokens
 from liferaft.rpc.balancing import Balance, BalancedConnection
 from liferaft.rpc.bridge import Bridge
 from liferaft.rpc.callee import Memory
@@ -41,6 +43,9 @@ def serve(
     interceptors: Sequence[Interceptor] = (),
     limits: Limits | None = None,
     memory: Memory | None = None,
+    tls: Tls | None = None,
+    tokens: Tokens | None = None,
+    is_insecure: bool = False,
     network: Network | None = None,
 ) -> CalleeStub:
     """Serve `implementation` at `address` from a background thread until its `stop`.
@@ -49,22 +54,24 @@ def serve(
     which the stub's `address` then tells. `name` is what callers may ask for, the interface's name
     if not given. Blocking methods run on at most `threads` threads (0: on the loop itself), one
     call at a time if `is_serial`. Every call goes through the `interceptors`, the first of them
-    first. `limits` are those of the connections, `memory` those of sessions and calls. Raises
-    `InterfaceError` when the implementation lacks a method,
-    and `AddressError`. A method may be `def` or `async def` in either, so no type checker compares
-    the two.
+    first. `limits` are those of the connections, `memory` those of sessions and calls. With `tls`
+    TCP is encrypted, with `tokens` callers need one of them; without `tls` it listens beyond this
+    machine only if `is_insecure`. Raises `InterfaceError` when the implementation lacks a method,
+    `AddressError` and `ConfigurationError`. A method may be `def` or `async def` in either, so no
+    type checker compares the two.
     """
     stub = CalleeStub(
         implementation,
         Interface.of(interface),
         parse_address(address),
-        network=network or SystemNetwork(),
+        network=_network(network, tls, is_insecure=is_insecure),
         name=name,
         threads=threads,
         is_serial=is_serial,
         interceptors=interceptors,
         limits=limits,
         memory=memory,
+        tokens=tokens,
     )
     return stub.start()
 
@@ -80,6 +87,9 @@ async def aserve(
     interceptors: Sequence[Interceptor] = (),
     limits: Limits | None = None,
     memory: Memory | None = None,
+    tls: Tls | None = None,
+    tokens: Tokens | None = None,
+    is_insecure: bool = False,
     network: Network | None = None,
 ) -> CalleeStub:
     """Serve `implementation` on the running loop until `astop`; see `serve`."""
@@ -87,13 +97,14 @@ async def aserve(
         implementation,
         Interface.of(interface),
         parse_address(address),
-        network=network or SystemNetwork(),
+        network=_network(network, tls, is_insecure=is_insecure),
         name=name,
         threads=threads,
         is_serial=is_serial,
         interceptors=interceptors,
         limits=limits,
         memory=memory,
+        tokens=tokens,
     )
     return await stub.astart()
 
@@ -106,6 +117,9 @@ def connect(
     timeout: float | None = 10.0,
     balance: Balance = "failover",
     interceptors: Sequence[Interceptor] = (),
+    tls: Tls | None = None,
+    token: str = "",
+    is_insecure: bool = False,
     network: Network | None = None,
 ) -> InterfaceT:
     """Return a stub of the object at `address`, once it is bound.
@@ -113,7 +127,9 @@ def connect(
     `address` may name several hosts, separated by commas: any of them may answer. For a stateless
     service `balance` has all of them answer, a call at a time: in turns ("round-robin"), or
     whichever has the fewest calls of this stub ("least-pending"). Every call goes through the
-    `interceptors`, the first of them first. `timeout`, in seconds, bounds connecting and each call
+    `interceptors`, the first of them first. With `tls` TCP is encrypted and the host must show a
+    certificate; `token` is this caller's secret, which is not sent to other machines without TLS
+    unless `is_insecure`. `timeout`, in seconds, bounds connecting and each call
     that no `deadline` bounds; None bounds nothing. Raises
     `InterfaceError`, `AddressError`, `InterfaceMismatch`, `NoSuchObject` or `Unreachable`. Close
     the stub with `close`, or use it in a `with` statement.
@@ -126,7 +142,9 @@ def connect(
         timeout=timeout,
         balance=balance,
         interceptors=interceptors,
-        network=network,
+        token=token,
+        is_insecure=is_insecure or tls is not None,
+        network=_network(network, tls, is_insecure=is_insecure),
     )
     bridge = Bridge.acquire()
     try:
@@ -146,6 +164,9 @@ async def aconnect(
     timeout: float | None = 10.0,  # noqa: ASYNC109 - it is the stub's, for each call
     balance: Balance = "failover",
     interceptors: Sequence[Interceptor] = (),
+    tls: Tls | None = None,
+    token: str = "",
+    is_insecure: bool = False,
     network: Network | None = None,
 ) -> InterfaceT:
     """Return a stub of the object at `address` without blocking the running loop; see `connect`.
@@ -161,7 +182,9 @@ async def aconnect(
         timeout=timeout,
         balance=balance,
         interceptors=interceptors,
-        network=network,
+        token=token,
+        is_insecure=is_insecure or tls is not None,
+        network=_network(network, tls, is_insecure=is_insecure),
     )
     creator = CallerStubCreator(reflected)
     stub: InterfaceT
@@ -180,7 +203,14 @@ async def aconnect(
 
 
 def describe(
-    address: str, *, name: str = "", timeout: float | None = 10.0, network: Network | None = None
+    address: str,
+    *,
+    name: str = "",
+    timeout: float | None = 10.0,
+    tls: Tls | None = None,
+    token: str = "",
+    is_insecure: bool = False,
+    network: Network | None = None,
 ) -> Description:
     """Return what the host at `address` tells of an object, for whoever has not its interface.
 
@@ -189,7 +219,17 @@ def describe(
     """
     bridge = Bridge.acquire()
     try:
-        return bridge.run(adescribe(address, name=name, timeout=timeout, network=network))
+        return bridge.run(
+            adescribe(
+                address,
+                name=name,
+                timeout=timeout,
+                tls=tls,
+                token=token,
+                is_insecure=is_insecure,
+                network=network,
+            )
+        )
     finally:
         bridge.release()
 
@@ -199,10 +239,15 @@ async def adescribe(
     *,
     name: str = "",
     timeout: float | None = 10.0,  # noqa: ASYNC109 - as in aconnect
+    tls: Tls | None = None,
+    token: str = "",
+    is_insecure: bool = False,
     network: Network | None = None,
 ) -> Description:
     """Return what a host tells of an object, without blocking the running loop; see `describe`."""
-    directory = await aconnect_directory(address, timeout=timeout, network=network)
+    directory = await aconnect_directory(
+        address, timeout=timeout, tls=tls, token=token, is_insecure=is_insecure, network=network
+    )
     try:
         return read_description(await directory.describe(name))
     finally:
@@ -213,11 +258,21 @@ async def aconnect_directory(
     address: str,
     *,
     timeout: float | None = 10.0,  # noqa: ASYNC109 - as in aconnect
+    tls: Tls | None = None,
+    token: str = "",
+    is_insecure: bool = False,
     network: Network | None = None,
 ) -> Directory:
     """Return a stub of the list of all objects at `address`."""
     return await aconnect(
-        Directory, address, name=DIRECTORY_OBJECT, timeout=timeout, network=network
+        Directory,
+        address,
+        name=DIRECTORY_OBJECT,
+        timeout=timeout,
+        tls=tls,
+        token=token,
+        is_insecure=is_insecure,
+        network=network,
     )
 
 
@@ -239,9 +294,16 @@ def _connection(
     timeout: float | None,
     balance: Balance,
     interceptors: Sequence[Interceptor],
-    network: Network | None,
+    token: str,
+    is_insecure: bool,
+    network: Network,
 ) -> Connection:
     addresses = parse_addresses(address)
+    if token and not is_insecure and not all(each.is_loopback for each in addresses):
+        raise ConfigurationError(
+            f"the token would travel to {address} for anybody to read: give tls=, or say that it is"
+            " meant so with is_insecure=True"
+        )
     if balance not in get_args(Balance):
         known = ", ".join(map(repr, get_args(Balance)))
         raise ConfigurationError(f"balance is {balance!r}, but there are {known}")
@@ -250,11 +312,12 @@ def _connection(
         CallerConnection(
             group,
             interface=interface,
-            network=network or SystemNetwork(),
+            network=network,
             random=random_module.SystemRandom(),
             object=name,
             timeout=timeout,
             gives_back=is_balanced,
+            token=token,
         )
         for group in ([[each] for each in addresses] if is_balanced else [addresses])
     ]
@@ -262,6 +325,14 @@ def _connection(
     if is_balanced:
         connection = BalancedConnection(connections, balance)
     return InterceptedConnection(connection, interceptors) if interceptors else connection
+
+
+def _network(network: Network | None, tls: Tls | None, *, is_insecure: bool) -> Network:
+    if network is None:
+        return SystemNetwork(tls=tls, is_insecure=is_insecure)
+    if tls is not None:
+        raise ConfigurationError("give tls= to the network itself, as you give one")
+    return network
 
 
 async def _open(connection: Connection) -> None:

@@ -18,6 +18,8 @@ has a class for the same thing, ours derives from that too, so `except TimeoutEr
     |-- Refused                          the host turned the call away; nothing was executed
     |   |-- NoSuchObject (LookupError)   the host has no such object or method
     |   |-- NoLeader                     no leader is known at present
+    |   |-- Unauthenticated (PermissionError)   the host does not take the token
+    |   |-- PermissionDenied (PermissionError)  the token's roles do not allow the call
     |   `-- Overloaded                   a limit is reached; try again later
     |-- RemoteError                      the method raised what its interface does not declare
     |-- ProtocolError                    the peer broke the protocol; its connection was closed
@@ -104,6 +106,14 @@ class NoSuchObject(Refused, LookupError):
 
 class NoLeader(Refused):
     """The cluster has no leader at present; a majority of its nodes may be down or cut off."""
+
+
+class Unauthenticated(Refused, PermissionError):
+    """The host takes calls with a token only, and not with this one. Nothing was executed."""
+
+
+class PermissionDenied(Refused, PermissionError):
+    """The method needs a role that the caller's token has not. Nothing was executed."""
 
 
 class Overloaded(Refused):

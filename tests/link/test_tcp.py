@@ -97,8 +97,9 @@ async def test_a_port_that_another_process_uses_is_refused_with_advice() -> None
 async def test_a_host_that_is_not_here_is_refused_with_advice(
     host: str, port: int, sentence: str
 ) -> None:
+    network = SystemNetwork(is_insecure=True)
     with pytest.raises(AddressError, match=sentence):
-        await SystemNetwork().listen(Address(kind="tcp", host=host, port=port), Acceptor())
+        await network.listen(Address(kind="tcp", host=host, port=port), Acceptor())
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from liferaft.errors import (
     SessionExpired,
 )
 from liferaft.rpc import deadline as ambient
+from liferaft.rpc.access import EVERYTHING
 from liferaft.rpc.callee import Memory, ObjectDispatcher
 from liferaft.rpc.codec import decode_failure, decode_frame, encode
 from liferaft.rpc.interface import Interface
@@ -44,6 +45,7 @@ class FakeRequest:
         self.call = Call(number, acked_below, "Counter", method, None, raw)
         self.session = session
         self.peer = "somebody"
+        self.roles = EVERYTHING
         self.frame = encode(self.call)
         self.deadline = deadline
         self.answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

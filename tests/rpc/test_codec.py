@@ -33,7 +33,7 @@ from liferaft.rpc.codec import (
 
 RAW = msgspec.Raw(b"\xc0")
 GOLDEN: list[tuple[wire.Frame, str]] = [
-    (wire.Hello("liferaft", 1, b"s"), "9401a86c6966657261667401c40173"),
+    (wire.Hello("liferaft", 1, b"s"), "9501a86c6966657261667401c40173a0"),
     (wire.Welcome(1, b"i", 9), "940201c4016909"),
     (wire.Bind("o", {"m": "m()"}, is_resumed=True), "9403a16f81a16da36d2829c3"),
     (wire.Bound("", "o", is_durable=False), "9404a0a16fc2"),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from cyclopts import Parameter
 
+from liferaft.cli.access import Access
 from liferaft.cli.exits import ExitStatus
 from liferaft.cli.remote import Host, hint_of, is_stream, read_json
 from liferaft.errors import ConfigurationError, InvalidArgument, LiferaftError, RemoteError
@@ -20,7 +21,7 @@ def call(
     method: str,
     /,
     *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
-    timeout: float = 10.0,
+    access: Access | None = None,
 ) -> int:
     """Call a method of a hosted object and print its result as JSON.
 
@@ -37,10 +38,8 @@ def call(
         The arguments as JSON, by their place, or by their name as --priority 2. Where a string is
         wanted, text that is no JSON stands for itself. A parameter that is a stream takes - and
         then reads a line of JSON for each item from the standard input.
-    timeout
-        How many seconds the call may take; a stream may take as long as it likes.
     """
-    asyncio.run(_call(Host(address, timeout=timeout), method, arguments))
+    asyncio.run(_call(Host(address, access), method, arguments))
     return ExitStatus.OK
 
 

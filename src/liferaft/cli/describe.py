@@ -4,7 +4,7 @@ import asyncio
 
 import msgspec
 
-from liferaft.api import adescribe
+from liferaft.cli.access import Access
 from liferaft.cli.exits import ExitStatus
 from liferaft.cli.remote import Host
 from liferaft.errors import NoSuchObject
@@ -17,7 +17,7 @@ def describe(
     object: str = "",  # noqa: A002 - as in the page
     /,
     *,
-    timeout: float = 10.0,
+    access: Access | None = None,
     json: bool = False,
 ) -> int:
     """Print the interface of a hosted object as Python source, with its docstrings.
@@ -28,12 +28,10 @@ def describe(
         Where the host is: 127.0.0.1:7400, unix:/path, or several of them separated by commas.
     object
         The object's name; all that the host offers if left out.
-    timeout
-        How many seconds to wait for the host.
     json
         Print the description as one line of JSON for each object.
     """
-    described = asyncio.run(_describe(Host(address, timeout=timeout), object))
+    described = asyncio.run(_describe(Host(address, access), object))
     if json:
         for each in described:
             print(msgspec.json.encode(each).decode())
@@ -50,6 +48,6 @@ async def _describe(host: Host, name: str) -> list[Description]:
         if name:
             return [(await host.object(name)).description]
         names = await host.names()
-    if not names:
-        raise NoSuchObject(f"{host.address} offers no object")
-    return [await adescribe(host.address, name=each, timeout=host.timeout) for each in names]
+        if not names:
+            raise NoSuchObject(f"{host.address} offers no object")
+        return [await host.describe(each) for each in names]

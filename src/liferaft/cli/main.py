@@ -16,6 +16,7 @@ from liferaft.errors import LiferaftError
 VERBS: Final = {
     "bench": "liferaft.cli.bench:bench",
     "call": "liferaft.cli.call:call",
+    "certs": "liferaft.cli.certs:certs",
     "check": "liferaft.cli.check:check",
     "chaos": "liferaft.cli.chaos:chaos",
     "demo": "liferaft.cli.demo:demo",
@@ -64,8 +65,8 @@ def _run(arguments: Sequence[str]) -> int:
         exit_on_error=False,
         print_error=False,
     )
-    for name, function in VERBS.items():
-        app.command(function, name=name)
+    for name, verb in VERBS.items():
+        app.command(verb, name=name)
     try:
         status = app(arguments)
     except CycloptsError as error:

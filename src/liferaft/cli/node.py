@@ -10,6 +10,7 @@ from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
 
+from liferaft.cli.access import tls_from
 from liferaft.cli.exits import ExitStatus
 from liferaft.cluster.config import CLUSTER_ID_DEFAULT, NodeConfig, checked, parse_peers
 from liferaft.errors import ConfigurationError
@@ -36,6 +37,12 @@ def node(
     duplicate: float = 0.0,
     seed: int = 0,
     control: str = "",
+    tls_certificate: str = "",
+    tls_key: str = "",
+    tls_authority: str = "",
+    tokens: str = "",
+    token_file: str = "",
+    insecure: bool = False,
     stop_with_stdin: Annotated[bool, Parameter(show=False)] = False,
 ) -> int:
     """Run one node of a cluster until SIGTERM or Ctrl-C.
@@ -71,6 +78,20 @@ def node(
     control
         For trials: serve liferaft.ops.control.LinkControl at this address, such as
         unix:/tmp/n1.sock, so that other processes can make the links leak or cut them.
+    tls_certificate
+        Talk TLS, with the certificate in this file (PEM); read again when it changes.
+    tls_key
+        The certificate's key.
+    tls_authority
+        The authority's certificate: whoever connects must show a certificate of it, and so must the
+        other nodes.
+    tokens
+        Take calls with a token only, one of this JSON file: {"token": ["role", ...]}. Nodes need
+        the role peer, and who asks for a node's status the role admin.
+    token_file
+        The file with this node's own token, which it shows to the other nodes.
+    insecure
+        Listen beyond this machine without TLS: anybody there can read and call.
     """
     logging.basicConfig(level=log_level.upper(), format=LOG_FORMAT, stream=sys.stderr)
     sys.path.insert(0, str(Path.cwd()))  # so that a class beside the user is found
@@ -81,6 +102,10 @@ def node(
         listen=listen,
         cluster_id=cluster,
         segment_bytes=segment_bytes,
+        tls=tls_from(tls_certificate, tls_key, tls_authority),
+        is_insecure=insecure,
+        tokens=tokens,
+        token=token_file,
     )
     _check_directory(data)
     hosting = Hosting(

@@ -6,14 +6,17 @@ neither: there is no eval here, and no import by a name that came over the wire.
 
 import difflib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 
-from liferaft.api import aclose, aconnect, aconnect_directory, adescribe
+from liferaft.api import aclose, aconnect
+from liferaft.cli.access import Access
 from liferaft.errors import ConfigurationError, InvalidArgument, NoSuchObject
 from liferaft.rpc.description import Description, MethodDescription, Stream
+from liferaft.rpc.directory import DIRECTORY_OBJECT, Directory, read_description
 from liferaft.rpc.interface import Interface, MethodSignature, StreamType
 from liferaft.rpc.synthesis import interface_class
 
@@ -58,9 +61,17 @@ class RemoteObject:
 class Host:
     """The objects at one address, each connected to when it is first asked for."""
 
-    def __init__(self, address: str, *, timeout: float = 10.0) -> None:
+    def __init__(self, address: str, access: Access | None = None) -> None:
+        access = access or Access()
         self.address = address
-        self.timeout = timeout
+        self.timeout = access.timeout
+        self._connect = partial(
+            aconnect,
+            timeout=access.timeout,
+            tls=access.credentials(),
+            token=access.token(),
+            is_insecure=access.insecure,
+        )
         self._objects: dict[str, RemoteObject] = {}
 
     async def __aenter__(self) -> Self:
@@ -78,9 +89,17 @@ class Host:
 
     async def names(self) -> list[str]:
         """Return the names of the objects."""
-        directory = await aconnect_directory(self.address, timeout=self.timeout)
+        directory: Directory = await self._connect(Directory, self.address, name=DIRECTORY_OBJECT)
         try:
             return await directory.objects()
+        finally:
+            await aclose(directory)
+
+    async def describe(self, name: str) -> Description:
+        """Return what the host tells of an object; raises `NoSuchObject`."""
+        directory: Directory = await self._connect(Directory, self.address, name=DIRECTORY_OBJECT)
+        try:
+            return read_description(await directory.describe(name))
         finally:
             await aclose(directory)
 
@@ -90,21 +109,19 @@ class Host:
         Upper and lower case are the same where that leaves no doubt. Raises `NoSuchObject`.
         """
         if name not in self._objects:
-            self._objects[name] = await self._connect(name)
+            self._objects[name] = await self._connected(name)
         return self._objects[name]
 
-    async def _connect(self, name: str) -> RemoteObject:
+    async def _connected(self, name: str) -> RemoteObject:
         try:
-            described = await adescribe(self.address, name=name, timeout=self.timeout)
+            described = await self.describe(name)
         except NoSuchObject:
             alike = [each for each in await self.names() if each.lower() == name.lower()]
             if len(alike) != 1 or alike[0] == name:
                 raise
-            described = await adescribe(self.address, name=alike[0], timeout=self.timeout)
+            described = await self.describe(alike[0])
         cls = interface_class(_awaited(described))
-        stub: object = await aconnect(
-            cls, self.address, name=described.object, timeout=self.timeout
-        )
+        stub: object = await self._connect(cls, self.address, name=described.object)
         return RemoteObject(described, stub, Interface.of(cls))
 
     async def find(self, path: str) -> tuple[RemoteObject, str]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from liferaft.cli.access import Access
 from liferaft.cli.exits import ExitStatus, one_line, sentence_of
 from liferaft.cli.remote import Host, RemoteObject, hint_of, read_literal
 from liferaft.errors import ConfigurationError, LiferaftError
@@ -27,7 +28,7 @@ help todo.add                  what a method takes, gives and is for
 exit                           leave; so does Ctrl-D"""
 
 
-def shell(address: str, /, *, timeout: float = 10.0) -> int:
+def shell(address: str, /, *, access: Access | None = None) -> int:
     """Call the objects of a host from a prompt, with completion of names and parameters.
 
     Lines may also come from a pipe: then no prompt is shown, and the status is that of the first
@@ -37,10 +38,8 @@ def shell(address: str, /, *, timeout: float = 10.0) -> int:
     ----------
     address
         Where the host is: 127.0.0.1:7400, unix:/path, or several of them separated by commas.
-    timeout
-        How many seconds each call may take; a stream may take as long as it likes.
     """
-    return asyncio.run(_shell(Host(address, timeout=timeout)))
+    return asyncio.run(_shell(Host(address, access)))
 
 
 async def _shell(host: Host) -> int:

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 import msgspec
 
 from liferaft.raft.types import NodeId
+from liferaft.rpc.interface import role
 
 ADMIN_OBJECT: Final = "_node"
 
@@ -33,6 +34,11 @@ class StateDigest(msgspec.Struct, frozen=True):
     digest: str
 
 
+ADMIN_ROLE: Final = "admin"
+"""What a caller's token must allow, where a node has tokens."""
+
+
+@role(ADMIN_ROLE)
 class NodeAdmin(Protocol):
     """Questions to a node that change nothing."""
 

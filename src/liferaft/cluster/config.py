@@ -6,6 +6,7 @@ import msgspec
 
 from liferaft.errors import ConfigurationError
 from liferaft.link.address import parse_address
+from liferaft.link.tls import Tls
 from liferaft.raft.config import RaftConfig
 from liferaft.raft.types import Configuration, NodeId
 from liferaft.storage.wal import SEGMENT_BYTES
@@ -26,6 +27,11 @@ class NodeConfig(msgspec.Struct, frozen=True):
     the others and the clients reach it. `listen` is where this node listens, its own address in
     `peers` unless said otherwise. `data` is its directory, which it shares with nobody; its log is
     made of files of `segment_bytes`.
+
+    With `tls` nodes and clients talk encrypted, and show each other certificates where an authority
+    is given; without, a node listens beyond this machine only if `is_insecure`. `tokens` is the
+    file of the tokens that the node takes (`liferaft.Tokens.from_file`), `token` the file with the
+    node's own, which must allow the role "peer" at the others.
     """
 
     node_id: NodeId
@@ -35,6 +41,10 @@ class NodeConfig(msgspec.Struct, frozen=True):
     cluster_id: str = CLUSTER_ID_DEFAULT
     raft: RaftConfig = msgspec.field(default_factory=RaftConfig)
     segment_bytes: int = SEGMENT_BYTES
+    tls: Tls | None = None
+    is_insecure: bool = False
+    tokens: str = ""
+    token: str = ""
 
     @property
     def address(self) -> str:

@@ -22,6 +22,7 @@ from liferaft.raft.core import RaftCore
 from liferaft.raft.events import Received
 from liferaft.raft.log import LogSummary
 from liferaft.raft.messages import Message
+from liferaft.rpc.access import Tokens, read_token
 from liferaft.rpc.callee import ObjectDispatcher
 from liferaft.rpc.directory import host_directory
 from liferaft.rpc.dispatch import Dispatcher
@@ -133,6 +134,7 @@ class Node:
             {node: address for node, address in config.peers.items() if node != config.node_id},
             network=self._network,
             random=self._random,
+            token=read_token(config.token) if config.token else "",
         )
         self._driver = Driver(
             core=core,
@@ -148,7 +150,10 @@ class Node:
 
     async def _listen(self, driver: Driver) -> None:
         self._server = Server(
-            parse_address(self.config.address), network=self._network, random=self._random
+            parse_address(self.config.address),
+            network=self._network,
+            random=self._random,
+            tokens=Tokens.from_file(self.config.tokens) if self.config.tokens else None,
         )
         mailbox = Mailbox(self.config.cluster_id, self.config.node_id, self._receive)
         host_directory(self._server)

@@ -15,11 +15,14 @@ from liferaft.raft.messages import Message
 from liferaft.raft.types import NodeId
 from liferaft.rpc.caller import CallerStubCreator
 from liferaft.rpc.connection import CallerConnection
-from liferaft.rpc.interface import Interface, oneway
+from liferaft.rpc.interface import Interface, oneway, role
 from liferaft.rpc.protocol import Timing
 
 PEER_OBJECT: Final = "_raft"
 """The name of every node's `RaftPeer`; the underscore keeps it out of users' way."""
+
+PEER_ROLE: Final = "peer"
+"""What a node's token must allow, where nodes have tokens."""
 
 PEER_TIMING: Final = Timing(
     ping_busy=0.2, silence_busy_max=2.0, ping_idle=0.2, silence_idle_max=2.0
@@ -33,6 +36,7 @@ NAME_SHOWN_MAX: Final = 80
 _log = logging.getLogger("liferaft.cluster")
 
 
+@role(PEER_ROLE)
 class RaftPeer(Protocol):
     """What a node is to the other nodes."""
 
@@ -89,6 +93,7 @@ class Peers:
         *,
         network: Network,
         random: random_module.Random,
+        token: str = "",
     ) -> None:
         self._cluster_id = cluster_id
         self._creator = CallerStubCreator(Interface.of(RaftPeer))
@@ -100,6 +105,7 @@ class Peers:
                 network=network,
                 random=random,
                 timing=PEER_TIMING,
+                token=token,
             )
             for node_id, address in sorted(addresses.items())
         }

@@ -3,6 +3,7 @@
 Reading an address never looks anything up: whether a host exists is found out when connecting.
 """
 
+import ipaddress
 from typing import Literal
 
 import msgspec
@@ -23,6 +24,16 @@ class Address(msgspec.Struct, frozen=True):
     kind: Literal["tcp", "unix", "memory"]
     host: str
     port: int = 0
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it; a name is not looked up for this."""
+        if self.kind != "tcp":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower().rstrip(".") == "localhost"
 
     def __str__(self) -> str:
         if self.kind != "tcp":

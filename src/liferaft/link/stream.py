@@ -94,6 +94,7 @@ class StreamLink(asyncio.Protocol):
         self._splitter = FrameSplitter(frame_bytes_max)
         self._transport: asyncio.Transport
         self._peer = ""
+        self._is_encrypted = False
         self._receiver: Receiver | None = None
         self._is_started = False
         # What was read before the start.
@@ -183,10 +184,19 @@ class StreamLink(asyncio.Protocol):
             return
         self._is_closed = True
         self._flush()
-        self._transport.close()
+        if self._is_encrypted:
+            # uvloop's transport of TLS cannot be closed from within data_received when the peer has
+            # ended TLS already.
+            self._loop.call_soon(self._close_transport)
+        else:
+            self._transport.close()
         waiting_bytes = self._transport.get_write_buffer_size()
         if waiting_bytes:
             self._watch_closing(waiting_bytes)
+
+    def _close_transport(self) -> None:
+        if not self._lost.is_set():
+            self._transport.close()
 
     def abort(self) -> None:
         """End the link at once; what has not left is lost."""
@@ -206,6 +216,7 @@ class StreamLink(asyncio.Protocol):
         """Take the transport, and hand the link to whoever accepts it."""
         # uvloop's transports have all that asyncio.Transport has, but do not derive from it.
         self._transport = cast("asyncio.Transport", transport)
+        self._is_encrypted = transport.get_extra_info("sslcontext") is not None
         is_accepted = self._accept is not None
         self._transport.set_write_buffer_limits(
             high=ACCEPTED_HIGH_WATER_BYTES if is_accepted else HIGH_WATER_BYTES,

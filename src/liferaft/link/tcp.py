@@ -1,19 +1,21 @@
-"""TCP: links between machines, and between processes of one machine.
+"""TCP: links between machines, and between processes of one machine; with TLS where that is wanted.
 
-Never encrypts and never asks who the other end is. Nagle's algorithm is off: asyncio and uvloop see
-to that themselves, and a test sees to them.
+Without TLS it never encrypts and never asks who the other end is. Nagle's algorithm is off: asyncio
+and uvloop see to that themselves, and a test sees to them.
 """
 
 import asyncio
 import errno
 import os
 import socket
+import ssl
 from collections.abc import Callable
 
 from liferaft.errors import AddressError, Unreachable
 from liferaft.link.address import Address
 from liferaft.link.base import Link
 from liferaft.link.stream import StreamLink, StreamShares
+from liferaft.link.tls import HANDSHAKE_TIMEOUT, Credentials
 
 BACKLOG = 1024
 """Connections that may wait to be accepted; the kernel's own bound (somaxconn) may be lower."""
@@ -44,7 +46,13 @@ class TcpListener:
         await asyncio.sleep(0)
 
 
-async def connect_tcp(address: Address, *, frame_bytes_max: int, frame_timeout: float) -> Link:
+async def connect_tcp(
+    address: Address,
+    *,
+    frame_bytes_max: int,
+    frame_timeout: float,
+    credentials: Credentials | None = None,
+) -> Link:
     """Return a link to whoever listens there; raises `Unreachable` when nobody does."""
 
     def make_link() -> StreamLink:
@@ -56,7 +64,24 @@ async def connect_tcp(address: Address, *, frame_bytes_max: int, frame_timeout: 
 
     loop = asyncio.get_running_loop()
     try:
-        transport, link = await loop.create_connection(make_link, address.host, address.port)
+        if credentials is None:
+            transport, link = await loop.create_connection(make_link, address.host, address.port)
+        else:
+            transport, link = await loop.create_connection(
+                make_link,
+                address.host,
+                address.port,
+                ssl=credentials.context,
+                server_hostname=credentials.tls.name or address.host,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+            )
+    except ssl.SSLError as error:
+        raise Unreachable(f"no TLS with {address}: {_tls_reason(error)}") from error
+    except ConnectionError as error:
+        if credentials is None or isinstance(error, ConnectionRefusedError):
+            raise Unreachable(f"nobody answered at {address}: {reason_of(error)}") from error
+        text = f"no TLS with {address}: the host ended the handshake, it may speak none"
+        raise Unreachable(text) from error
     except (OSError, UnicodeError) as error:
         raise Unreachable(f"nobody answered at {address}: {reason_of(error)}") from error
     if is_connected_to_itself(transport):
@@ -71,11 +96,14 @@ async def listen_tcp(
     *,
     frame_bytes_max: int,
     frame_timeout: float,
+    credentials: Credentials | None = None,
 ) -> TcpListener:
     """Call `accept` with each new link; raises `AddressError` when it cannot listen there."""
     shares = StreamShares(frame_bytes_max)
 
     def make_link() -> StreamLink:
+        if credentials is not None:
+            credentials.refresh()  # it comes before the handshake
         return StreamLink(
             frame_bytes_max=frame_bytes_max,
             frame_timeout=frame_timeout,
@@ -87,7 +115,17 @@ async def listen_tcp(
     loop = asyncio.get_running_loop()
     try:
         host = await _host_to_bind(loop, address)
-        server = await loop.create_server(make_link, host, address.port, backlog=BACKLOG)
+        if credentials is None:
+            server = await loop.create_server(make_link, host, address.port, backlog=BACKLOG)
+        else:
+            server = await loop.create_server(
+                make_link,
+                host,
+                address.port,
+                backlog=BACKLOG,
+                ssl=credentials.context,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
+            )
         for listening in server.sockets:
             _bound_kernel_buffer(listening)
     except (OSError, UnicodeError) as error:
@@ -150,6 +188,15 @@ def os_reason(number: int) -> str:
     """Return the system's words for an error number, in lower case."""
     words = os.strerror(number)
     return words[:1].lower() + words[1:]
+
+
+def _tls_reason(error: ssl.SSLError) -> str:
+    """Return why there is no TLS, as a person would say it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the host's certificate does not hold: {error.verify_message}"
+    if error.reason in {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"}:
+        return "the host does not speak TLS there"
+    return f"the handshake failed ({(error.reason or str(error)).lower().replace('_', ' ')})"
 
 
 def _advice(address: Address, error: Exception) -> str:

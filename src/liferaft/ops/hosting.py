@@ -77,12 +77,13 @@ async def _wait_stopped_or_failed(node: Node, stop: asyncio.Event) -> None:
 @asynccontextmanager
 async def _network(hosting: Hosting) -> AsyncIterator[Network]:
     """Give the node its network: a leaky one only where leaks were asked for."""
-    network = SystemNetwork()
+    config = hosting.config
+    network = SystemNetwork(tls=config.tls, is_insecure=config.is_insecure)
     if not hosting.control and hosting.leak == Leak():
         yield network
         return
     # The same seed for every node of a cluster still gives each node its own chances.
-    seed = zlib.crc32(f"{hosting.seed} {hosting.config.node_id}".encode())
+    seed = zlib.crc32(f"{hosting.seed} {config.node_id}".encode())
     leaky = LeakyNetwork(network, seed=seed, outgoing=hosting.leak)
     if not hosting.control:
         yield leaky

@@ -12,11 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from liferaft.cluster.driver import Driver
-from liferaft.errors import NoSuchObject, Overloaded, SessionExpired
+from liferaft.errors import NoSuchObject, Overloaded, PermissionDenied, SessionExpired
 from liferaft.raft.types import NodeId
 from liferaft.replicated.command import SEED_BITS, CommandKind, pack
 from liferaft.replicated.machine import ReplicatedMachine
-from liferaft.rpc.dispatch import RETRY_AFTER, Redirected, Request
+from liferaft.rpc.access import denial, is_allowed
+from liferaft.rpc.dispatch import RETRY_AFTER, Redirected, Request, Sender
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.wire import Call, Chunk, Credit, Notify
 
@@ -74,12 +75,16 @@ class ReplicatedDispatcher:
         call = request.call
         if call.method not in self.interface.methods:
             request.refuse(NoSuchObject(f"{self._name} has no method {call.method}"))
+            return
+        needed = self.interface.methods[call.method].roles
+        if needed and not is_allowed(needed, request.roles):
+            request.refuse(PermissionDenied(denial(call.method, needed)))
         elif call.method in self._queries:
             self._driver.read(_Query(self, request))
         else:
             self._dispatch_command(request)
 
-    def notify(self, notification: Notify, peer: str, session: bytes) -> None:
+    def notify(self, notification: Notify, sender: Sender) -> None:
         """Do nothing: a replicated class has no one-way methods, which its making checks."""
 
     def cancel(self, session: bytes, number: int) -> None:

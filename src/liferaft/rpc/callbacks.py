@@ -10,6 +10,7 @@ from typing import Final
 
 from liferaft.errors import ProtocolError, Refused
 from liferaft.rpc import wire
+from liferaft.rpc.access import EVERYTHING
 from liferaft.rpc.callee import ObjectDispatcher
 from liferaft.rpc.callee_references import CALLBACK_SESSION
 from liferaft.rpc.codec import encode, encode_failure
@@ -42,11 +43,19 @@ class CallbackHost:
         elif isinstance(frame, wire.Cancel):
             self._dispatcher.cancel(CALLBACK_SESSION, frame.number)
         elif isinstance(frame, wire.Notify):
-            self._dispatcher.notify(frame, "the host", CALLBACK_SESSION)
+            self._dispatcher.notify(frame, _TheHost())
 
     async def stop(self) -> None:
         """End what is being executed."""
         await self._dispatcher.stop()
+
+
+class _TheHost:
+    """Who calls back; see `liferaft.rpc.dispatch.Sender`."""
+
+    session: bytes | None = CALLBACK_SESSION
+    peer = "the host"
+    roles = EVERYTHING
 
 
 class _NoObject:
@@ -68,6 +77,7 @@ class _CallbackRequest:
     ) -> None:
         self.session = CALLBACK_SESSION
         self.peer = "the host"
+        self.roles = EVERYTHING
         self.call = call
         self.frame = frame
         self.deadline = deadline

@@ -20,14 +20,16 @@ from liferaft.errors import (
     NoSuchObject,
     OutcomeUnknown,
     Overloaded,
+    PermissionDenied,
     Refused,
     SessionExpired,
 )
+from liferaft.rpc.access import denial, is_allowed
 from liferaft.rpc.callee_interception import HostInterception
 from liferaft.rpc.callee_references import HostReferences
 from liferaft.rpc.callee_streams import HostedStreams, run_streaming
 from liferaft.rpc.codec import encode, encode_failure
-from liferaft.rpc.dispatch import RETRY_AFTER, Request
+from liferaft.rpc.dispatch import RETRY_AFTER, Request, Sender
 from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.interface import Interface, MethodSignature
 from liferaft.rpc.references import Target
@@ -240,9 +242,10 @@ class ObjectDispatcher:
                 encode_failure(number, OutcomeUnknown("the reply is gone; executed or not"))
             )
 
-    def notify(self, notification: Notify, peer: str, session: bytes) -> None:
+    def notify(self, notification: Notify, sender: Sender) -> None:
         """See `Dispatcher`."""
-        method = notification.method
+        method, session = notification.method, sender.session
+        assert session is not None
         try:
             target = self._target(session, notification.object)
         except NoSuchObject as error:
@@ -251,6 +254,9 @@ class ObjectDispatcher:
         signature = target.methods.get(method)
         if signature is None:
             logger.warning("%s has no one-way method %s", self.interface.name, ascii(method))
+            return
+        if signature.roles and not is_allowed(signature.roles, sender.roles):
+            logger.warning("a one-way call was dropped: %s", denial(method, signature.roles))
             return
         try:
             values = signature.arguments.decode(notification.arguments)
@@ -266,7 +272,7 @@ class ObjectDispatcher:
                 function,
                 values,
                 metadata=notification.metadata,
-                peer=peer,
+                peer=sender.peer,
                 run=_run_awaited if is_async else self._run_blocking,
             )
             is_async = True
@@ -346,6 +352,10 @@ class ObjectDispatcher:
         if signature is None:
             session.withdraw(number)
             request.refuse(NoSuchObject(f"{self.interface.name} has no method {call.method!r}"))
+            return
+        if signature.roles and not is_allowed(signature.roles, request.roles):
+            session.withdraw(number)
+            request.refuse(PermissionDenied(denial(call.method, signature.roles)))
             return
         try:
             values = signature.arguments.decode(call.arguments)

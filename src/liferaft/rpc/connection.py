@@ -65,11 +65,12 @@ class CallerConnection(CallDriver):
         timeout: float | None = 10.0,
         timing: Timing | None = None,
         gives_back: bool = False,
+        token: str = "",
     ) -> None:
         """`timeout` bounds each call that has no ambient deadline, in seconds; None does not.
 
         With `gives_back` a call that may as well go to another host raises `Unreachable` as soon as
-        this one is gone.
+        this one is gone. `token` is this caller's secret, for hosts that ask for one.
         """
         if not addresses:
             raise AddressError("no address to connect to")
@@ -79,6 +80,7 @@ class CallerConnection(CallDriver):
             draw_session=lambda: random.randbytes(wire.SESSION_BYTES),
             timing=timing,
             gives_back=gives_back,
+            token=token,
         )
         super().__init__(protocol, interface=interface, timeout=timeout)
         self.addresses = list(addresses)
@@ -134,7 +136,13 @@ class CallerConnection(CallDriver):
                 await asyncio.shield(self._verdict)
         except TimeoutError:
             reason = copy_error(protocol.trouble)
-            if isinstance(reason, Unreachable):
+            if type(reason) is ConnectionLost:
+                # Before anything was bound nothing was executed either.
+                reason = Unreachable(
+                    f"{reason} before it had answered: TLS on one side only, or a certificate that"
+                    " is not taken, looks like this"
+                )
+            elif isinstance(reason, Unreachable):
                 reason = Unreachable(f"nobody answers at {self.address_text}: {reason}")
             raise reason from None
 

@@ -11,12 +11,29 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from liferaft.errors import Refused
+from liferaft.rpc.access import Roles
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.wire import Call, Chunk, Credit, Notify
 
 RETRY_AFTER: Final = 0.1
 """Seconds after which a call that was turned away for a limit should come again: the calls that are
 under way then are others."""
+
+
+class Sender(Protocol):
+    """Whoever sends calls over one link."""
+
+    @property
+    def session(self) -> bytes | None:
+        """The caller's session, 16 bytes; None before it has said which."""
+
+    @property
+    def peer(self) -> str:
+        """Where the calls come from, for people to read."""
+
+    @property
+    def roles(self) -> Roles:
+        """What the caller's token allows."""
 
 
 class Request(Protocol):
@@ -41,6 +58,10 @@ class Request(Protocol):
     @property
     def peer(self) -> str:
         """Where the call came from, for people to read."""
+
+    @property
+    def roles(self) -> Roles:
+        """What the caller's token allows."""
 
     @property
     def deadline(self) -> float | None:
@@ -95,8 +116,8 @@ class Dispatcher(Protocol):
     def dispatch(self, request: Request) -> None:
         """Take a call; answer it now or later."""
 
-    def notify(self, notification: Notify, peer: str, session: bytes) -> None:
-        """Take a call of a one-way method, which came from `peer`."""
+    def notify(self, notification: Notify, sender: Sender) -> None:
+        """Take a call of a one-way method."""
 
     def cancel(self, session: bytes, number: int) -> None:
         """Learn that the caller gave up on a call."""

@@ -15,6 +15,7 @@ from typing_extensions import TypeForm
 from liferaft.errors import ConfigurationError
 from liferaft.link.address import Address
 from liferaft.link.base import Network
+from liferaft.rpc.access import Tokens
 from liferaft.rpc.bridge import Bridge
 from liferaft.rpc.callee import Memory, ObjectDispatcher
 from liferaft.rpc.directory import host_directory
@@ -45,8 +46,10 @@ class CalleeStub:
         random: Random | None = None,
         limits: Limits | None = None,
         memory: Memory | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         """Raise `InterfaceError` when the implementation lacks a method of the interface."""
+        self._tokens = tokens
         self._makers: dict[str, Callable[[], ObjectDispatcher]] = {}
         self._dispatchers: dict[str, ObjectDispatcher] = {}
         self._address = address
@@ -125,7 +128,11 @@ class CalleeStub:
         if self._server is not None:
             raise ConfigurationError(f"{self!r} is running already")
         server = Server(
-            self._address, network=self._network, random=self._random, limits=self._limits
+            self._address,
+            network=self._network,
+            random=self._random,
+            limits=self._limits,
+            tokens=self._tokens,
         )
         host_directory(server)
         for name, dispatcher in list(self._dispatchers.items()):

@@ -25,6 +25,7 @@ MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 _ONEWAY = "__liferaft_oneway__"
 _RAISES = "__liferaft_raises__"
 _IDEMPOTENT = "__liferaft_idempotent__"
+_ROLES = "__liferaft_roles__"
 _NOT_INTERFACES = (object, typing.Protocol, typing.Generic)
 _KINDS_REFUSED = (property, functools.cached_property, staticmethod, classmethod)
 _STREAMS: Mapping[Any, bool] = {
@@ -51,6 +52,20 @@ def idempotent(method: MethodT) -> MethodT:
     """
     setattr(method, _IDEMPOTENT, True)
     return method
+
+
+def role(*names: str) -> Callable[[DecoratedT], DecoratedT]:
+    """Let a method, or all methods of a class, be called with any one of these roles only.
+
+    A method's own roles count instead of its class's. Roles come with tokens: a host without tokens
+    asks nobody, and refuses nothing.
+    """
+
+    def mark(decorated: DecoratedT) -> DecoratedT:
+        setattr(decorated, _ROLES, frozenset(names))
+        return decorated
+
+    return mark
 
 
 def raises(*exceptions: type[BaseException]) -> Callable[[DecoratedT], DecoratedT]:
@@ -117,6 +132,7 @@ class MethodSignature:
         argument_items: Mapping[int, ItemCodec] | None = None,
         result_walk: Walk | None = None,
         argument_walks: Mapping[int, Walk] | None = None,
+        roles: frozenset[str] = frozenset(),
     ) -> None:
         self.result_walk = result_walk
         self.argument_walks = dict(argument_walks or {})
@@ -136,6 +152,7 @@ class MethodSignature:
         self.is_awaited = is_async if is_awaited is None else is_awaited
         self.is_oneway = hasattr(function, _ONEWAY)
         self.is_idempotent = hasattr(function, _IDEMPOTENT)
+        self.roles: frozenset[str] = roles
         self.declared = tuple(declared)
         self.function = function
         parameters = tuple(signature.parameters.values())
@@ -295,7 +312,17 @@ def _reflect_method(cls: type, name: str, function: Callable[..., Any]) -> Metho
         argument_items=argument_items,
         result_walk=result_walk,
         argument_walks=argument_walks,
+        roles=_roles(cls, function),
     )
+
+
+def _roles(cls: type, function: Callable[..., Any]) -> frozenset[str]:
+    """Return the roles of a method: its own, or those of the nearest class that has some."""
+    for owner in (function, *cls.__mro__):
+        found: frozenset[str] | None = vars(owner).get(_ROLES)
+        if found is not None:
+            return found
+    return frozenset()
 
 
 def _as_number(_: ReferenceTarget) -> Any:

@@ -29,6 +29,7 @@ from liferaft.errors import (
     ProtocolError,
     Refused,
     SessionExpired,
+    Unauthenticated,
     Unreachable,
 )
 from liferaft.link.base import FRAME_BYTES_MAX
@@ -109,6 +110,7 @@ class CallerProtocol(Generic[WaiterT]):
         timing: Timing | None = None,
         frame_bytes_max: int = FRAME_BYTES_MAX,
         gives_back: bool = False,
+        token: str = "",
     ) -> None:
         self.state = State.DOWN
         self.object_name = object_name
@@ -142,6 +144,7 @@ class CallerProtocol(Generic[WaiterT]):
         self._due: float | None = None
         self._frame_bytes_max = frame_bytes_max
         self._gives_back = gives_back
+        self._token = token
 
     # What the driver reports.
 
@@ -393,7 +396,7 @@ class CallerProtocol(Generic[WaiterT]):
     def _shake_hands(self, now: float) -> None:
         if self.state is State.GREETING:
             name, version = wire.PROTOCOL_NAME, wire.PROTOCOL_VERSION
-            frame: wire.Frame = wire.Hello(name, version, self.session.session_id)
+            frame: wire.Frame = wire.Hello(name, version, self.session.session_id, self._token)
         else:
             is_resumed = self._bound_incarnation is not None
             frame = wire.Bind(self._asked, self._signatures, is_resumed)
@@ -488,7 +491,9 @@ class CallerProtocol(Generic[WaiterT]):
             self._quit(NoSuchObject(frame.message), is_lasting=True)
         else:
             error = our_error(frame.code, frame.message)
-            self._quit(error if isinstance(error, Refused) else Refused(frame.message))
+            is_lasting = isinstance(error, Unauthenticated)
+            refusal = error if isinstance(error, Refused) else Refused(frame.message)
+            self._quit(refusal, is_lasting=is_lasting)
 
     def _session_expired(self, message: str) -> None:
         """Begin a new session; what was never sent, or does no harm twice, goes on in it."""

@@ -22,10 +22,12 @@ from liferaft.errors import (
     ProtocolError,
     Refused,
     SessionExpired,
+    Unauthenticated,
 )
 from liferaft.link.address import Address
 from liferaft.link.base import FRAME_BYTES_MAX, Link, Listener, Network
 from liferaft.rpc import wire
+from liferaft.rpc.access import EVERYTHING, Roles, Tokens
 from liferaft.rpc.codec import (
     NESTING_MAX,
     decode_frame,
@@ -56,6 +58,9 @@ SWEEP_INTERVAL: Final = 5.0
 """Seconds between looks for links whose peer went away without a word."""
 
 
+_NOTHING: Final[Roles] = frozenset()
+
+
 class Limits(msgspec.Struct, frozen=True):
     """What one server bears; times in seconds.
 
@@ -75,8 +80,16 @@ class Server:
     """Listens at one address and hosts objects there."""
 
     def __init__(
-        self, address: Address, *, network: Network, random: Random, limits: Limits | None = None
+        self,
+        address: Address,
+        *,
+        network: Network,
+        random: Random,
+        limits: Limits | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
+        """Take calls with one of `tokens` only, where there are any."""
+        self.tokens = tokens
         self.limits = limits or Limits()
         self.incarnation = random.randbytes(INCARNATION_BYTES)
         self.dispatchers: dict[str, Dispatcher] = {}
@@ -260,6 +273,8 @@ class _ServedLink:
         self.is_paused = False
         self.in_flight: dict[int, None] = {}
         self.session: bytes | None = None
+        self.roles: Roles = EVERYTHING if server.tokens is None else _NOTHING
+        self._is_admitted = server.tokens is None
         self.frame_bytes_max = server.limits.frame_bytes_max
         self._server = server
         self._bound: dict[str, Dispatcher] = {}
@@ -268,6 +283,11 @@ class _ServedLink:
         self._is_ended = False
         timeout = server.limits.handshake_timeout
         self._handshake_timer = loop.call_later(timeout, self._handshake_late)
+
+    @property
+    def peer(self) -> str:
+        """See `Sender`."""
+        return self.link.peer
 
     # What the link calls back.
 
@@ -347,6 +367,9 @@ class _ServedLink:
             raise ProtocolError("a second session over one link")
         self.session = frame.session
         server = self._server
+        if server.tokens is not None:
+            roles = server.tokens.roles_of(frame.token)
+            self._is_admitted, self.roles = roles is not None, roles or _NOTHING
         frame_bytes_max = server.limits.frame_bytes_max
         self.send(encode(wire.Welcome(frame.version, server.incarnation, frame_bytes_max)))
 
@@ -362,6 +385,9 @@ class _ServedLink:
         assert self.session is not None
         asked = frame.object
         try:
+            if not self._is_admitted:
+                text = "the host takes calls with a token only, and not with this one"
+                raise Unauthenticated(text)
             name, dispatcher = self._server.find(asked)
             difference = find_difference(frame.signatures, dispatcher)
             if difference is None:
@@ -426,7 +452,7 @@ class _ServedLink:
         assert self.session is not None
         dispatcher = self._bound.get(frame.object) or self._referred(frame.object)
         if dispatcher is not None:
-            dispatcher.notify(frame, self.link.peer, self.session)
+            dispatcher.notify(frame, self)
 
     def _cancel(self, frame: wire.Cancel) -> None:
         # It stays in flight until it is answered: its method may run on for as long as it likes.
@@ -513,7 +539,11 @@ class _Request:
 
     @property
     def peer(self) -> str:
-        return "" if self._served is None else self._served.link.peer
+        return "" if self._served is None else self._served.peer
+
+    @property
+    def roles(self) -> Roles:
+        return _NOTHING if self._served is None else self._served.roles
 
     def answer(self, frame: bytes) -> None:
         served = self._served

@@ -14,11 +14,15 @@ SESSION_BYTES: Final = 16
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    """The caller's first frame: which protocol, and which session goes on over this link."""
+    """The caller's first frame: which protocol, and which session goes on over this link.
+
+    `token` is the caller's secret, where the host takes calls with one only.
+    """
 
     protocol: str
     version: int
     session: bytes
+    token: str = ""
 
 
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=2):
