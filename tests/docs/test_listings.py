@@ -9,13 +9,32 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("deadlines", "discovery", "hosts", "interceptors", "references", "security", "streams")
+PAGES = (
+    "deadlines",
+    "discovery",
+    "hosts",
+    "interceptors",
+    "leaky",
+    "references",
+    "security",
+    "streams",
+)
 
 
 @pytest.mark.slow
 @pytest.mark.processes
 @pytest.mark.parametrize(
-    "page", ["deadlines", "discovery", "hosts", "interceptors", "references", "security", "streams"]
+    "page",
+    [
+        "deadlines",
+        "discovery",
+        "hosts",
+        "interceptors",
+        "leaky",
+        "references",
+        "security",
+        "streams",
+    ],
 )
 def test_the_listing_prints_what_the_page_shows(page: str, tmp_path: Path) -> None:
     text = (DOCS / f"{page}.md").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ import pytest
 
 if TYPE_CHECKING:
     from liferaft.testing.local import LocalClusterFactory
+    from liferaft.testing.proxy import LeakyProxyFactory
     from liferaft.testing.simulated import SimulatedClusterFactory
 
 
@@ -43,3 +44,15 @@ def local_cluster(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
     with ExitStack() as stack:
         yield LocalClusterFactory(stack, tmp_path)
+
+
+@pytest.fixture
+def leaky_proxy() -> "Iterator[LeakyProxyFactory]":
+    """Give what makes proxies that delay, throttle, cut and reset, before any TCP server.
+
+    After `proxy = leaky_proxy("127.0.0.1:5432", delay=0.1)` clients connect to `proxy.address`.
+    """
+    from liferaft.testing.proxy import LeakyProxyFactory  # noqa: PLC0415 - not at load
+
+    with ExitStack() as stack:
+        yield LeakyProxyFactory(stack)
