@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import math
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Protocol
 
 import pytest
@@ -181,9 +182,9 @@ async def test_where_it_cannot_listen_it_says_so() -> None:
 @pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
 def test_conditions_that_make_no_sense_are_refused(value: float) -> None:
     for make in (
-        lambda: Conditions(delay=value),
-        lambda: Conditions(jitter=value),
-        lambda: Conditions(bytes_per_second=value),
+        partial(Conditions, delay=value),
+        partial(Conditions, jitter=value),
+        partial(Conditions, bytes_per_second=value),
     ):
         with pytest.raises(ConfigurationError, match="give a number from 0 up"):
             make()

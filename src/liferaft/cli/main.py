@@ -21,6 +21,7 @@ VERBS: Final = {
     "chaos": "liferaft.cli.chaos:chaos",
     "demo": "liferaft.cli.demo:demo",
     "describe": "liferaft.cli.describe:describe",
+    "http": "liferaft.cli.http:http",
     "leaky": "liferaft.cli.leaky:leaky",
     "node": "liferaft.cli.node:node",
     "shell": "liferaft.cli.shell:shell",

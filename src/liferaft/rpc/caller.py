@@ -165,6 +165,11 @@ def core_of(stub: object) -> StubCore:
     return core
 
 
+def is_stub(value: object) -> bool:
+    """Return whether `value` is a stub, whatever it stands for."""
+    return isinstance(getattr(value, _CORE, None), StubCore)
+
+
 def needs_bridge(interface: Interface) -> bool:
     """Return whether a method of the interface blocks."""
     return any(not method.is_async for method in interface.methods.values())
