@@ -17,9 +17,10 @@ from liferaft.errors import (
     Unreachable,
 )
 from liferaft.rpc import wire
+from liferaft.rpc.caller_state import State
 from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.interface import Interface
-from liferaft.rpc.protocol import CallerProtocol, State
+from liferaft.rpc.protocol import CallerProtocol
 from tests.rpc.objects import Counter
 
 INTERFACE = Interface.of(Counter)

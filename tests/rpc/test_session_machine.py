@@ -23,9 +23,10 @@ from liferaft.errors import (
     Unreachable,
 )
 from liferaft.rpc import wire
+from liferaft.rpc.caller_state import State
 from liferaft.rpc.codec import decode_failure, decode_frame, encode, encode_failure
 from liferaft.rpc.interface import Interface
-from liferaft.rpc.protocol import CallerProtocol, State
+from liferaft.rpc.protocol import CallerProtocol
 from liferaft.rpc.session import CalleeSession, Verdict
 from tests.profiles import machine_settings
 from tests.rpc.objects import Counter

@@ -1,50 +1,24 @@
 """The hosts that the RPC benchmark calls, each in a process of its own.
 
-`python -m liferaft.bench.echo ours|raw|rpyc` listens on a free port of loopback, prints the port,
-and serves until its standard input ends, so that it never outlives who started it.
+`python -m liferaft.bench.echo KIND` listens on a free port of loopback, prints the port, and serves
+until its standard input ends, so that it never outlives who started it.
 """
 
 import asyncio
 import contextlib
-import struct
 import sys
 import threading
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from collections.abc import Awaitable, Callable
+from typing import Final, cast
 
+from liferaft.bench import rivals
+from liferaft.bench.orders import HOST, LENGTH, OrderBook, Orders, Receipt
+from liferaft.bench.rivals import decode_order, encode
 from liferaft.ops.hosting import new_event_loop
-
-HOST = "127.0.0.1"
-LENGTH = struct.Struct(">I")
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What an order is answered with: its own content, so that both ways carry the same."""
-
-    number: int
-    customer: str
-    note: str
-    amounts: list[int]
-
-
-class Orders(Protocol):
-    """The interface that is measured: typed arguments, a dataclass as the result."""
-
-    async def place(self, number: int, customer: str, note: str, amounts: list[int]) -> Receipt:
-        """Place an order."""
-
-
-class OrderBook:
-    """The implementation."""
-
-    async def place(self, number: int, customer: str, note: str, amounts: list[int]) -> Receipt:
-        """Place an order."""
-        return Receipt(number, customer, note, amounts)
 
 
 class RawEcho(asyncio.Protocol):
-    """Sends each length-prefixed frame back: what a protocol costs before it does anything."""
+    """Answers each length-prefixed message: what msgspec and a protocol cost, and nothing else."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
@@ -56,59 +30,53 @@ class RawEcho(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Answer the frames that are whole."""
+        """Answer the frames that are whole, together."""
         buffer = self._buffer
         buffer += data
         end = 0
+        answers: list[bytes] = []
         while len(buffer) - end >= LENGTH.size:
             stop = end + LENGTH.size + LENGTH.unpack_from(buffer, end)[0]
             if stop > len(buffer):
                 break
+            order = decode_order(bytes(buffer[end + LENGTH.size : stop]))
+            answer = encode(Receipt(order.number, order.customer, order.note, order.amounts))
+            answers += (LENGTH.pack(len(answer)), answer)
             end = stop
         if end and self._transport is not None:
-            self._transport.write(bytes(buffer[:end]))
+            self._transport.write(b"".join(answers))
             del buffer[:end]
 
 
-async def _serve_ours(ended: asyncio.Event) -> None:
+UntilEnded = Callable[[], Awaitable[None]]
+
+
+async def _serve_ours(until_ended: UntilEnded) -> None:
     from liferaft.api import aserve  # noqa: PLC0415 - each host loads only what it measures
+    from liferaft.rpc.server import Limits  # noqa: PLC0415 - likewise
 
-    async with await aserve(OrderBook(), Orders, f"{HOST}:0") as host:
+    limits = Limits(connections_max=5_000)
+    async with await aserve(OrderBook(), Orders, f"{HOST}:0", name="Orders", limits=limits) as host:
         _tell(int(str(host.address).rpartition(":")[2]))
-        await ended.wait()
+        await until_ended()
 
 
-async def _serve_raw(ended: asyncio.Event) -> None:
+async def _serve_raw(until_ended: UntilEnded) -> None:
     server = await asyncio.get_running_loop().create_server(RawEcho, HOST, 0)
     _tell(server.sockets[0].getsockname()[1])
-    await ended.wait()
+    await until_ended()
     server.close()
 
 
-def _serve_rpyc() -> None:
-    import rpyc  # type: ignore[import-untyped] # noqa: PLC0415 - a rival, installed for benchmarks only
-    from rpyc.utils.server import ThreadedServer  # type: ignore[import-untyped] # noqa: PLC0415
-
-    class Service(rpyc.Service):  # type: ignore[misc] # rpyc has no types
-        """The same method as RPyC would have it: simple types travel by value."""
-
-        def exposed_place(
-            self, number: int, customer: str, note: str, amounts: tuple[int, ...]
-        ) -> tuple[Any, ...]:
-            """Place an order."""
-            return (number, customer, note, amounts)
-
-    server = ThreadedServer(Service, hostname=HOST, port=0)
-    _tell(server.port)
-    threading.Thread(target=server.start, daemon=True).start()
-    sys.stdin.read()
+async def _serve_grpc_aio(until_ended: UntilEnded) -> None:
+    await rivals.serve_grpc_aio(_tell, until_ended)
 
 
 def _tell(port: int) -> None:
     print(port, flush=True)  # noqa: T201 - this is how the port is told
 
 
-async def _until_stdin_ends(kind: str) -> None:
+async def _until_stdin_ends(serve: Callable[[UntilEnded], Awaitable[None]]) -> None:
     loop, ended = asyncio.get_running_loop(), asyncio.Event()
 
     def watch() -> None:
@@ -116,18 +84,31 @@ async def _until_stdin_ends(kind: str) -> None:
         with contextlib.suppress(RuntimeError):  # the loop may have ended first
             loop.call_soon_threadsafe(ended.set)
 
+    async def until_ended() -> None:
+        await ended.wait()
+
     threading.Thread(target=watch, daemon=True).start()
-    await {"ours": _serve_ours, "raw": _serve_raw}[kind](ended)
+    await serve(until_ended)
+
+
+_AWAITED: Final = {"ours": _serve_ours, "raw": _serve_raw, "grpc_aio": _serve_grpc_aio}
+_BLOCKING: Final = {
+    "rpyc": rivals.serve_rpyc,
+    "pyro": rivals.serve_pyro,
+    "grpc": rivals.serve_grpc,
+}
 
 
 def main() -> None:
     """Serve one kind of host."""
     kind = sys.argv[1]
-    if kind == "rpyc":
-        _serve_rpyc()
-    else:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(_until_stdin_ends(kind))
+    if kind in _BLOCKING:
+        _BLOCKING[kind](_tell)
+        return
+    # gRPC's asyncio does not run on uvloop.
+    factory = asyncio.new_event_loop if kind == "grpc_aio" else new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(_until_stdin_ends(_AWAITED[kind]))
 
 
 if __name__ == "__main__":

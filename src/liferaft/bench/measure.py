@@ -60,6 +60,19 @@ async def measure(
                 latencies.append(ended - began)
 
     await asyncio.gather(*(one_lane() for _ in range(in_flight)))
+    return summary(name, in_flight, size_bytes, seconds, latencies, errors=errors)
+
+
+def summary(
+    name: str,
+    in_flight: int,
+    size_bytes: int,
+    seconds: float,
+    latencies: list[float],
+    *,
+    errors: int,
+) -> Measurement:
+    """Return what calls that took so long come to."""
     latencies.sort()
     p50, p99 = (_percentile(latencies, share) for share in PERCENTILES)
     return Measurement(

@@ -1,4 +1,4 @@
-"""Calls a second, ours beside a bare echo and RPyC, in one run on one machine.
+"""Calls a second, ours beside a bare echo and the rivals, in one run on one machine.
 
 Machines are noisy, and two processes that take turns suffer most, so the contenders are measured
 in turns, round by round, and of each the round in the middle counts: what slows the machine for a
@@ -9,30 +9,56 @@ one core or on two makes a bare echo three times as fast or slow, and differs fr
 both are held on one core then, unless that is not wanted; with more in flight they never are.
 """
 
-import asyncio
 import importlib.util
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, cast
+from typing import Final
+
+import msgspec
 
 from liferaft.api import aclose, aconnect
-from liferaft.bench.echo import HOST, LENGTH, Orders
-from liferaft.bench.measure import Measurement, measure
+from liferaft.bench import callers
+from liferaft.bench.callers import Caller, Load
+from liferaft.bench.measure import Measurement
+from liferaft.bench.orders import HOST, Orders
 
 ROUNDS = 5
 """An odd number: the round in the middle is one that was measured."""
+IDLE_CONNECTIONS: Final = 1_000
 
-ORDER_BYTES_MIN = 60
-"""What the fixed fields of an order take; the note fills up the rest."""
+
+class Contender(msgspec.Struct, frozen=True):
+    """Whose calls are measured: what it needs, the kind of its host, and who calls."""
+
+    package: str
+    host: str
+    caller: Caller
+    in_flight_max: int = 1_000_000
+
+
+CONTENDERS: Final = (
+    Contender("liferaft", "ours", callers.liferaft),
+    Contender("liferaft", "ours", callers.liferaft_blocking, 1),
+    Contender("liferaft", "raw", callers.raw),
+    Contender("Pyro5", "pyro", callers.pyro, 1),
+    Contender("rpyc", "rpyc", callers.rpyc),
+    Contender("grpc", "grpc", callers.grpc),
+    Contender("grpc", "grpc_aio", callers.grpc_aio),
+)
+
+
+def missing_packages() -> list[str]:
+    """Return the packages of rivals that are not installed: they are left out."""
+    packages = dict.fromkeys(contender.package for contender in CONTENDERS)
+    return [each for each in packages if importlib.util.find_spec(each) is None]
 
 
 @contextmanager
-def host(kind: str) -> Iterator[int]:
-    """Start an echo host of that kind in a process of its own and give its port."""
+def host(kind: str) -> Iterator[tuple[int, int]]:
+    """Start a host of that kind in a process of its own, and give its port and process id."""
     process = subprocess.Popen(  # noqa: S603 - this very interpreter, on loopback
         [sys.executable, "-m", "liferaft.bench.echo", kind],
         stdin=subprocess.PIPE,
@@ -42,15 +68,11 @@ def host(kind: str) -> Iterator[int]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
-        yield int(process.stdout.readline())
+        yield int(process.stdout.readline()), process.pid
     finally:
         process.stdin.close()
         process.wait(timeout=10)
         process.stdout.close()
-
-
-Contender = Callable[[int, int, float, int], Awaitable[Measurement]]
-"""Takes the host's port, the calls in flight, the seconds and the size of a call in bytes."""
 
 
 @contextmanager
@@ -68,36 +90,41 @@ def one_core() -> Iterator[None]:
 
 
 async def bench_rpc(
-    *, in_flight: int, seconds: float, size_bytes: int, is_pinned: bool = True
+    *,
+    in_flight: Sequence[int],
+    seconds: float,
+    sizes: Sequence[int],
+    is_pinned: bool = True,
 ) -> list[Measurement]:
-    """Measure every kind of host that can be had, so many `seconds` each, in turns.
+    """Measure every contender that is installed, so many `seconds` each, in turns.
 
-    RPyC's connection is for one thread at a time, so it has one call in flight only. With
-    `is_pinned`, one call in flight is measured with both ends on one core.
+    With `is_pinned`, one call in flight is measured with both ends on one core.
     """
-    has_rpyc = importlib.util.find_spec("rpyc") is not None
+    missing = missing_packages()
     results = []
-    for lanes in sorted({1, in_flight}):
-        kinds: dict[str, Contender] = {"ours": _ours, "raw": _raw}
-        if has_rpyc and lanes == 1:
-            kinds["rpyc"] = _rpyc
-        with ExitStack() as stack:
-            if is_pinned and lanes == 1:
-                stack.enter_context(one_core())
-            contenders = [(way, stack.enter_context(host(kind))) for kind, way in kinds.items()]
-            results += await _in_turns(contenders, lanes, seconds, size_bytes)
+    for size_bytes in sizes:
+        for lanes in in_flight:
+            load = Load(lanes, seconds / ROUNDS, size_bytes)
+            taking_part = [
+                each
+                for each in CONTENDERS
+                if each.package not in missing and lanes <= each.in_flight_max
+            ]
+            with ExitStack() as stack:
+                if is_pinned and lanes == 1:
+                    stack.enter_context(one_core())
+                kinds = dict.fromkeys(each.host for each in taking_part)
+                ports = {kind: stack.enter_context(host(kind))[0] for kind in kinds}
+                results += await _in_turns(taking_part, ports, load)
     return results
 
 
 async def _in_turns(
-    contenders: Sequence[tuple[Contender, int]], in_flight: int, seconds: float, size_bytes: int
+    contenders: Sequence[Contender], ports: dict[str, int], load: Load
 ) -> list[Measurement]:
     """Return the middle one of `ROUNDS` rounds of each contender."""
     rounds = [
-        [
-            await contender(port, in_flight, seconds / ROUNDS, size_bytes)
-            for contender, port in contenders
-        ]
+        [await contender.caller(ports[contender.host], load) for contender in contenders]
         for _ in range(ROUNDS)
     ]
     return [
@@ -106,101 +133,40 @@ async def _in_turns(
     ]
 
 
-async def _ours(port: int, in_flight: int, seconds: float, size_bytes: int) -> Measurement:
-    orders = await aconnect(Orders, f"{HOST}:{port}")
-    note, amounts = _note(size_bytes), [1, 2, 3, 4]
-    try:
-        return await measure(
-            "liferaft",
-            lambda number: orders.place(number, "somebody", note, amounts),
-            in_flight=in_flight,
-            seconds=seconds,
-            size_bytes=size_bytes,
-        )
-    finally:
-        await aclose(orders)
+class Idle(msgspec.Struct, frozen=True):
+    """What many idle connections cost the host: memory of each, and the busy one's calls."""
+
+    connections: int
+    bytes_each: float
+    calls_per_second_without: float
+    calls_per_second_with: float
 
 
-def _note(size_bytes: int) -> str:
-    return "n" * max(0, size_bytes - ORDER_BYTES_MIN)
-
-
-class _RawCaller(asyncio.Protocol):
-    """Matches answers with calls by their order, which is all that a bare echo allows."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._waiting: list[asyncio.Future[None]] = []
-        self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports do not derive from asyncio.Transport, though they are such.
-        self._transport = cast("asyncio.Transport", transport)
-
-    def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
-        start = count = 0
-        while len(buffer) - start >= LENGTH.size:
-            stop = start + LENGTH.size + LENGTH.unpack_from(buffer, start)[0]
-            if stop > len(buffer):
-                break
-            start, count = stop, count + 1
-        del buffer[:start]
-        for waiter in self._waiting[:count]:
-            waiter.set_result(None)
-        del self._waiting[:count]
-
-    def call(self, frame: bytes) -> asyncio.Future[None]:
-        assert self._transport is not None
-        waiter = self._loop.create_future()
-        self._waiting.append(waiter)
-        self._transport.write(frame)
-        return waiter
-
-    def close(self) -> None:
-        assert self._transport is not None
-        self._transport.close()
-
-
-async def _raw(port: int, in_flight: int, seconds: float, size_bytes: int) -> Measurement:
-    loop = asyncio.get_running_loop()
-    _, caller = await loop.create_connection(_RawCaller, HOST, port)
-    frame = LENGTH.pack(size_bytes) + b"n" * size_bytes
-    try:
-        return await measure(
-            "bare echo",
-            lambda _: caller.call(frame),
-            in_flight=in_flight,
-            seconds=seconds,
-            size_bytes=size_bytes,
-        )
-    finally:
-        caller.close()
-
-
-async def _rpyc(port: int, in_flight: int, seconds: float, size_bytes: int) -> Measurement:
-    """Measure RPyC; its calls block, and nothing else runs on this loop meanwhile."""
-    import rpyc  # type: ignore[import-untyped] # noqa: PLC0415 - installed for benchmarks only
-
-    connection: Any = rpyc.connect(HOST, port)
-    place, note, amounts = connection.root.place, _note(size_bytes), (1, 2, 3, 4)
-    latencies: list[float] = []
-    start = time.perf_counter()
-    while (began := time.perf_counter()) - start < seconds:
-        place(len(latencies), "somebody", note, amounts)
-        latencies.append(time.perf_counter() - began)
-    connection.close()
-    latencies.sort()
-    return Measurement(
-        name="RPyC",
-        in_flight=in_flight,
-        size_bytes=size_bytes,
-        seconds=seconds,
-        calls=len(latencies),
-        errors=0,
-        calls_per_second=len(latencies) / seconds,
-        p50=latencies[len(latencies) // 2],
-        p99=latencies[int(len(latencies) * 0.99)],
+async def bench_idle(*, connections: int = IDLE_CONNECTIONS, seconds: float) -> Idle:
+    """Open connections that do nothing, beside one that is busy."""
+    load = Load(64, seconds, 200)
+    with host("ours") as (port, pid):
+        without = await callers.liferaft(port, load)
+        before = resident_bytes(pid)
+        stubs = [await aconnect(Orders, f"{HOST}:{port}") for _ in range(connections)]
+        try:
+            after = resident_bytes(pid)
+            beside = await callers.liferaft(port, load)
+        finally:
+            for stub in stubs:
+                await aclose(stub)
+    return Idle(
+        connections=connections,
+        bytes_each=(after - before) / connections,
+        calls_per_second_without=without.calls_per_second,
+        calls_per_second_with=beside.calls_per_second,
     )
+
+
+def resident_bytes(pid: int) -> int:
+    """Return how much memory a process has; 0 where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/statm", encoding="ascii") as file:  # noqa: PTH123 - no file on disk
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except FileNotFoundError:
+        return 0

@@ -1,6 +1,9 @@
 """`liferaft bench raft` and `liferaft bench rpc`: figures, beside the rivals', in one run."""
 
 import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -20,11 +23,12 @@ def bench(
     what: Literal["raft", "rpc"],
     /,
     *,
-    in_flight: Positive = 64,
-    seconds: Annotated[float, Parameter(validator=Number(gt=0))] = 5.0,
-    size_bytes: Positive = 256,
+    in_flight: tuple[Positive, ...] = (),
+    seconds: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
+    size_bytes: tuple[Positive, ...] = (),
     any_core: bool = False,
     json: bool = False,
+    write: Path | None = None,
 ) -> int:
     """Measure writes to a cluster of three processes, or remote calls between two.
 
@@ -35,52 +39,77 @@ def bench(
     what
         "raft": durable writes and linearizable reads of a key-value dictionary, beside etcd where
         Debian's etcd-server and nghttp2-client are installed. "rpc": typed calls, beside a bare
-        echo, and RPyC where it is installed.
+        echo of msgspec's messages, Pyro5, RPyC and grpcio where they are installed.
     in_flight
-        How many calls are under way at a time; one at a time is measured too.
+        How many calls are under way at a time; may be given again for more. 64 (raft, where one at
+        a time is measured too), or 1, 16, 64 and 256 (rpc) otherwise.
     seconds
-        How long each figure is measured.
+        How long each figure is measured; 5 (raft) or 2 (rpc) otherwise.
     size_bytes
-        The size of a value (raft) or of a call (rpc).
+        The size of a value (raft), 256 otherwise, or of a call (rpc), 200 and 65536 otherwise; may
+        be given again for more.
     any_core
         Leave both ends of a call alone (rpc) to whichever cores the system chooses, instead of one.
     json
         Print the figures as JSON, and nothing else.
+    write
+        Write rpc.md and rpc.svg into this directory (rpc), with what a thousand idle connections
+        cost. Needs matplotlib.
     """
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
-        results = runner.run(
-            _measure(
-                what,
-                in_flight=in_flight,
-                seconds=seconds,
-                size_bytes=size_bytes,
+        if what == "raft":
+            work = _raft(in_flight or (64,), seconds or 5.0, size_bytes or (256,))
+        else:
+            work = _rpc(
+                in_flight or (1, 16, 64, 256),
+                seconds or 2.0,
+                size_bytes or (200, 65_536),
                 is_pinned=not any_core,
+                write=write,
             )
-        )
+        results = runner.run(work)
     if json:
         print(msgspec.json.encode(results).decode())
     else:
-        Console().print(_table(what, results))
+        for size in dict.fromkeys(result.size_bytes for result in results):
+            Console().print(_table(what, [each for each in results if each.size_bytes == size]))
     return ExitStatus.OK if not any(result.errors for result in results) else ExitStatus.NEGATIVE
 
 
-async def _measure(
-    what: Literal["raft", "rpc"],
-    *,
-    in_flight: int,
-    seconds: float,
-    size_bytes: int,
-    is_pinned: bool,
+async def _raft(
+    in_flight: Sequence[int], seconds: float, sizes: Sequence[int]
 ) -> list[Measurement]:
-    if what == "rpc":
-        from liferaft.bench.rpc import bench_rpc  # noqa: PLC0415 - only what is measured
+    from liferaft.bench.raft import bench_raft  # noqa: PLC0415 - only what is measured
 
-        return await bench_rpc(
-            in_flight=in_flight, seconds=seconds, size_bytes=size_bytes, is_pinned=is_pinned
-        )
-    from liferaft.bench.raft import bench_raft  # noqa: PLC0415 - likewise
+    return [
+        result
+        for size in sizes
+        for lanes in in_flight
+        for result in await bench_raft(in_flight=lanes, seconds=seconds, size_bytes=size)
+    ]
 
-    return await bench_raft(in_flight=in_flight, seconds=seconds, size_bytes=size_bytes)
+
+async def _rpc(
+    in_flight: Sequence[int],
+    seconds: float,
+    sizes: Sequence[int],
+    *,
+    is_pinned: bool,
+    write: Path | None,
+) -> list[Measurement]:
+    from liferaft.bench.rpc import bench_idle, bench_rpc, missing_packages  # noqa: PLC0415 - as above
+
+    for package in missing_packages():
+        print(f"left out, as it is not installed: {package}", file=sys.stderr)
+    results = await bench_rpc(
+        in_flight=in_flight, seconds=seconds, sizes=sizes, is_pinned=is_pinned
+    )
+    if write is not None:
+        from liferaft.bench.report import write_report  # noqa: PLC0415 - as above
+
+        idle = await bench_idle(seconds=seconds)
+        write_report(write, results, idle, command="liferaft bench rpc --write docs/benchmarks")
+    return results
 
 
 def _table(what: str, results: list[Measurement]) -> Table:

@@ -14,9 +14,9 @@ from liferaft.link.base import Network
 from liferaft.raft.messages import Message
 from liferaft.raft.types import NodeId
 from liferaft.rpc.caller import CallerStubCreator
+from liferaft.rpc.caller_state import Timing
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import Interface, oneway, role
-from liferaft.rpc.protocol import Timing
 
 PEER_OBJECT: Final = "_raft"
 """The name of every node's `RaftPeer`; the underscore keeps it out of users' way."""

@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from liferaft.errors import ConnectionLost, InterfaceError, NoSuchObject
 from liferaft.rpc import wire
+from liferaft.rpc.caller_state import Timing
 from liferaft.rpc.caller_streams import StreamedCall
 from liferaft.rpc.driving import CallDriver, Waiter
 from liferaft.rpc.interface import Interface, MethodSignature
-from liferaft.rpc.protocol import CallerProtocol, Timing
+from liferaft.rpc.protocol import CallerProtocol
 from liferaft.rpc.references import (
     HOST_LEASE,
     RELEASES,

@@ -25,10 +25,11 @@ from liferaft.link.base import Link, Network
 from liferaft.rpc import wire
 from liferaft.rpc.bridge import FORKED
 from liferaft.rpc.callbacks import CallbackHost
+from liferaft.rpc.caller_state import Leave, State, Timing, copy_error
 from liferaft.rpc.codec import encode
 from liferaft.rpc.driving import CallDriver, Waiter
 from liferaft.rpc.interface import Interface
-from liferaft.rpc.protocol import CallerProtocol, Leave, State, Timing, copy_error
+from liferaft.rpc.protocol import CallerProtocol
 from liferaft.rpc.references import CALLER_LEASE
 
 logger = logging.getLogger("liferaft.rpc")

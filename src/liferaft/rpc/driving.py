@@ -23,10 +23,11 @@ from liferaft.rpc import deadline as ambient
 from liferaft.rpc import wire
 from liferaft.rpc.bridge import LoopRunner
 from liferaft.rpc.caller import reference_stub
+from liferaft.rpc.caller_state import Leave
 from liferaft.rpc.caller_streams import StreamedCall
 from liferaft.rpc.codec import decode_failure
 from liferaft.rpc.interface import Interface, MethodSignature
-from liferaft.rpc.protocol import CallerProtocol, Leave
+from liferaft.rpc.protocol import CallerProtocol
 from liferaft.rpc.reference_connection import ReferenceConnection
 from liferaft.rpc.references import RELEASE, RELEASE_OBJECT, ReferenceTable
 from liferaft.rpc.session import PendingCall

@@ -9,7 +9,6 @@ or when it is idempotent; `incarnation` is that of the host that was bound last.
 comes in, in seconds. No randomness: session ids are drawn by the driver's function.
 """
 
-import enum
 import math
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
@@ -34,6 +33,7 @@ from liferaft.errors import (
 )
 from liferaft.link.base import FRAME_BYTES_MAX
 from liferaft.rpc import wire
+from liferaft.rpc.caller_state import Leave, State, Timing, copy_error
 from liferaft.rpc.codec import (
     NESTING_MAX,
     decode_frame,
@@ -52,47 +52,6 @@ from liferaft.rpc.session import (
 from liferaft.rpc.stream import CallStreams
 
 WaiterT = TypeVar("WaiterT")
-
-
-class Timing(msgspec.Struct, frozen=True):
-    """When a silent host is asked, and when it counts as gone; seconds.
-
-    Idle connections are asked rarely; while a call is unanswered a dead host must be found soon.
-    At 30 % loss in both directions one ping in two is answered: six in a row fail once in 60.
-    """
-
-    ping_busy: float = 0.5
-    silence_busy_max: float = 3.0
-    ping_idle: float = 5.0
-    silence_idle_max: float = 15.0
-
-
-class State(enum.Enum):
-    """How far the connection has come."""
-
-    DOWN = enum.auto()
-    GREETING = enum.auto()
-    BINDING = enum.auto()
-    BOUND = enum.auto()
-    LEAVING = enum.auto()
-    """The host is about to stop: calls that it has are answered, no other is sent to it."""
-
-    @property
-    def is_bound(self) -> bool:
-        """Whether the calls that were sent are this host's to answer."""
-        return self is State.BOUND or self is State.LEAVING
-
-
-class Leave(msgspec.Struct, frozen=True):
-    """End the link, and connect anew: to `address` if there is one, else to the next known.
-
-    `reason` is what calls that were never sent get when their deadline passes first. `is_lasting`
-    says that a repeat will end the same way, so that calls need not wait for it.
-    """
-
-    reason: LiferaftError
-    address: str | None = None
-    is_lasting: bool = False
 
 
 Outcome = wire.Reply | wire.Failure | LiferaftError
@@ -590,13 +549,6 @@ class CallerProtocol(Generic[WaiterT]):
                     self._answer(call, copy_error(reason))
         if self.leave is None:
             self.leave = Leave(reason, address, is_lasting)
-
-
-def copy_error(error: LiferaftError) -> LiferaftError:
-    """Return the error anew: one that is raised twice would gather the tracebacks of both."""
-    copied = type(error)(str(error))
-    copied.__dict__.update(error.__dict__)
-    return copied
 
 
 def _is_refusal(frame: wire.Reply | wire.Failure) -> bool:

@@ -8,57 +8,35 @@ another link than the one on which a request came.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
 from liferaft.errors import (
     ConfigurationError,
-    LiferaftError,
     NoSuchObject,
-    Overloaded,
-    ProtocolError,
-    Refused,
-    SessionExpired,
-    Unauthenticated,
 )
 from liferaft.link.address import Address
 from liferaft.link.base import FRAME_BYTES_MAX, Link, Listener, Network
 from liferaft.rpc import wire
-from liferaft.rpc.access import EVERYTHING, Roles, Tokens
+from liferaft.rpc.access import Tokens
 from liferaft.rpc.codec import (
-    NESTING_MAX,
-    decode_frame,
     encode,
-    encode_failure,
-    is_nested_too_deep,
 )
-from liferaft.rpc.dispatch import RETRY_AFTER, Dispatcher, Redirected
+from liferaft.rpc.dispatch import Dispatcher
+from liferaft.rpc.served_link import ServedLink
 
 logger = logging.getLogger("liferaft.rpc")
 
-NAME_CHARACTERS_MAX: Final = 255
-"""Of an object that a caller asks for: it comes back in the answer."""
-TEXT_SHOWN_MAX: Final = 1_000
-"""Characters of a caller's signature that the answer shows beside ours."""
 WARNINGS_MAX: Final = 20
 """Warnings between two sweeps; how many more there were is told by the sweep."""
-TIME_LEFT_MAX: Final = 1e7
-"""Seconds; a peer's number must not overflow a timer."""
 INCARNATION_BYTES: Final = 16
-REFUSAL_MEMORY: Final = 2.0
-"""Seconds that a refusal is remembered: longer than a link holds a copy of a frame up."""
-REFUSALS_MAX: Final = 1_024
-"""Refusals remembered for one link."""
 LEAVING_INTERVAL: Final = 0.2
 """Seconds between two requests to leave: a link may lose some of them."""
 SWEEP_INTERVAL: Final = 5.0
 """Seconds between looks for links whose peer went away without a word."""
-
-
-_NOTHING: Final[Roles] = frozenset()
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -96,11 +74,11 @@ class Server:
         self._asked_address = address
         self._network = network
         self._listener: Listener | None = None
-        self._links: dict[_ServedLink, None] = {}
+        self._links: dict[ServedLink, None] = {}
         # Those of the links that have not bound anything yet, the oldest first.
-        self._greeting: dict[_ServedLink, None] = {}
+        self._greeting: dict[ServedLink, None] = {}
         # Those that made room, until their sockets are closed.
-        self._dropped: dict[_ServedLink, None] = {}
+        self._dropped: dict[ServedLink, None] = {}
         self._warnings = 0
         self._tasks: dict[asyncio.Task[None], None] = {}
         self._is_draining = False
@@ -207,14 +185,14 @@ class Server:
             raise NoSuchObject(f"there is no object {name!r} at {self.address}; it has {known}")
         raise NoSuchObject(f"{self.address} has {known}: say which one by name")
 
-    def forget(self, served: "_ServedLink") -> None:
+    def forget(self, served: "ServedLink") -> None:
         """Take a link that has ended from the list."""
         self._links.pop(served, None)
         self._greeting.pop(served, None)
         self._dropped.pop(served, None)
         self._link_ended.set()
 
-    def greeted(self, served: "_ServedLink") -> None:
+    def greeted(self, served: "ServedLink") -> None:
         """Learn that a link has bound an object: it no longer makes room for others."""
         self._greeting.pop(served, None)
 
@@ -235,7 +213,7 @@ class Server:
             self.warn(link.peer, "there are too many connections")
             link.abort()
             return
-        served = _ServedLink(self, link)
+        served = ServedLink(self, link)
         self._links[served] = self._greeting[served] = None
         link.start(served)
 
@@ -263,337 +241,7 @@ class Server:
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
 
 
-class _ServedLink:
-    """One accepted link: its handshake, the objects bound over it, its calls in flight."""
-
-    def __init__(self, server: Server, link: Link) -> None:
-        loop = server.loop
-        self.link = link
-        self.heard_at = loop.time()
-        self.is_paused = False
-        self.in_flight: dict[int, None] = {}
-        self.session: bytes | None = None
-        self.roles: Roles = EVERYTHING if server.tokens is None else _NOTHING
-        self._is_admitted = server.tokens is None
-        self.frame_bytes_max = server.limits.frame_bytes_max
-        self._server = server
-        self._bound: dict[str, Dispatcher] = {}
-        self._binding: set[str] = set()
-        self._refusals: dict[int, _Refusal] = {}
-        self._is_ended = False
-        timeout = server.limits.handshake_timeout
-        self._handshake_timer = loop.call_later(timeout, self._handshake_late)
-
-    @property
-    def peer(self) -> str:
-        """See `Sender`."""
-        return self.link.peer
-
-    # What the link calls back.
-
-    def frames_received(self, frames: list[bytes]) -> None:
-        """See `Receiver`."""
-        if self._is_ended:
-            return
-        self.heard_at = now = self._server.loop.time()
-        try:
-            for data in frames:
-                frame = decode_frame(data)
-                if type(frame) is wire.Call:
-                    self._call(frame, data, now)
-                else:
-                    self._receive(frame)
-        except ProtocolError as error:
-            self._server.warn(self.link.peer, str(error))
-            self.end("what came is not understood", is_final=False)
-
-    def link_closed(self, reason: LiferaftError | None) -> None:
-        """See `Receiver`."""
-        if isinstance(reason, ProtocolError):
-            self._server.warn(self.link.peer, str(reason))
-        self._is_ended = True
-        self._handshake_timer.cancel()
-        self._server.forget(self)
-
-    def sending_paused(self) -> None:
-        """See `Receiver`; the link reads nothing meanwhile, and sees to it that it goes on."""
-        self.is_paused = True
-
-    def sending_resumed(self) -> None:
-        """See `Receiver`."""
-        self.is_paused = False
-        self.heard_at = self._server.loop.time()
-
-    def end(self, reason: str, *, is_final: bool) -> None:
-        """Say goodbye and close the link."""
-        if not self._is_ended:
-            self.link.send(encode(wire.Goodbye(reason, is_final)))
-            self._is_ended = True
-            self._handshake_timer.cancel()
-            self.link.close()
-
-    def drop(self) -> None:
-        """End the link at once, without a word: its place is needed now."""
-        self._is_ended = True
-        self._handshake_timer.cancel()
-        self.link.abort()
-
-    def send(self, frame: bytes) -> None:
-        """Send a frame, unless the link has ended: the caller will ask again elsewhere."""
-        if not self._is_ended:
-            self.link.send(frame)
-
-    # Frames.
-
-    def _receive(self, frame: wire.Frame) -> None:
-        if type(frame) is wire.Hello:
-            self._hello(frame)
-            return
-        if self.session is None:
-            return  # reordered by the link, or no caller of ours: the handshake timer decides
-        handle = _HANDLERS.get(type(frame))
-        if handle is None:
-            raise ProtocolError(f"a caller does not send {type(frame).__name__}")
-        handle(self, frame)
-
-    def _hello(self, frame: wire.Hello) -> None:
-        if frame.protocol != wire.PROTOCOL_NAME or len(frame.session) != wire.SESSION_BYTES:
-            raise ProtocolError("the greeting is not liferaft's")
-        if frame.version != wire.PROTOCOL_VERSION:
-            version = wire.PROTOCOL_VERSION
-            self.end(f"this host speaks version {version} only", is_final=True)
-            return
-        if self.session is not None and self.session != frame.session:
-            raise ProtocolError("a second session over one link")
-        self.session = frame.session
-        server = self._server
-        if server.tokens is not None:
-            roles = server.tokens.roles_of(frame.token)
-            self._is_admitted, self.roles = roles is not None, roles or _NOTHING
-        frame_bytes_max = server.limits.frame_bytes_max
-        self.send(encode(wire.Welcome(frame.version, server.incarnation, frame_bytes_max)))
-
-    def _bind(self, frame: wire.Bind) -> None:
-        if len(frame.object) > NAME_CHARACTERS_MAX:
-            raise ProtocolError(f"the name of an object with {len(frame.object)} characters")
-        if frame.object in self._binding:
-            return  # a repeat of what is being answered
-        self._binding.add(frame.object)
-        self._server.spawn(self._admit(frame))
-
-    async def _admit(self, frame: wire.Bind) -> None:
-        assert self.session is not None
-        asked = frame.object
-        try:
-            if not self._is_admitted:
-                text = "the host takes calls with a token only, and not with this one"
-                raise Unauthenticated(text)
-            name, dispatcher = self._server.find(asked)
-            difference = find_difference(frame.signatures, dispatcher)
-            if difference is None:
-                await dispatcher.admit(self.session, is_resumed=frame.is_resumed, send=self.send)
-                self._bound[asked] = self._bound[name] = dispatcher
-                self._handshake_timer.cancel()
-                self._server.greeted(self)
-                answer: wire.Frame = wire.Bound(asked, name, dispatcher.is_durable)
-            else:
-                answer = wire.Unbound(asked, "mismatch", difference)
-        except Redirected as elsewhere:
-            answer = wire.Redirect(0, elsewhere.address)
-        except SessionExpired as error:
-            answer = wire.Unbound(asked, "expired", str(error))
-        except NoSuchObject as error:
-            answer = wire.Unbound(asked, "missing", str(error))
-        except Refused as error:
-            answer = wire.Unbound(asked, type(error).__name__, str(error))
-        finally:
-            self._binding.discard(asked)
-        self.send(encode(answer))
-
-    def _call(self, call: wire.Call, data: bytes, now: float) -> None:
-        if self.session is None:
-            return  # as in _receive
-        left = call.time_left
-        if left is not None and not left >= 0:
-            raise ProtocolError(f"a call with {left} s left")
-        request = _Request(self, self.session, call, data, now)
-        dispatcher = self._bound.get(call.object) or self._referred(call.object)
-        refusal = self._refusals.get(call.number) if self._refusals else None
-        if refusal is not None and refusal.is_of(data, now):
-            self.send(refusal.failure)
-        elif dispatcher is None:
-            request.refuse(NoSuchObject(f"the object {call.object!r} is not bound"))
-        elif (
-            len(self.in_flight) >= self._server.limits.in_flight_max
-            and call.number not in self.in_flight
-        ):
-            request.refuse(Overloaded("too many calls in flight on this connection", RETRY_AFTER))
-        else:
-            self.in_flight[call.number] = None
-            dispatcher.dispatch(request)
-
-    def _referred(self, name: str) -> Dispatcher | None:
-        """Return where a reference leads: its name is the object's that gave it, and a number."""
-        return self._bound.get(name.partition("#")[0]) if "#" in name else None
-
-    def refused(self, number: int, frame: bytes, failure: bytes) -> None:
-        """Remember for a while that this very frame was turned away.
-
-        The caller was told that nothing was executed: a copy that the link made of the frame must
-        not be taken now. When the caller itself asks again, its frame is another one, or later.
-        """
-        self.send(failure)
-        if len(self._refusals) >= REFUSALS_MAX:
-            del self._refusals[next(iter(self._refusals))]
-        until = self._server.loop.time() + REFUSAL_MEMORY
-        self._refusals[number] = _Refusal(hash(frame), until, failure)
-
-    def _notify(self, frame: wire.Notify) -> None:
-        assert self.session is not None
-        dispatcher = self._bound.get(frame.object) or self._referred(frame.object)
-        if dispatcher is not None:
-            dispatcher.notify(frame, self)
-
-    def _cancel(self, frame: wire.Cancel) -> None:
-        # It stays in flight until it is answered: its method may run on for as long as it likes.
-        assert self.session is not None
-        for dispatcher in self._dispatchers():
-            dispatcher.cancel(self.session, frame.number)
-
-    def _stream(self, frame: wire.Chunk | wire.Credit) -> None:
-        assert self.session is not None
-        for dispatcher in self._dispatchers():
-            dispatcher.stream(self.session, frame)
-
-    def _ping(self, frame: wire.Ping) -> None:
-        assert self.session is not None
-        for dispatcher in self._dispatchers():
-            dispatcher.acknowledge(self.session, frame.acked_below)
-        self.send(encode(wire.Pong()))
-
-    def _answered(self, frame: wire.Reply | wire.Failure | wire.Working) -> None:
-        # Of the objects that are bound here, one has called back: of the others it is not known.
-        assert self.session is not None
-        data = encode(frame)
-        for dispatcher in self._dispatchers():
-            dispatcher.answered(self.session, data)
-
-    def _goodbye(self, frame: wire.Goodbye) -> None:
-        if frame.is_final and self.session is not None:
-            for dispatcher in self._dispatchers():
-                dispatcher.leave(self.session)
-        self._is_ended = True
-        self._handshake_timer.cancel()
-        self.link.close()
-
-    def _dispatchers(self) -> list[Dispatcher]:
-        return list(dict.fromkeys(self._bound.values()))
-
-    def _handshake_late(self) -> None:
-        self._server.warn(self.link.peer, "no handshake in time")
-        self.end("the handshake took too long", is_final=False)
-
-
-_HANDLERS: Final[dict[type, Callable[..., None]]] = {
-    wire.Bind: _ServedLink._bind,  # noqa: SLF001 - the class's own table
-    wire.Notify: _ServedLink._notify,  # noqa: SLF001
-    wire.Cancel: _ServedLink._cancel,  # noqa: SLF001
-    wire.Chunk: _ServedLink._stream,  # noqa: SLF001
-    wire.Credit: _ServedLink._stream,  # noqa: SLF001
-    wire.Ping: _ServedLink._ping,  # noqa: SLF001
-    wire.Reply: _ServedLink._answered,  # noqa: SLF001
-    wire.Failure: _ServedLink._answered,  # noqa: SLF001
-    wire.Working: _ServedLink._answered,  # noqa: SLF001
-    wire.Goodbye: _ServedLink._goodbye,  # noqa: SLF001
-}
-
-
-class _Refusal(NamedTuple):
-    """A call that was turned away: the hash of its frame, and how long it is remembered."""
-
-    frame_hash: int
-    until: float
-    failure: bytes
-
-    def is_of(self, frame: bytes, now: float) -> bool:
-        """Return whether this frame is a copy of the one that was turned away."""
-        return now < self.until and hash(frame) == self.frame_hash
-
-
-class _Request:
-    """One call that came over a link; see `liferaft.rpc.dispatch.Request`."""
-
-    __slots__ = ("_served", "call", "deadline", "frame", "session")
-
-    def __init__(
-        self, served: _ServedLink, session: bytes, call: wire.Call, frame: bytes, now: float
-    ) -> None:
-        self.session = session
-        self.call = call
-        self.frame = frame
-        left = call.time_left
-        if left is not None and left > TIME_LEFT_MAX:
-            left = TIME_LEFT_MAX
-        self.deadline = None if left is None else now + left
-        self._served: _ServedLink | None = served
-
-    @property
-    def peer(self) -> str:
-        return "" if self._served is None else self._served.peer
-
-    @property
-    def roles(self) -> Roles:
-        return _NOTHING if self._served is None else self._served.roles
-
-    def answer(self, frame: bytes) -> None:
-        served = self._served
-        if served is not None:
-            self._served = None
-            if len(frame) > served.frame_bytes_max:
-                text = f"the result makes {len(frame)} bytes; {served.frame_bytes_max} are allowed"
-                frame = encode_failure(self.call.number, ProtocolError(text))
-            elif len(frame) > NESTING_MAX and is_nested_too_deep(frame):
-                text = f"the result is nested more than {NESTING_MAX} deep"
-                frame = encode_failure(self.call.number, ProtocolError(text))
-            served.in_flight.pop(self.call.number, None)
-            served.send(frame)
-
-    def refuse(self, error: Refused) -> None:
-        served, self._served = self._served, None
-        if served is not None:
-            number = self.call.number
-            served.in_flight.pop(number, None)
-            served.refused(number, self.frame, encode_failure(number, error))
-
-    def redirect(self, address: str | None) -> None:
-        self.answer(encode(wire.Redirect(self.call.number, address)))
-
-    def push(self, frame: bytes) -> None:
-        if self._served is not None:
-            self._served.send(frame)
-
-    def working(self) -> None:
-        self.push(encode(wire.Working(self.call.number)))
-
-
 async def _wait_at_most(event: asyncio.Event, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
-
-
-def find_difference(asked: dict[str, str], dispatcher: Dispatcher) -> str | None:
-    """Return a sentence on the first method that the two sides see differently, or None."""
-    interface = dispatcher.interface
-    for method, text in asked.items():
-        ours = interface.signatures.get(method)
-        if ours is None:
-            expected = f"the caller expects {text[:TEXT_SHOWN_MAX]}"
-            return f"{interface.name} has no method {method[:TEXT_SHOWN_MAX]}: {expected}"
-        if ours != text:
-            theirs = text[:TEXT_SHOWN_MAX]
-            return (
-                f"{interface.name}.{method} differs: the caller has `{theirs}`,"
-                f" the host has `{ours}`"
-            )
-    return None

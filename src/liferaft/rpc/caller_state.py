@@ -1,0 +1,58 @@
+"""How far a caller's connection has come, when its host counts as gone, and why a link is left.
+
+Plain data of `liferaft.rpc.protocol`, which decides about all of it. Pure.
+"""
+
+import enum
+
+import msgspec
+
+from liferaft.errors import LiferaftError
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """When a silent host is asked, and when it counts as gone; seconds.
+
+    Idle connections are asked rarely; while a call is unanswered a dead host must be found soon.
+    At 30 % loss in both directions one ping in two is answered: six in a row fail once in 60.
+    """
+
+    ping_busy: float = 0.5
+    silence_busy_max: float = 3.0
+    ping_idle: float = 5.0
+    silence_idle_max: float = 15.0
+
+
+class State(enum.Enum):
+    """How far the connection has come."""
+
+    DOWN = enum.auto()
+    GREETING = enum.auto()
+    BINDING = enum.auto()
+    BOUND = enum.auto()
+    LEAVING = enum.auto()
+    """The host is about to stop: calls that it has are answered, no other is sent to it."""
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the calls that were sent are this host's to answer."""
+        return self is State.BOUND or self is State.LEAVING
+
+
+class Leave(msgspec.Struct, frozen=True):
+    """End the link, and connect anew: to `address` if there is one, else to the next known.
+
+    `reason` is what calls that were never sent get when their deadline passes first. `is_lasting`
+    says that a repeat will end the same way, so that calls need not wait for it.
+    """
+
+    reason: LiferaftError
+    address: str | None = None
+    is_lasting: bool = False
+
+
+def copy_error(error: LiferaftError) -> LiferaftError:
+    """Return the error anew: one that is raised twice would gather the tracebacks of both."""
+    copied = type(error)(str(error))
+    copied.__dict__.update(error.__dict__)
+    return copied
