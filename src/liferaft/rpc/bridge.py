@@ -23,6 +23,12 @@ FORKED: Final = (
 )
 
 
+OWN_THREAD: Final = (
+    "a blocking call on liferaft's own loop thread would wait for itself: "
+    "make it from an `async def` through an async interface, or from another thread"
+)
+
+
 class Bridge:
     """The process's background loop; `acquire` it, and `release` it once for each time."""
 
@@ -81,17 +87,20 @@ class Bridge:
             future.cancel()  # KeyboardInterrupt while waiting; no effect on one that has ended
             raise
 
+    def check(self) -> None:
+        """Raise `ConfigurationError` on the loop's own thread, and `StubClosed` after a fork."""
+        if self._is_forked:
+            raise StubClosed(f"the stub {FORKED}")
+        if threading.get_ident() == self._thread.ident:
+            raise ConfigurationError(OWN_THREAD)
+
     def submit(self, work: Coroutine[Any, Any, ResultT]) -> concurrent.futures.Future[ResultT]:
         """Run a coroutine on the loop; raises `StubClosed` in a process that was forked since."""
-        if self._is_forked:
+        try:
+            self.check()
+        except BaseException:
             work.close()
-            raise StubClosed(f"the stub {FORKED}")
-        if threading.current_thread() is self._thread:
-            work.close()
-            raise ConfigurationError(
-                "a blocking call on liferaft's own loop thread would wait for itself: "
-                "make it from an `async def` through an async interface, or from another thread"
-            )
+            raise
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def _run(self) -> None:

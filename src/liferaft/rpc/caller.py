@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from liferaft.errors import StubClosed
 from liferaft.rpc import deadline as ambient
-from liferaft.rpc.bridge import FORKED, Runner
+from liferaft.rpc.bridge import FORKED, Bridge, Runner
 from liferaft.rpc.caller_streams import (
     AwaitedIterator,
     BlockingStream,
@@ -33,6 +33,10 @@ class StubCore:
         self.connection = connection
         self.bridge = bridge
         self._is_closed = False
+        # How a thread may call without a task on the loop, where the connection has such a way.
+        self.call_from_thread: Callable[..., Any] | None = None
+        if isinstance(bridge, Bridge):
+            self.call_from_thread = getattr(connection, "call_from_thread", None)
 
     def close(self) -> None:
         """Close from any thread, or without a bridge on the connection's loop."""
@@ -63,6 +67,22 @@ class StubCore:
             await asyncio.wrap_future(self.bridge.submit(self.connection.aclose()))
         finally:
             self.bridge.release()
+
+    def call(self, method: MethodSignature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call from this thread and wait, by the short way."""
+        assert self.call_from_thread is not None
+        values = method.flatten(args, kwargs)
+        if self._is_closed:
+            name = self.connection.interface.name
+            raise StubClosed(f"{name}.{method.name}: the stub is closed")
+        assert isinstance(self.bridge, Bridge)
+        self.bridge.check()
+        left = ambient.time_left()
+        return self.call_from_thread(
+            method,
+            method.arguments.encode(values),
+            time_left=self.connection.timeout if left is None else left,
+        )
 
     def work(
         self, method: MethodSignature, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -246,6 +266,13 @@ def _bridged_method(method: MethodSignature) -> Callable[..., Any]:
         return _bridged_streaming_method(method)
 
     def block(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        core: StubCore = self._liferaft
+        if core.call_from_thread is not None:
+            return core.call(method, args, kwargs)
+        bridge, work = core.work(method, args, kwargs)
+        return bridge.run(work)
+
+    def block_in_full(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         bridge, work = self._liferaft.work(method, args, kwargs)
         return bridge.run(work)
 
@@ -259,7 +286,9 @@ def _bridged_method(method: MethodSignature) -> Callable[..., Any]:
 
     if method.is_async:
         return wait
-    return send if method.is_oneway else block
+    if method.is_oneway:
+        return send
+    return block_in_full if method.has_streams or method.has_references else block
 
 
 def _bridged_streaming_method(method: MethodSignature) -> Callable[..., Any]:

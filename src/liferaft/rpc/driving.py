@@ -6,6 +6,7 @@ not said may be retried, never arms a timer per call, and makes no links: who de
 """
 
 import asyncio
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -32,7 +33,8 @@ from liferaft.rpc.reference_connection import ReferenceConnection
 from liferaft.rpc.references import RELEASE, RELEASE_OBJECT, ReferenceTable
 from liferaft.rpc.session import PendingCall
 
-Waiter = asyncio.Future[Any]
+Waiter = Any
+"""A future, or what stands for one: it has `done` and `set_result`."""
 
 _NOT_EXECUTED: Final = frozenset(
     {"InvalidArgument", "NoLeader", "NoSuchObject", "Overloaded", "Refused"}
@@ -41,6 +43,34 @@ _NOT_EXECUTED: Final = frozenset(
 
 UNANSWERED_MAX: Final = 16_384
 """Calls without an answer on one connection: a caller without a brake is stopped here."""
+
+
+class _ThreadWaiter:
+    """Where a thread waits for the outcome of its call: what a future is to a task, and no more."""
+
+    __slots__ = ("_is_done", "_lock", "_outcome", "call")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self._is_done = False
+        self._outcome: Any = None
+        self.call: PendingCall[Any] | None = None
+
+    def done(self) -> bool:
+        """Return whether there is an outcome."""
+        return self._is_done
+
+    def set_result(self, outcome: Any) -> None:
+        """Have the thread go on; called once, on the loop."""
+        self._is_done = True
+        self._outcome = outcome
+        self._lock.release()
+
+    def wait(self) -> Any:
+        """Return the outcome, once it is there."""
+        with self._lock:
+            return self._outcome
 
 
 class CallDriver:
@@ -102,12 +132,7 @@ class CallDriver:
         loop = self._loop
         if time_left is None and (time_left := ambient.time_left()) is None:
             time_left = self.timeout
-        if self._is_closed:
-            raise StubClosed(f"{self.interface.name}.{method.name}: the stub {self._why_closed}")
-        if len(protocol.session.pending) >= UNANSWERED_MAX:
-            raise Overloaded(f"{UNANSWERED_MAX} calls of this stub are unanswered: wait for some")
-        if time_left is not None and time_left <= 0:
-            raise DeadlineExceeded(f"{method.name}: the deadline had passed before the call")
+        self._check_callable(method, time_left)
         exported: list[int] | None = None
         if method.has_references:
             assert isinstance(arguments, tuple), "they are encoded here, with their references"
@@ -138,6 +163,56 @@ class CallDriver:
         if type(outcome) is wire.Reply:
             return self._read(method, outcome)
         raise decode_failure(outcome, method.declared) if type(outcome) is wire.Failure else outcome
+
+    def call_from_thread(
+        self, method: MethodSignature, arguments: msgspec.Raw, *, time_left: float | None
+    ) -> Any:
+        """Return the result of a call to a thread that waits for it: `call`, without a task.
+
+        The thread decodes the result itself. Not for methods that have streams or references, and
+        never for the loop's own thread.
+        """
+        waiter = _ThreadWaiter()
+        tell = self._loop.call_soon_threadsafe
+        try:
+            tell(self._begin, waiter, method, arguments, time_left)
+        except RuntimeError as error:  # the loop has ended
+            raise StubClosed(f"{self.interface.name}.{method.name}: the stub is closed") from error
+        try:
+            outcome = waiter.wait()
+        except BaseException:  # an interrupt while waiting: nobody waits any more
+            tell(self._give_up, waiter)
+            raise
+        if type(outcome) is wire.Reply:
+            return read_result(self.interface.name, method, outcome)
+        raise decode_failure(outcome, method.declared) if type(outcome) is wire.Failure else outcome
+
+    def _begin(
+        self,
+        waiter: "_ThreadWaiter",
+        method: MethodSignature,
+        arguments: msgspec.Raw,
+        time_left: float | None,
+    ) -> None:
+        now = self._loop.time()
+        try:
+            self._check_callable(method, time_left)
+            waiter.call = self._protocol.call(
+                method,
+                arguments,
+                now=now,
+                deadline=None if time_left is None else now + time_left,
+                waiter=waiter,
+            )
+        except (LiferaftError, TypeError, ValueError) as error:
+            waiter.set_result(error)
+        else:
+            self._carry_out()
+
+    def _give_up(self, waiter: "_ThreadWaiter") -> None:
+        if waiter.call is not None and not waiter.done():
+            self._protocol.cancel(waiter.call)
+            self._carry_out()
 
     def start_streaming(
         self,
@@ -355,6 +430,14 @@ class CallDriver:
         self._carry_out()
 
     # Small things.
+
+    def _check_callable(self, method: MethodSignature, time_left: float | None) -> None:
+        if self._is_closed:
+            raise StubClosed(f"{self.interface.name}.{method.name}: the stub {self._why_closed}")
+        if len(self._protocol.session.pending) >= UNANSWERED_MAX:
+            raise Overloaded(f"{UNANSWERED_MAX} calls of this stub are unanswered: wait for some")
+        if time_left is not None and time_left <= 0:
+            raise DeadlineExceeded(f"{method.name}: the deadline had passed before the call")
 
     def _time_left(self) -> float | None:
         left = ambient.time_left()
