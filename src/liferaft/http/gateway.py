@@ -19,9 +19,10 @@ from liferaft.errors import ConfigurationError, InterfaceError, InvalidArgument
 from liferaft.http.openapi import LINES, TIMEOUT_HEADER, describe
 from liferaft.http.problems import CONTENT_TYPE, Problem, problem, problem_of, retry_after
 from liferaft.http.route import Route
+from liferaft.rpc.arrays import names_array
 from liferaft.rpc.caller import is_stub
 from liferaft.rpc.deadline import deadline
-from liferaft.rpc.interface import Interface
+from liferaft.rpc.interface import Interface, MethodSignature
 
 logger = logging.getLogger("liferaft.http")
 
@@ -78,9 +79,9 @@ class Gateway:
     ) -> None:
         """Offer an object, or a stub of one that is elsewhere, under `name`.
 
-        Methods that take or give references have no route, nor those that have a stream beside
-        other parameters. Raises `InterfaceError`, and `ConfigurationError` for a name that is
-        taken.
+        Methods that take or give references or arrays have no route, nor those that have a stream
+        beside other parameters. Raises `InterfaceError`, and `ConfigurationError` for a name that
+        is taken.
         """
         reflected = Interface.of(interface)
         reflected.check_implementation(implementation)
@@ -90,7 +91,7 @@ class Gateway:
         offered = [
             method
             for method in reflected.methods.values()
-            if not method.has_references
+            if not (method.has_references or _has_arrays(method))
             and (not method.argument_items or len(method.signature.parameters) == 1)
         ]
         if not offered:
@@ -230,6 +231,12 @@ class Gateway:
 
 
 _END: Final = object()
+
+
+def _has_arrays(method: MethodSignature) -> bool:
+    """Return whether numpy's arrays are among the values, which JSON does not know."""
+    hints = [parameter.annotation for parameter in method.signature.parameters.values()]
+    return any(map(names_array, (*hints, method.signature.return_annotation)))
 
 
 def _check_content_type(route: Route, headers: dict[bytes, bytes], body: bytes) -> None:

@@ -87,6 +87,10 @@ class Listener(Protocol):
 class Network(Protocol):
     """Makes links. The real one, the one in memory and the simulator's stand in for each other."""
 
+    @property
+    def frame_bytes_max(self) -> int:
+        """How large a frame its links take."""
+
     async def connect(self, address: Address) -> Link:
         """Return a link to whoever listens there.
 

@@ -101,6 +101,11 @@ class LeakyNetwork:
 
     # Network.
 
+    @property
+    def frame_bytes_max(self) -> int:
+        """How large a frame its links take: as large as those that it wraps."""
+        return self._inner.frame_bytes_max
+
     async def connect(self, address: Address) -> Link:
         """Return a link to whoever listens there.
 

@@ -22,7 +22,7 @@ class MemoryNetwork:
     """The links of one process; a `Network`. Two networks know nothing of each other's names."""
 
     def __init__(self, *, frame_bytes_max: int = FRAME_BYTES_MAX) -> None:
-        self._frame_bytes_max = frame_bytes_max
+        self.frame_bytes_max = frame_bytes_max
         self._listeners: dict[str, MemoryListener] = {}
 
     async def connect(self, address: Address) -> Link:
@@ -32,9 +32,9 @@ class MemoryNetwork:
         if listener is None:
             raise Unreachable(f"nobody answered at {address}: nobody listens under that name")
         there, back = _Pipe(), _Pipe()
-        accepted = MemoryLink(listener.next_peer(), there, back, self._frame_bytes_max)
+        accepted = MemoryLink(listener.next_peer(), there, back, self.frame_bytes_max)
         asyncio.get_running_loop().call_soon(listener.offer, accepted)
-        return MemoryLink(str(address), back, there, self._frame_bytes_max)
+        return MemoryLink(str(address), back, there, self.frame_bytes_max)
 
     async def listen(self, address: Address, accept: Callable[[Link], None]) -> "MemoryListener":
         """Call `accept` with each new link; raises `AddressError` when the name is in use."""
@@ -95,7 +95,7 @@ class MemoryLink:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._peer = peer
-        self._frame_bytes_max = frame_bytes_max
+        self.frame_bytes_max = frame_bytes_max
         self._incoming = incoming
         self._outgoing = outgoing
         self._receiver: Receiver | None = None
@@ -129,7 +129,7 @@ class MemoryLink:
 
         Raises `InvalidArgument` when the frame is empty or too large.
         """
-        check_frame(frame, self._frame_bytes_max)
+        check_frame(frame, self.frame_bytes_max)
         if not self._is_closed:
             self._outgoing.put(frame)
 

@@ -35,7 +35,7 @@ class SystemNetwork:
             )
         if not 0 < frame_timeout < float("inf"):
             raise ConfigurationError(f"frame_timeout is {frame_timeout}: give seconds above 0")
-        self._frame_bytes_max = frame_bytes_max
+        self.frame_bytes_max = frame_bytes_max
         self._frame_timeout = frame_timeout
         self._tls = tls
         self._is_insecure = is_insecure
@@ -48,13 +48,13 @@ class SystemNetwork:
         _check_kind(address)
         if address.kind == "unix":
             return await connect_unix(
-                address, frame_bytes_max=self._frame_bytes_max, frame_timeout=self._frame_timeout
+                address, frame_bytes_max=self.frame_bytes_max, frame_timeout=self._frame_timeout
             )
         if self._tls is not None and self._calling is None:
             self._calling = Credentials(self._tls, is_host=False)
         return await connect_tcp(
             address,
-            frame_bytes_max=self._frame_bytes_max,
+            frame_bytes_max=self.frame_bytes_max,
             frame_timeout=self._frame_timeout,
             credentials=self._calling,
         )
@@ -70,7 +70,7 @@ class SystemNetwork:
             return await listen_unix(
                 address,
                 accept,
-                frame_bytes_max=self._frame_bytes_max,
+                frame_bytes_max=self.frame_bytes_max,
                 frame_timeout=self._frame_timeout,
             )
         if self._tls is not None:
@@ -84,7 +84,7 @@ class SystemNetwork:
         return await listen_tcp(
             address,
             accept,
-            frame_bytes_max=self._frame_bytes_max,
+            frame_bytes_max=self.frame_bytes_max,
             frame_timeout=self._frame_timeout,
             credentials=self._hosting,
         )

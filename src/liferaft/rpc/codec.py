@@ -6,6 +6,7 @@ a class that the interface declares, a class of liferaft.errors, or a `RemoteErr
 """
 
 import re
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -14,6 +15,7 @@ import msgspec
 
 from liferaft import errors
 from liferaft.errors import InvalidArgument, LiferaftError, ProtocolError, RemoteError
+from liferaft.rpc.arrays import decode_array, encode_array
 from liferaft.rpc.wire import Failure, Frame
 
 NOTHING: Final = msgspec.Raw(b"\xc0")
@@ -39,7 +41,12 @@ _COUNTED_BYTES_MAX: Final = 16 * 1024
 RETRY_AFTER_MAX: Final = 3600.0
 """Seconds; a host's hint beyond it is not believed."""
 
-_encoder: Final = msgspec.msgpack.Encoder()
+_COPIED_BYTES_MAX: Final = 1024 * 1024
+"""Beyond it a copy of the frame costs more than 400 calls of a function."""
+_HAS_ONE_STACK: Final = sys.version_info < (3, 12)
+"""Whether Python's calls and those of extensions count towards the same limit."""
+
+_encoder: Final = msgspec.msgpack.Encoder(enc_hook=encode_array)
 _decoder: Final[msgspec.msgpack.Decoder[Frame]] = msgspec.msgpack.Decoder(Frame)
 _skip: Final = msgspec.msgpack.Decoder(msgspec.Raw).decode
 _PATH: Final = re.compile(r" - at `\$\[(\d+)\](.*)`$")
@@ -82,12 +89,23 @@ def is_nested_too_deep(data: bytes) -> bool:
     if len(data) <= _COUNTED_BYTES_MAX and len(data.translate(None, _OTHERS)) <= NESTING_MAX:
         return False
     try:
-        _skip(_SPARE + data)
+        if len(data) > _COPIED_BYTES_MAX and _HAS_ONE_STACK:
+            _skip_deep_down(data, _SPARE_LEVELS)
+        else:
+            _skip(_SPARE + data)
     except RecursionError:
         return True
     except msgspec.DecodeError:
         return False  # it cannot be read at all, which is for its decoder to say
     return False
+
+
+def _skip_deep_down(data: bytes, levels: int) -> None:
+    """Skip `data` with so many levels less: what `_SPARE` does, without a copy of the data."""
+    if levels:
+        _skip_deep_down(data, levels - 1)
+    else:
+        _skip(data)
 
 
 class ArgumentsCodec:
@@ -97,7 +115,9 @@ class ArgumentsCodec:
         self._method = method
         self._names = tuple(names)
         row: Any = tuple.__class_getitem__(tuple(types))
-        self._decoder: msgspec.msgpack.Decoder[tuple[Any, ...]] = msgspec.msgpack.Decoder(row)
+        self._decoder: msgspec.msgpack.Decoder[tuple[Any, ...]] = msgspec.msgpack.Decoder(
+            row, dec_hook=decode_array
+        )
 
     def encode(self, arguments: tuple[Any, ...]) -> msgspec.Raw:
         """Return the arguments as bytes; raises `InvalidArgument` for what cannot travel."""

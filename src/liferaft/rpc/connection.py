@@ -82,6 +82,7 @@ class CallerConnection(CallDriver):
             timing=timing,
             gives_back=gives_back,
             token=token,
+            frame_bytes_max=network.frame_bytes_max,
         )
         super().__init__(protocol, interface=interface, timeout=timeout)
         self.addresses = list(addresses)

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import inspect as types
 
 from liferaft.errors import InterfaceError
+from liferaft.rpc.arrays import ARRAY_NAME, is_array_type
 from liferaft.rpc.interface import Interface, MethodSignature, StreamType
 from liferaft.rpc.reference_types import Marker, ReferenceTarget, replaced
 from liferaft.rpc.typetext import CONSTRAINTS, PLAIN_NAMES, Fielded, class_name
@@ -276,11 +277,13 @@ class _TypeDescriber:
         methods = [_describe_method(self, method) for method in interface.methods.values()]
         return InterfaceDescription(name, _doc(interface.cls), methods)
 
-    def known(self, info: types.Type) -> Type:  # noqa: C901, PLR0911 - a line for each kind
+    def known(self, info: types.Type) -> Type:  # noqa: C901, PLR0911 - one each
         """Return what describes a type that msgspec has reflected."""
         match info:
             case types.Metadata():
                 return self.known(info.type)
+            case types.CustomType(cls=cls) if is_array_type(cls):
+                return Plain(ARRAY_NAME)
             case types.CustomType(cls=marker) if issubclass(marker, Marker):
                 return self._reference(marker.target)
             case types.EnumType():

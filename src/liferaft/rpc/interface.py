@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from liferaft.errors import InterfaceError
+from liferaft.rpc.arrays import decode_array
 from liferaft.rpc.codec import ArgumentsCodec, ExceptionCodec
 from liferaft.rpc.reference_types import ReferenceTarget, Take, Walk
 
@@ -102,7 +103,7 @@ class ItemCodec:
     def __init__(self, where: str, stream: StreamType) -> None:
         self.where = where
         self.is_async = stream.is_async
-        self.decode = msgspec.msgpack.Decoder(stream.item).decode
+        self.decode = msgspec.msgpack.Decoder(stream.item, dec_hook=decode_array).decode
 
 
 class MethodSignature:
@@ -143,7 +144,7 @@ class MethodSignature:
         self.full_signature = inspect.signature(function)
         self.arguments = arguments
         self.result_type = result_type
-        self.decode_result = msgspec.msgpack.Decoder(result_type).decode
+        self.decode_result = msgspec.msgpack.Decoder(result_type, dec_hook=decode_array).decode
         self.is_async = is_async
         # A method that is not async may return an async iterator, which is awaited item by item.
         self.is_awaited = is_async if is_awaited is None else is_awaited

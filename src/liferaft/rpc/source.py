@@ -247,6 +247,9 @@ class _Writer:
             case Plain(name="Raw"):
                 self._modules["msgspec"] = None
                 return "msgspec.Raw"
+            case Plain(name="ndarray"):
+                self._modules["numpy"] = None
+                return "numpy.ndarray"
             case Plain(name="Ext"):
                 self._modules["msgspec"] = None
                 return "msgspec.msgpack.Ext"

@@ -22,6 +22,7 @@ from uuid import UUID
 import msgspec
 
 from liferaft.errors import ProtocolError
+from liferaft.rpc.arrays import array_type
 from liferaft.rpc.description import (
     PARAMETER_KINDS,
     ClassDescription,
@@ -115,9 +116,11 @@ class Classes:
         for key in self._described:
             self._named(key)
 
-    def type_of(self, described: Type) -> Any:  # noqa: C901, PLR0911 - a line for each kind
+    def type_of(self, described: Type) -> Any:  # noqa: C901, PLR0911 - one each
         """Return the annotation that `described` describes."""
         match described:
+            case Plain(name="ndarray"):
+                return _array_type()
             case Plain():
                 return _constrained(_known(_PLAIN, described.name), described.constraints)
             case Items(name="tuple"):
@@ -351,6 +354,13 @@ def _constrained(made: Any, constraints: Mapping[str, Any]) -> Any:
         return typing.Annotated[made, msgspec.Meta(**constraints)]
     except (TypeError, ValueError) as error:
         raise ProtocolError(f"a type is described wrongly: {error}") from error
+
+
+def _array_type() -> Any:
+    try:
+        return array_type()
+    except ImportError as error:
+        raise ProtocolError("the object takes or gives arrays: pip install numpy") from error
 
 
 def _of(generic: Any, *arguments: Any) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
+from liferaft.rpc.arrays import ARRAY_NAME, is_array_type
 from liferaft.rpc.reference_types import Marker, ReferenceTarget
 
 Fielded = (
@@ -85,6 +86,8 @@ class TypeWriter:
             return self._text(known.type)
         if isinstance(known, inspect.CustomType) and issubclass(known.cls, Marker):
             return self._reference(known.cls.target)
+        if isinstance(known, inspect.CustomType) and is_array_type(known.cls):
+            return ARRAY_NAME
         if isinstance(known, inspect.CustomType):
             raise UnsupportedType(f"a {known.cls.__qualname__} cannot be sent")
         for kind, write in _WRITERS:

@@ -22,7 +22,7 @@ import msgspec
 
 from liferaft.errors import AddressError, ConnectionLost, LiferaftError, Unreachable
 from liferaft.link.address import Address
-from liferaft.link.base import Link, Listener, Network, Receiver
+from liferaft.link.base import FRAME_BYTES_MAX, Link, Listener, Network, Receiver
 from liferaft.sim.chronicle import note
 from liferaft.sim.loop import SimulatedHost, running_loop
 
@@ -238,6 +238,7 @@ class _Host:
         self._network = network
         self._name = name
         self._machine = machine
+        self.frame_bytes_max = FRAME_BYTES_MAX
 
     async def connect(self, address: Address) -> Link:
         network, target = self._network, address.host
