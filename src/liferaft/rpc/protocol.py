@@ -43,12 +43,12 @@ from liferaft.rpc.codec import (
 )
 from liferaft.rpc.interface import MethodSignature
 from liferaft.rpc.session import (
-    RESEND_BYTES_PER_SECOND,
     RESEND_CAP,
     WORKING_INTERVAL,
     CallerSession,
     PendingCall,
     RoundTrip,
+    travel_time,
 )
 from liferaft.rpc.stream import CallStreams
 
@@ -185,7 +185,7 @@ class CallerProtocol(Generic[WaiterT]):
             call.sent_count = 1
             call.sent_at = now
             call.interval = self._round_trip.interval
-            call.resend_at = now + call.interval + len(frame) / RESEND_BYTES_PER_SECOND
+            call.resend_at = now + call.interval + travel_time(frame)
         due = self._call_due(call)
         if due is not None and (self._due is None or due < self._due):
             self._due = due
@@ -386,7 +386,7 @@ class CallerProtocol(Generic[WaiterT]):
         call.sent_count += 1
         call.sent_at = now
         call.interval = interval
-        call.resend_at = now + interval + len(call.frame) / RESEND_BYTES_PER_SECOND
+        call.resend_at = now + interval + travel_time(call.frame)
 
     def _check_frame(self, method: MethodSignature, frame: bytes) -> None:
         """Raise `InvalidArgument` for a frame that a host would end the connection over."""
