@@ -6,6 +6,7 @@ of the tests.
 
 from tests.fuzz import (
     check_targets,
+    description_targets,
     other_targets,
     raft_targets,
     rpc_targets,
@@ -23,5 +24,6 @@ TARGETS: dict[str, Target] = {
         *storage_targets.TARGETS,
         *other_targets.TARGETS,
         *check_targets.TARGETS,
+        *description_targets.TARGETS,
     )
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
 import pytest
@@ -119,6 +120,39 @@ async def test_it_goes_through_a_host_in_between(way: str) -> None:
             assert await waited(worker.ended)
             await liferaft.aclose(stub)
         await liferaft.aclose(to_far)
+
+
+class Tally(Protocol):
+    """A stream that is made in a thread."""
+
+    def count(self) -> AsyncIterator[int]:
+        """Give numbers until nobody wants them any more."""
+        ...
+
+
+class TallyObject:
+    """Makes its second number only once nobody waits for it."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+
+    def count(self) -> Iterator[int]:
+        yield 1
+        while not liferaft.cancelled():
+            self.ended.wait(BLINK)
+        self.ended.set()
+        yield 2
+
+
+async def test_a_blocking_generator_sees_that_its_reader_left() -> None:
+    tally = TallyObject()
+    async with await liferaft.aserve(tally, Tally, "127.0.0.1:0") as host:
+        stub = await liferaft.aconnect(Tally, host.address)
+        numbers = stub.count()
+        assert 1 == await anext(numbers)
+        await numbers.aclose()  # type: ignore[attr-defined] # a stub's stream has it
+        assert await waited(tally.ended)
+        await liferaft.aclose(stub)
 
 
 def test_outside_of_a_call_nothing_is_cancelled() -> None:

@@ -303,8 +303,10 @@ def test_what_is_no_name_is_refused_wherever_it_stands(name: str) -> None:
             python_source(fault)
 
 
-def test_a_docstring_cannot_end_itself() -> None:
-    text = 'innocent """\nimport os\n"""'
+@pytest.mark.parametrize(
+    "text", ['innocent """\nimport os\n"""', "a\0b", "a\rb\x0cc", "ends with \\", 'ends with "']
+)
+def test_a_docstring_cannot_end_itself(text: str) -> None:
     described = Description("thing", "Thing", text, [method()], {})
 
     tree = ast.parse(python_source(described))

@@ -22,6 +22,7 @@ from liferaft.rpc.caller_streams import (
 )
 from liferaft.rpc.interception import Connection
 from liferaft.rpc.interface import Interface, ItemCodec, MethodSignature
+from liferaft.rpc.reference_types import CLASSES_KEPT
 
 _CORE: Final = "_liferaft"
 
@@ -172,7 +173,7 @@ def reference_stub(connection: Connection, runner: Runner) -> Any:
     return creator.create(connection, runner if needs_bridge(interface) else None)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=CLASSES_KEPT)
 def _reference_creator(interface: Interface) -> CallerStubCreator:
     return CallerStubCreator(interface)
 

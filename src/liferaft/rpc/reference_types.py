@@ -21,6 +21,9 @@ Take = Callable[["ReferenceTarget", Any], Any]
 Walk = Callable[[Any, Take], Any]
 """Gives a value with other references in it."""
 
+CLASSES_KEPT: Final = 1_024
+"""Interfaces that are reflected once; whoever takes in more, described by hosts, must not grow."""
+
 _MANY: Final = (list, abc.Sequence, abc.Collection, abc.MutableSequence)
 _MAPS: Final = (dict, abc.Mapping, abc.MutableMapping)
 _AWAITED: Final = (abc.Awaitable, abc.Coroutine)
@@ -55,7 +58,7 @@ class Marker:
     target: ReferenceTarget
 
 
-@functools.cache
+@functools.lru_cache(maxsize=CLASSES_KEPT)
 def _class_target(cls: type) -> ReferenceTarget | None:
     try:
         known = msgspec_types.type_info(cls)
@@ -82,7 +85,7 @@ def _is_closed(hint: Any) -> bool:
     return len(parts) == 2 and isinstance(parts[0], list)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=CLASSES_KEPT)
 def _function_target_of(parameters: tuple[Any, ...], result: Any) -> ReferenceTarget:
     is_async = typing.get_origin(result) in _AWAITED
     if is_async:

@@ -25,7 +25,7 @@ from liferaft.rpc.interface import (
     MethodSignature,
     StreamType,
 )
-from liferaft.rpc.reference_types import ReferenceTarget, Walk, replaced, walk_of
+from liferaft.rpc.reference_types import CLASSES_KEPT, ReferenceTarget, Walk, replaced, walk_of
 from liferaft.rpc.typetext import TypeWriter, UnsupportedType
 
 _NOT_INTERFACES = (object, typing.Protocol, typing.Generic)
@@ -60,7 +60,7 @@ def reflect(declaring: Any) -> Interface:
     return _reflect(declaring, ())
 
 
-@functools.cache
+@functools.lru_cache(maxsize=CLASSES_KEPT)
 def _reflect(cls: type, arguments: tuple[Any, ...]) -> Interface:
     methods = {
         name: _reflect_method(cls, name, found)

@@ -292,7 +292,7 @@ class _Writer:
     def _value(self, value: Any) -> str:
         """Return an expression that makes a default anew."""
         if isinstance(value, enum.Enum):
-            return f"{type(value).__name__}.{value.name}"
+            return f"{_python_name(type(value).__name__)}.{value.name}"
         if isinstance(value, (date, time)):
             return f"{self._use(type(value).__name__)}.fromisoformat({value.isoformat()!r})"
         if isinstance(value, list):
@@ -347,9 +347,16 @@ def _parts_of(described: Type) -> Iterable[Type]:
 def _docstring(text: str) -> str:
     r"""Return the text between triple quotes; what would end them, or mean more, is escaped."""
     escaped = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
+    # What is no character to print ends no line and no file.
+    pieces = (each if each == "\n" or each.isprintable() else _escaped(each) for each in escaped)
+    escaped = "".join(pieces)
     if escaped.endswith('"') and not escaped.endswith('\\"'):
         escaped = f'{escaped[:-1]}\\"'
     return f'"""{escaped}\n"""' if "\n" in escaped else f'"""{escaped}"""'
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def _python_name(key: str) -> str:

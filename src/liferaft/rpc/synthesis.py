@@ -241,7 +241,8 @@ def _exception(classes: Classes, described: ExceptionDescription) -> type[Except
 def _make_enum(described: EnumDescription) -> type[enum.Enum]:
     members = [(_identifier(name), value) for name, value in described.members.items()]
     try:
-        made = _known(_ENUMS, described.kind)(described.name, members, module=MODULE)
+        name = _class_name(described.name)
+        made = _known(_ENUMS, described.kind)(name, members, module=MODULE)
     except (TypeError, ValueError) as error:
         raise ProtocolError(f"{described.name} is described wrongly: {error}") from error
     made.__doc__ = described.doc or None
