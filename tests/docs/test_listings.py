@@ -12,10 +12,12 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES = (
     "arrays",
     "deadlines",
+    "delivery",
     "discovery",
     "hosts",
     "http",
     "interceptors",
+    "interfaces",
     "leaky",
     "references",
     "security",
@@ -25,20 +27,7 @@ PAGES = (
 
 @pytest.mark.slow
 @pytest.mark.processes
-@pytest.mark.parametrize(
-    "page",
-    [
-        "deadlines",
-        "discovery",
-        "hosts",
-        "http",
-        "interceptors",
-        "leaky",
-        "references",
-        "security",
-        "streams",
-    ],
-)
+@pytest.mark.parametrize("page", PAGES)
 def test_the_listing_prints_what_the_page_shows(page: str, tmp_path: Path) -> None:
     text = (DOCS / f"{page}.md").read_text(encoding="utf-8")
     (listing,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)

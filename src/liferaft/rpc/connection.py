@@ -94,7 +94,6 @@ class CallerConnection(CallDriver):
         self._link: Link | None = None
         self._line: _Line | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._verdict: asyncio.Future[None] | None = None
         self._callbacks: CallbackHost | None = None
 
     def __repr__(self) -> str:

@@ -90,6 +90,8 @@ class CallDriver:
         self._timer_at: float | None = None
         self._references: ReferenceTable | None = None
         self._is_release_due = False
+        # Whoever waits for the connection's state; for who derives from this.
+        self._verdict: asyncio.Future[None] | None = None
 
     @property
     def takes_values(self) -> bool:
@@ -132,7 +134,10 @@ class CallDriver:
         loop = self._loop
         if time_left is None and (time_left := ambient.time_left()) is None:
             time_left = self.timeout
-        self._check_callable(method, time_left)
+        # Written out, as this is done for every call.
+        is_full = len(protocol.session.pending) >= UNANSWERED_MAX
+        if self._is_closed or is_full or (time_left is not None and time_left <= 0):
+            self._check_callable(method, time_left)
         exported: list[int] | None = None
         if method.has_references:
             assert isinstance(arguments, tuple), "they are encoded here, with their references"
@@ -320,7 +325,8 @@ class CallDriver:
         if protocol.has_forgotten:
             protocol.has_forgotten = False
             self._forget_references()
-        self._tell_state()
+        if self._verdict is not None:
+            self._tell_state()
         if protocol.leave is not None:
             leave, protocol.leave = protocol.leave, None
             self._leave(leave)
