@@ -1,7 +1,7 @@
 // Frames to bytes and back, as docs/wire.md tells. Nothing here knows of sockets or calls.
 
-import { decode, encode } from "@msgpack/msgpack";
 import { ProtocolError } from "./errors.mjs";
+import { decode, encode } from "./msgpack.mjs";
 
 export const FRAME_BYTES_MAX = 64 * 1024 * 1024;
 export const KIND = {
@@ -13,29 +13,11 @@ const FIELDS_MIN = {
   1: 3, 2: 3, 3: 3, 4: 3, 5: 3, 6: 6, 7: 2, 8: 6, 9: 2, 10: 1, 11: 1, 12: 3, 13: 1, 14: 0, 15: 2,
   16: 0, 18: 5, 19: 5,
 };
-const options = { useBigInt64: true };
-
-/** A value as JavaScript has it: 64-bit integers are numbers where that is exact. */
-function plain(value) {
-  if (typeof value === "bigint") {
-    const number = Number(value);
-    return Number.isSafeInteger(number) ? number : value;
-  }
-  if (Array.isArray(value)) return value.map(plain);
-  if (value !== null && typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype) {
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item)]));
-  }
-  return value;
-}
-
-/** Integers beyond 53 bits are given as BigInt, and travel as integers. */
-export function encodeValue(value) {
-  return encode(value, options);
-}
+export const encodeValue = encode;
 
 export function decodeValue(bytes) {
   try {
-    return plain(decode(bytes, options));
+    return decode(bytes);
   } catch (error) {
     throw new ProtocolError(`a value that cannot be read: ${error.message}`);
   }

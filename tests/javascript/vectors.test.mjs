@@ -41,8 +41,36 @@ test("items have the length that they had on the wire", () => {
   assert.equal(size, items.reduce((sum, item) => sum + encodeValue(item).length, 0));
 });
 
-test("integers beyond 53 bits stay exact", () => {
-  for (const value of [0, -1, 2 ** 40, 2n ** 62n, -(2n ** 62n)]) {
+test("integers of every size stay exact, in as few bytes as they need", () => {
+  const sizes = [
+    [0, 1], [127, 1], [-32, 1], [128, 2], [-33, 2], [255, 2], [-128, 2], [256, 3], [-129, 3],
+    [65535, 3], [65536, 5], [-32769, 5], [2 ** 32 - 1, 5], [2 ** 32, 9], [-(2 ** 31) - 1, 9],
+    [2 ** 40, 9], [2n ** 62n, 9], [-(2n ** 63n), 9], [2n ** 64n - 1n, 9],
+  ];
+  for (const [value, size] of sizes) {
+    assert.equal(encodeValue(value).length, size, `${value}`);
     assert.equal(decodeValue(encodeValue(value)), value);
   }
+  assert.throws(() => encodeValue(2n ** 64n), RangeError);
+});
+
+test("values of every kind and size come back", () => {
+  for (const size of [0, 15, 16, 31, 32, 255, 256, 65535, 65536]) {
+    const text = "é".repeat(size);
+    const array = Array.from({ length: size }, (_, at) => at);
+    const map = Object.fromEntries(array.map((at) => [`${at}`, at]));
+    for (const value of [text, array, map]) assert.deepEqual(decodeValue(encodeValue(value)), value);
+    assert.deepEqual(decodeValue(encodeValue(new Uint8Array(size))), Buffer.alloc(size));
+  }
+  for (const value of [null, true, 1.5, -0, NaN, Infinity, [[[]]], { __proto__: null, a: {} }]) {
+    assert.deepEqual(decodeValue(encodeValue(value)), value === null ? null : structuredClone(value));
+  }
+  assert.deepEqual(decodeValue(encodeValue(new Map([[1, "a"]]))), new Map([[1, "a"]]));
+});
+
+test("what is no value is refused", () => {
+  for (const hex of ["", "c1", "d401ff", "a2ff", "92c0", "dcffff", "ddffffffff", "c0c0", "a1ff"]) {
+    assert.throws(() => decodeValue(Buffer.from(hex, "hex")), ProtocolError, hex);
+  }
+  assert.throws(() => decodeValue(Buffer.alloc(1000, 0x91)), ProtocolError);
 });
