@@ -5,9 +5,10 @@ import asyncio
 import pytest
 
 from liferaft.link.turns import (
+    ALONE_AFTER,
     FRAMES_AT_ONCE_MAX,
     FRAMES_PER_TURN_MAX,
-    FRAMES_SHARED_MIN,
+    FRAMES_TOGETHER,
     Turns,
 )
 
@@ -27,6 +28,23 @@ class Flood:
     @property
     def delivered(self) -> int:
         return sum(self.shares)
+
+
+class Clock:
+    """The running loop with a time that only the test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1.0
+        self.call_soon = asyncio.get_running_loop().call_soon
+
+    def time(self) -> float:
+        return self.now
+
+
+def turns_by(clock: Clock) -> Turns:
+    turns = Turns()
+    turns._loop = clock  # type: ignore[assignment] # it has what turns ask of a loop
+    return turns
 
 
 async def test_few_frames_are_served_at_once_and_many_are_not() -> None:
@@ -50,7 +68,7 @@ async def test_while_nobody_else_is_there_a_turn_is_full() -> None:
 async def test_those_who_wait_get_half_of_what_the_others_get(
     floods: int, served_each_turn: int
 ) -> None:
-    turns, waiting = Turns(), [Flood() for _ in range(floods)]
+    turns, waiting = turns_by(Clock()), [Flood() for _ in range(floods)]
     for flood in waiting:
         turns.wait(flood)
     served = 0
@@ -67,22 +85,26 @@ async def test_those_who_wait_get_half_of_what_the_others_get(
 
 
 async def test_beside_a_caller_with_little_to_say_a_turn_is_still_worth_having() -> None:
-    turns, flood = Turns(), Flood()
+    turns, flood = turns_by(Clock()), Flood()
+    turns.is_served_at_once(2)
     turns.wait(flood)
     for _ in range(100):
         turns.is_served_at_once(2)
         await asyncio.sleep(0)
 
-    assert FRAMES_SHARED_MIN == flood.shares[-1]
+    assert FRAMES_TOGETHER == flood.shares[-1]
 
 
 async def test_when_the_others_have_left_turns_are_full_again() -> None:
-    turns, flood = Turns(), Flood()
+    clock = Clock()
+    turns, flood = turns_by(clock), Flood()
     turns.wait(flood)
     for _ in range(50):
         turns.is_served_at_once(FRAMES_AT_ONCE_MAX)
         await asyncio.sleep(0)
-    for _ in range(50):
+    assert flood.shares[-1] < FRAMES_PER_TURN_MAX
+    clock.now += 2 * ALONE_AFTER
+    for _ in range(2):
         await asyncio.sleep(0)
 
     assert FRAMES_PER_TURN_MAX == flood.shares[-1]

@@ -2,8 +2,9 @@
 
 One read of a socket may bring thousands of small frames. A link with few is served at once. One
 with many waits for turns, one in each turn of the loop, which all such links share: together they
-get half as many frames as were served at once lately, so that callers who wait for their answers
-keep two thirds of the host. While nobody else is there, they get all that a turn may hold.
+get half as many frames as were served at once, so that callers who wait for their answers keep two
+thirds of the host; they get them together, as a turn of one frame costs more than the frame. While
+nobody else is there, they get all that a turn may hold.
 
 Nothing is lost and nothing overtakes anything on its own link.
 """
@@ -17,11 +18,13 @@ FRAMES_AT_ONCE_MAX: Final = 8
 FRAMES_PER_TURN_MAX: Final = 64
 """Of one link, while nobody else is served: a turn of about a millisecond."""
 
-FRAMES_SHARED_MIN: Final = 4
-"""Of all links that wait, while others are served: so few would cost more in turns than in work."""
+FRAMES_TOGETHER: Final = 16
+"""What each link that waits must have a claim to before it gets any, while others are served. With
+a frame in each turn, four peers that take no answers left an honest caller a quarter of its calls.
+"""
 
-TURNS_REMEMBERED: Final = 8
-"""How quickly the number of frames that were served at once is forgotten."""
+ALONE_AFTER: Final = 0.002
+"""Seconds without a frame that was served at once, after which those that wait have the host."""
 
 
 class Waiting(Protocol):
@@ -38,7 +41,9 @@ class Turns:
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[Waiting, None] = {}
         self._served = 0
-        self._served_lately = 0.0
+        self._served_at = 0.0
+        # How many frames those that wait have a claim to, together.
+        self._claim = 0.0
 
     def is_served_at_once(self, count: int) -> bool:
         """Return whether so many frames of a link that does not wait may be delivered now."""
@@ -50,7 +55,7 @@ class Turns:
     def wait(self, link: Waiting) -> None:
         """Give the link turns until nothing of it waits."""
         if not self._waiting:
-            self._served, self._served_lately = 0, 0.0
+            self._served, self._served_at, self._claim = 0, 0.0, 0.0
             self._loop.call_soon(self._turn)
         self._waiting[link] = None
 
@@ -59,11 +64,9 @@ class Turns:
         self._waiting.pop(link, None)
 
     def _turn(self) -> None:
-        self._served_lately += (self._served - self._served_lately) / TURNS_REMEMBERED
-        self._served = 0
         share = self._share()
         try:
-            for link in list(self._waiting):
+            for link in list(self._waiting) if share else ():
                 if not link.deliver_next(share):
                     self.forget(link)
         finally:
@@ -71,8 +74,17 @@ class Turns:
                 self._loop.call_soon(self._turn)
 
     def _share(self) -> int:
-        """Return how many frames each link gets in this turn."""
-        if self._served_lately < 1 or not self._waiting:
+        """Return how many frames each link gets in this turn: none in most, beside others."""
+        now = self._loop.time()
+        if self._served:
+            self._served_at = now
+            self._claim += self._served / 2
+            self._served = 0
+        if not self._waiting or now - self._served_at > ALONE_AFTER:
+            self._claim = 0.0
             return FRAMES_PER_TURN_MAX
-        shared = max(FRAMES_SHARED_MIN, int(self._served_lately / 2))
-        return max(1, min(FRAMES_PER_TURN_MAX, shared // len(self._waiting)))
+        share = int(self._claim / len(self._waiting))
+        if share < FRAMES_TOGETHER:
+            return 0
+        self._claim = 0.0
+        return min(FRAMES_PER_TURN_MAX, share)
