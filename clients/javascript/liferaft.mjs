@@ -9,7 +9,7 @@ import {
   StubClosed, Unauthenticated, Unreachable, errorOf, isRefusal, ourError,
 } from "./errors.mjs";
 import { Incoming, Outgoing, Stream, checkChunk } from "./streams.mjs";
-import { KIND, Splitter, decodeFrame, framed } from "./wire.mjs";
+import { KIND, Splitter, decodeFrame, framed, prepared } from "./wire.mjs";
 
 export * from "./errors.mjs";
 export { Stream };
@@ -73,8 +73,9 @@ export class Connection {
   /**
    * Call a method with its arguments, one for each parameter, and wait for the result. Options:
    * timeout (seconds), signal (an AbortSignal), idempotent (it does no harm twice).
+   * Throws RangeError or TypeError for arguments that cannot travel; nothing was sent then.
    */
-  call(method, args = [], options = {}) {
+  async call(method, args = [], options = {}) {
     return this.#begin(method, args, options).outcome;
   }
 
@@ -106,10 +107,10 @@ export class Connection {
 
   #begin(method, args, { timeout = this.timeout, signal, idempotent = false }, streams = false) {
     if (this.#isClosed) throw new StubClosed("the connection was closed");
-    const number = this.#next++;
     const outgoing = args.flatMap((each, place) =>
       each instanceof Stream ? [new Outgoing(place + 1, each.items)] : []);
-    const rest = args.map((each) => (each instanceof Stream ? null : each));
+    const rest = prepared(args.map((each) => (each instanceof Stream ? null : each)));
+    const number = this.#next++;
     const until = outgoing.length ? Infinity : Date.now() + 1000 * timeout;
     const call = { number, method, args: rest, until, idempotent, outgoing, sent: 0, interval: 0, resendAt: 0 };
     call.outcome = new Promise((resolve, reject) => { Object.assign(call, { resolve, reject }); });

@@ -1,10 +1,21 @@
-// MessagePack, as far as the protocol has it: no extension types. Source: the MessagePack
-// specification. 64-bit integers are numbers where that is exact, BigInt where it is not.
+// MessagePack, as far as the protocol has it: of the extension types the Timestamp alone, which
+// becomes a string, in full precision. Source: the MessagePack specification. 64-bit integers are
+// numbers where that is exact, BigInt where it is not.
 
 const text = new TextEncoder();
 const fatal = new TextDecoder("utf-8", { fatal: true });
 
-/** Return `value` as bytes. A BigInt travels as an integer, a number without a fraction, too. */
+/** A value that was encoded before. */
+export class Encoded {
+  constructor(value) {
+    this.bytes = encode(value);
+  }
+}
+
+/**
+ * Return `value` as bytes; throws RangeError or TypeError for what cannot travel. A BigInt travels as
+ * an integer, a number without a fraction, too; a Date as a string.
+ */
 export function encode(value) {
   const parts = [];
   write(value, parts);
@@ -18,6 +29,8 @@ function write(value, parts) {
   else if (typeof value === "bigint") parts.push(integer(value));
   else if (typeof value === "string") writeText(value, parts);
   else if (ArrayBuffer.isView(value)) writeBytes(value, parts);
+  else if (value instanceof Encoded) parts.push(value.bytes);
+  else if (value instanceof Date) writeText(value.toISOString(), parts);
   else if (Array.isArray(value)) {
     parts.push(head(value.length, [0x90, 15], null, 0xdc, 0xdd));
     for (const item of value) write(item, parts);
@@ -113,6 +126,7 @@ class Reader {
       case 0xc4: return this.take(this.size(8));
       case 0xc5: return this.take(this.size(16));
       case 0xc6: return this.take(this.size(32));
+      case 0xc7: return this.timestamp(this.size(8));
       case 0xca: return this.take(4).readFloatBE(0);
       case 0xcb: return this.take(8).readDoubleBE(0);
       case 0xcc: return this.size(8);
@@ -123,6 +137,8 @@ class Reader {
       case 0xd1: return this.take(2).readInt16BE(0);
       case 0xd2: return this.take(4).readInt32BE(0);
       case 0xd3: return exact(this.take(8).readBigInt64BE(0));
+      case 0xd6: return this.timestamp(4);
+      case 0xd7: return this.timestamp(8);
       case 0xd9: return fatal.decode(this.take(this.size(8)));
       case 0xda: return fatal.decode(this.take(this.size(16)));
       case 0xdb: return fatal.decode(this.take(this.size(32)));
@@ -132,6 +148,18 @@ class Reader {
       case 0xdf: return this.map(this.size(32), depth);
       default: throw new TypeError(`the byte ${byte} begins no value that this protocol has`);
     }
+  }
+
+  timestamp(length) {
+    const type = this.take(1).readInt8(0);
+    if (type !== -1 || ![4, 8, 12].includes(length)) {
+      throw new TypeError(`an extension of type ${type} with ${length} bytes is no value of this protocol`);
+    }
+    const bytes = this.take(length);
+    if (length === 4) return moment(bytes.readUInt32BE(0), 0);
+    if (length === 12) return moment(Number(bytes.readBigInt64BE(4)), bytes.readUInt32BE(0));
+    const both = bytes.readBigUInt64BE(0);
+    return moment(Number(both & 0x3_ffff_ffffn), Number(both >> 34n));
   }
 
   array(length, depth) {
@@ -147,6 +175,15 @@ class Reader {
     // Object.fromEntries makes own properties, whatever their names are.
     return entries.every(([key]) => typeof key === "string") ? Object.fromEntries(entries) : new Map(entries);
   }
+}
+
+/** A point in time as RFC 3339 has it, in UTC. */
+function moment(seconds, nanoseconds) {
+  if (!(Math.abs(seconds) <= 8.64e12) || nanoseconds >= 1e9) throw new RangeError("no point in time");
+  const digits = nanoseconds % 1000 ? String(nanoseconds).padStart(9, "0")
+    : String(nanoseconds / 1000).padStart(6, "0");
+  const whole = new Date(1000 * seconds).toISOString().slice(0, -5);
+  return nanoseconds ? `${whole}.${digits}Z` : `${whole}Z`;
 }
 
 function exact(value) {

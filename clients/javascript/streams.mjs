@@ -1,7 +1,7 @@
 // The streams of one call: what comes in, with credit, and what goes out, with repeats.
 
 import { ProtocolError } from "./errors.mjs";
-import { KIND, chunkItems, decodeValue, encodeValue } from "./wire.mjs";
+import { KIND, chunkItems, decodeValue, prepared } from "./wire.mjs";
 
 const WINDOW = 65_536;
 const CHUNK_BYTES = 32_768;
@@ -109,7 +109,7 @@ export class Outgoing {
     let chunk = [];
     let chunkBytes = 0;
     const flush = (isLast) => {
-      if (!chunk.length && !isLast) return;
+      if (this.#closed || (!chunk.length && !isLast)) return;
       const entry = [this.#sentItems, chunk, isLast];
       this.#sent.push(entry);
       this.#sentItems += chunk.length + (isLast ? 1 : 0);
@@ -122,18 +122,24 @@ export class Outgoing {
         await new Promise((resolve) => { this.#wake = resolve; });
       }
       if (this.#closed) return;
-      const size = encodeValue(item).length;
-      chunk.push(item);
-      chunkBytes += size;
-      this.#sentBytes += size;
+      const encoded = prepared(item);
+      if (chunkBytes && chunkBytes + encoded.bytes.length > CHUNK_BYTES) flush(false);
+      chunk.push(encoded);
+      chunkBytes += encoded.bytes.length;
+      this.#sentBytes += encoded.bytes.length;
+      // What comes together travels together; what comes alone does not wait for the next.
+      if (chunk.length === 1) setImmediate(() => flush(false));
       if (chunkBytes >= CHUNK_BYTES) flush(false);
     }
     flush(true);
   }
 
   repeat(number, send, now) {
-    if (!this.#sent.length || now - this.#sentAt < REPEAT_MS) return;
+    if (now - this.#sentAt < REPEAT_MS || this.#closed) return;
     for (const entry of this.#sent) this.#send(number, send, entry);
+    // The credit that it waits for may have been lost: a repeat of nothing asks for it.
+    const isHeld = this.#sentBytes >= this.#until && this.#sentItems > 0;
+    if (!this.#sent.length && isHeld) this.#send(number, send, [this.#sentItems - 1, [], false]);
   }
 
   #send(number, send, [sequence, items, isLast]) {

@@ -1,7 +1,7 @@
 // Frames to bytes and back, as docs/wire.md tells. Nothing here knows of sockets or calls.
 
 import { ProtocolError } from "./errors.mjs";
-import { decode, encode } from "./msgpack.mjs";
+import { Encoded, decode, encode } from "./msgpack.mjs";
 
 export const FRAME_BYTES_MAX = 64 * 1024 * 1024;
 export const KIND = {
@@ -13,7 +13,17 @@ const FIELDS_MIN = {
   1: 3, 2: 3, 3: 3, 4: 3, 5: 3, 6: 6, 7: 2, 8: 6, 9: 2, 10: 1, 11: 1, 12: 3, 13: 1, 14: 0, 15: 2,
   16: 0, 18: 5, 19: 5,
 };
+const HEAD_BYTES_MAX = 64 * 1024; // of a frame, beside its arguments or items
 export const encodeValue = encode;
+
+/** A value encoded once, so that what cannot travel is known before anything of it was sent. */
+export function prepared(value) {
+  const encoded = new Encoded(value);
+  if (encoded.bytes.length > FRAME_BYTES_MAX - HEAD_BYTES_MAX) {
+    throw new RangeError(`${encoded.bytes.length} bytes are more than a frame holds (${FRAME_BYTES_MAX})`);
+  }
+  return encoded;
+}
 
 export function decodeValue(bytes) {
   try {

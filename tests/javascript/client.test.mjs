@@ -32,6 +32,39 @@ test("values come back as they went", async () => {
   assert.deepEqual(Buffer.from(await things.bytes(new Uint8Array([0, 255]))), Buffer.from([0, 255]));
 });
 
+test("moments come as text, in full precision, with and without a time zone", async () => {
+  for (const [sent, received] of [
+    ["2026-11-25T18:27:08.054832Z", "2026-11-26T18:27:08.054832Z"],
+    ["2026-11-25T18:27:08+02:00", "2026-11-26T16:27:08Z"],
+    ["1969-12-31T23:59:59.5Z", "1970-01-01T23:59:59.500000Z"],
+    ["0001-01-01T00:00:00Z", "0001-01-02T00:00:00Z"],
+    ["9999-12-30T23:59:59.999999Z", "9999-12-31T23:59:59.999999Z"],
+    ["2026-11-25T18:27:08.054832", "2026-11-26T18:27:08.054832"],
+    [new Date(0), "1970-01-02T00:00:00Z"],
+  ]) assert.equal(await things.next_day(sent), received);
+});
+
+test("what cannot travel fails its own call, and no other", async () => {
+  const other = things.echo("meanwhile");
+  await assert.rejects(things.echo(2n ** 64n), RangeError);
+  await assert.rejects(things.echo(() => 1), TypeError);
+  await assert.rejects(things.bytes(new Uint8Array(65 * 1024 * 1024)), /more than a frame holds/);
+  await assert.rejects(things.sum(new Stream([1, 2n ** 64n])), RangeError);
+  assert.equal(await other, "meanwhile");
+  assert.equal(await things.echo("after"), "after");
+});
+
+test("an item does not wait for the next one", async () => {
+  let release;
+  const held = new Promise((resolve) => { release = resolve; });
+  async function* numbers() {
+    yield 7;
+    await held;
+  }
+  assert.equal(await things.first(new Stream(numbers())), 7);
+  release();
+});
+
 test("each call is executed once, whatever the network does", async () => {
   const before = await things.total();
   for (let number = 1; number <= CALLS; number += 1) {

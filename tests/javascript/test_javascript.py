@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,6 +48,8 @@ class Things(Protocol):
     def broken(self, after: int) -> AsyncIterator[int]: ...
     async def open_streams(self) -> int: ...
     async def sum(self, numbers: AsyncIterator[int]) -> int: ...
+    async def first(self, numbers: AsyncIterator[int]) -> int: ...
+    async def next_day(self, moment: datetime) -> datetime: ...
     async def length(self, texts: AsyncIterator[str]) -> int: ...
 
 
@@ -63,6 +66,12 @@ class ThingsObject:
 
     async def bytes(self, value: bytes) -> bytes:
         return value
+
+    async def next_day(self, moment: datetime) -> datetime:
+        return moment + timedelta(days=1)
+
+    async def first(self, numbers: AsyncIterator[int]) -> int:
+        return await anext(numbers)
 
     async def add(self, number: int) -> int:
         self._total += number

@@ -69,7 +69,7 @@ test("values of every kind and size come back", () => {
 });
 
 test("what is no value is refused", () => {
-  for (const hex of ["", "c1", "d401ff", "a2ff", "92c0", "dcffff", "ddffffffff", "c0c0", "a1ff"]) {
+  for (const hex of ["", "c1", "d401ff", "d601ffffffff", "c703ff000000", "d6ff0000", "d7ffffffffff00000000", "a2ff", "92c0", "dcffff", "ddffffffff", "c0c0", "a1ff"]) {
     assert.throws(() => decodeValue(Buffer.from(hex, "hex")), ProtocolError, hex);
   }
   assert.throws(() => decodeValue(Buffer.alloc(1000, 0x91)), ProtocolError);

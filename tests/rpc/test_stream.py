@@ -114,6 +114,46 @@ def test_a_reader_that_does_not_read_holds_the_writer() -> None:
     assert sender.has_room
 
 
+def test_a_writer_that_waits_asks_for_credit_that_was_lost() -> None:
+    """Nothing is unacknowledged then, so no repeat would bring it."""
+    writing, reading = pair()
+    sender, receiver = writing.senders[CHANNEL], reading.receivers[CHANNEL]
+    for _ in range(100):
+        offer_all(sender, 10_000)
+        pass_on(writing, reading)
+        pass_on(reading, writing)
+    while receiver.is_ready:
+        receiver.pop()
+        reading.frames(1, 0.0)  # and every one of them is lost
+    assert reading.due() is None
+    due = writing.due()
+    assert due is not None
+
+    probes = [writing.frames(1, due), writing.frames(1, due)]
+    (data,) = probes[0]
+    reading.take(decode_chunk(data))
+    pass_on(reading, writing)
+
+    assert not probes[1], "it asks once, then waits"
+    assert sender.has_room
+    assert writing.due() is None
+
+
+def decode_chunk(data: bytes) -> Chunk:
+    frame = decode_frame(data)
+    assert isinstance(frame, Chunk)
+    return frame
+
+
+def test_a_writer_that_may_go_on_does_not_ask() -> None:
+    writing, reading = pair()
+    writing.senders[CHANNEL].offer(raw(5))
+    pass_on(writing, reading)
+    pass_on(reading, writing)
+
+    assert writing.due() is None
+
+
 def test_a_writer_holds_a_bounded_amount_whatever_is_allowed() -> None:
     """A peer may allow as much as it likes, and acknowledge nothing."""
     writing, _ = pair()

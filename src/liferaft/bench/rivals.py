@@ -37,6 +37,8 @@ def serve_rpyc(tell: Callable[[int], None]) -> None:
             return (number, customer, note, amounts)
 
     server = ThreadedServer(Service, hostname=HOST, port=0)
+    # RPyC listens in `start` only, and whoever is told the port connects at once.
+    server.listener.listen(server.backlog)
     tell(server.port)
     threading.Thread(target=server.start, daemon=True).start()
     sys.stdin.read()

@@ -9,7 +9,9 @@ below `until`, which the receiver moves on as its reader takes items. So a reade
 holds the writer, and neither side ever holds more than the window and one item.
 
 Whatever was not acknowledged is sent again, at growing intervals. The end of a stream counts as one
-more item, so that it cannot be lost either.
+more item, so that it cannot be lost either. Credit is not acknowledged, so a sender that waits for
+it asks, at the same intervals, with a chunk that holds nothing and repeats a sequence: a receiver
+answers every repeat (as TCP probes a closed window, RFC 9293 §3.8.6.1).
 
 Time comes in as `now`, in seconds; there is no clock, no I/O and no randomness here.
 """
@@ -92,11 +94,19 @@ class Sender:
             self.is_ended = True
             self._is_end_offered = not self.is_closed
 
+    @property
+    def _is_waiting(self) -> bool:
+        """Whether only a credit can let the stream go on; the last one may have been lost."""
+        return bool(self._sent) or not (self.has_room or self.is_ended or self.is_closed)
+
     def take_credit(self, credit: Credit) -> None:
         """Learn what has arrived, and how much more may come; late and repeated ones do no harm."""
         if credit.received > self._next_sequence:
             raise ProtocolError("what was never sent is acknowledged")
-        self._until = max(self._until, credit.until)
+        if credit.until > self._until:
+            self._until = credit.until
+            self._interval = RESEND_FIRST
+            self._resend_at = 0.0
         while self._sent and self._sent[0].end <= credit.received:
             self._held_bytes -= _size(self._sent.popleft().chunk)
             self._interval = RESEND_FIRST
@@ -112,19 +122,20 @@ class Sender:
         """Return when chunks must be sent again; 0 for at once."""
         if self._offered or self._is_end_offered:
             return 0.0
-        return self._resend_at if self._sent else None
+        return self._resend_at if self._is_waiting else None
 
     def chunks(self, number: int, channel: int, now: float) -> Iterator[Chunk]:
         """Return what must be sent now: what is new, and what was not acknowledged for too long."""
-        if self._sent and 0.0 < self._resend_at <= now:
+        if self._is_waiting and 0.0 < self._resend_at <= now:
             self._interval = min(2 * self._interval, RESEND_CAP)
             self._resend_at = now + self._interval
-            yield from [sent.chunk for sent in self._sent]
+            probe = Chunk(number, channel, self._next_sequence - 1, [], is_last=False)
+            yield from [sent.chunk for sent in self._sent] or [probe]
         while self._offered or self._is_end_offered:
             chunk = self._next_chunk(number, channel)
             self._sent.append(_Sent(chunk, self._next_sequence))
             yield chunk
-        if self._sent and self._resend_at == 0.0:
+        if self._is_waiting and self._resend_at == 0.0:
             self._resend_at = now + self._interval
 
     def _next_chunk(self, number: int, channel: int) -> Chunk:
