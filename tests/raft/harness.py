@@ -11,36 +11,58 @@ from random import Random
 
 from liferaft.errors import InvariantViolated
 from liferaft.raft.config import RaftConfig
+from liferaft.raft.configuration import members
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import (
     Accepted,
     Apply,
+    ChangeAccepted,
+    ChangeRejected,
+    Compact,
+    ConfigurationChanged,
     Effect,
+    FetchSnapshot,
     Persist,
     ReadEntries,
     ReadReady,
     Rejected,
+    RestoreSnapshot,
     Send,
+    TransferEnded,
 )
 from liferaft.raft.events import (
+    ChangeAsked,
     EntriesRead,
     Event,
     Proposed,
     ReadAsked,
     Received,
+    SnapshotFetched,
+    SnapshotLost,
+    SnapshotStored,
     Stored,
     TimePassed,
+    TransferAsked,
 )
 from liferaft.raft.invariants import check_state, check_transition, observe
 from liferaft.raft.log import LogSummary
 from liferaft.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
+    InstallSnapshotReply,
     Message,
     RequestVote,
     RequestVoteReply,
 )
-from liferaft.raft.types import Configuration, Entry, EntryKind, HardState, NodeId, TermRun
+from liferaft.raft.types import (
+    Configuration,
+    Entry,
+    EntryKind,
+    HardState,
+    NodeId,
+    Snapshot,
+    TermRun,
+)
 
 NODES = ("a", "b", "c", "d", "e")
 
@@ -53,15 +75,24 @@ def entries_of(terms: Sequence[int], *, first: int = 1) -> tuple[Entry, ...]:
     )
 
 
-def summary_of(entries: Sequence[Entry], *, tail_length: int | None = None) -> LogSummary:
-    """Return what a disk with these entries, from index 1 on, is read as at the start."""
+def summary_of(
+    entries: Sequence[Entry], *, tail_length: int | None = None, base: int = 0
+) -> LogSummary:
+    """Return what a disk with these entries is read as; up to `base` they were compacted."""
+    held = entries[base:]
     runs: list[TermRun] = []
-    for entry in entries:
+    for entry in held:
         if not runs or runs[-1].term != entry.term:
             runs.append(TermRun(entry.term, entry.index))
-    kept = len(entries) if tail_length is None else min(tail_length, len(entries))
-    tail = tuple(entries[len(entries) - kept :])
-    return LogSummary(first=1, last=len(entries), runs=tuple(runs), tail=tail)
+    kept = len(held) if tail_length is None else min(tail_length, len(held))
+    return LogSummary(
+        first=base + 1,
+        last=len(entries),
+        runs=tuple(runs),
+        tail=tuple(held[len(held) - kept :]),
+        prior_term=entries[base - 1].term if base else 0,
+        configurations=tuple(e for e in held if e.kind == EntryKind.CONFIGURATION),
+    )
 
 
 def core_of(
@@ -94,7 +125,14 @@ class Node:
     core: RaftCore
     hard_state: HardState
     log: list[Entry]
-    writes: list[Persist] = field(default_factory=list)
+    base: int = 0
+    snapshots: list[Snapshot] = field(default_factory=list)
+    fetch: FetchSnapshot | None = None
+    is_removed: bool = False
+    changes: list[ChangeAccepted | ChangeRejected] = field(default_factory=list)
+    transfers: list[TransferEnded] = field(default_factory=list)
+    configuration: ConfigurationChanged | None = None
+    writes: list[Persist | RestoreSnapshot] = field(default_factory=list)
     held: list[Send] = field(default_factory=list)
     stored_mark: int = 0
     is_up: bool = True
@@ -138,18 +176,28 @@ class Cluster:
             entries = list(entries_of((logs or {}).get(node_id, ())))
             term = max((entry.term for entry in entries), default=0)
             hard_state = (hard_states or {}).get(node_id, HardState(current_term=term))
-            core = self._core(node_id, hard_state, entries)
+            core = self._core(
+                node_id, hard_state, summary_of(entries, tail_length=self.tail_length)
+            )
             self.nodes[node_id] = Node(core, hard_state, entries)
 
-    def _core(self, node_id: NodeId, hard_state: HardState, log: Sequence[Entry]) -> RaftCore:
+    def _core(
+        self,
+        node_id: NodeId,
+        hard_state: HardState,
+        log: LogSummary,
+        snapshot: Snapshot | None = None,
+    ) -> RaftCore:
+        is_new = node_id not in members(self.configuration)
         return RaftCore(
             node_id,
             self.config,
-            self.configuration,
+            Configuration(voters=()) if is_new else self.configuration,
             hard_state,
-            summary_of(log, tail_length=self.tail_length),
+            log,
             now=self.now,
             random=self.random,
+            snapshot=snapshot,
         )
 
     def __getitem__(self, node_id: NodeId) -> RaftCore:
@@ -193,7 +241,11 @@ class Cluster:
         """Let time pass, waking every node at each of its deadlines; nothing is delivered."""
         until = self.now + seconds
         while True:
-            due = [(n.core.deadline, name) for name, n in self.nodes.items() if n.is_up]
+            due = [
+                (n.core.deadline, name)
+                for name, n in self.nodes.items()
+                if n.is_up and not n.is_removed
+            ]
             deadline, name = min(due, default=(until + 1, ""))
             if deadline > until:
                 self.now = until
@@ -222,10 +274,52 @@ class Cluster:
         self.step(node_id, Proposed(commands))
         return self.nodes[node_id].answers[-1]
 
-    def read(self, node_id: NodeId, read_id: int) -> list[Effect]:
+    def read(
+        self,
+        node_id: NodeId,
+        read_id: int,
+        *,
+        may_use_lease: bool = False,
+        may_follow: bool = False,
+    ) -> list[Effect]:
         """Ask for a linearizable read."""
         self._commit_at_read[node_id, read_id] = len(self._committed)
-        return self.step(node_id, ReadAsked(read_id))
+        return self.step(node_id, ReadAsked(read_id, may_use_lease, may_follow))
+
+    def add_node(self, node_id: NodeId) -> None:
+        """Start a node that waits to be made a member."""
+        self.nodes[node_id] = Node(self._core(node_id, HardState(), LogSummary()), HardState(), [])
+
+    def change(self, node_id: NodeId, target: Configuration) -> ChangeAccepted | ChangeRejected:
+        """Ask for other members, and return the answer."""
+        self.step(node_id, ChangeAsked(target))
+        return self.nodes[node_id].changes[-1]
+
+    def transfer(self, node_id: NodeId, target: NodeId | None = None) -> list[Effect]:
+        """Ask that somebody else leads."""
+        return self.step(node_id, TransferAsked(target))
+
+    def take_snapshot(self, node_id: NodeId) -> Snapshot:
+        """Take a snapshot of what the node has applied."""
+        node = self.nodes[node_id]
+        index = len(node.applied)
+        core = node.core
+        snapshot = Snapshot(index, core.term_at(index), core.configuration_at(index))
+        node.snapshots = [*node.snapshots[-1:], snapshot]
+        self.step(node_id, SnapshotStored(snapshot))
+        return snapshot
+
+    def fetch(self, node_id: NodeId) -> None:
+        """Let the node have the snapshot that it wants, if its source still has it."""
+        node = self.nodes[node_id]
+        assert node.fetch is not None
+        source, snapshot = self.nodes[node.fetch.source], node.fetch.snapshot
+        node.fetch = None
+        if source.is_up and snapshot in source.snapshots:
+            node.snapshots = [*node.snapshots[-1:], snapshot]
+            self.step(node_id, SnapshotFetched(snapshot))
+        else:
+            self.step(node_id, SnapshotLost(snapshot))
 
     def heartbeat(self, node_id: NodeId) -> None:
         """Let the leader send its next heartbeats."""
@@ -240,7 +334,9 @@ class Cluster:
         """Complete the oldest write."""
         node = self.nodes[node_id]
         write = node.writes.pop(0)
-        _write(node, write)
+        self._write(node, write)
+        if isinstance(write, RestoreSnapshot):
+            return
         node.stored_mark = write.mark
         leaving = [send for send in node.held if send.after <= write.mark]
         node.held = [send for send in node.held if send.after > write.mark]
@@ -251,7 +347,7 @@ class Cluster:
     def deliver(self, message: Message) -> None:
         """Deliver a message, which stays in the bag if it is there; it may be delivered again."""
         node = self.nodes[message.target]
-        if node.is_up:
+        if node.is_up and not node.is_removed:
             self.step(message.target, Received(message))
 
     def take(self, choose: Callable[[Message], bool]) -> list[Message]:
@@ -280,14 +376,22 @@ class Cluster:
         """Stop the node; writes under way are lost but for the first few."""
         node = self.nodes[node_id]
         for write in node.writes[:kept_writes]:
-            _write(node, write)
+            self._write(node, write)
         node.writes, node.held, node.is_up = [], [], False
 
     def restart(self, node_id: NodeId) -> None:
         """Start the node from its disk."""
         old = self.nodes[node_id]
-        core = self._core(node_id, old.hard_state, old.log)
-        self.nodes[node_id] = Node(core, old.hard_state, list(old.log))
+        snapshot = max(old.snapshots, key=lambda each: each.index, default=None)
+        log, base = old.log, old.base
+        if snapshot is not None and not _holds(log, snapshot):
+            # The crash came between the snapshot and the log's reset.
+            log, base = self._committed[: snapshot.index], snapshot.index
+        summary = summary_of(log, tail_length=self.tail_length, base=base)
+        core = self._core(node_id, old.hard_state, summary, snapshot)
+        node = self.nodes[node_id] = Node(core, old.hard_state, list(log), base, old.snapshots)
+        if snapshot is not None:
+            node.applied = self._committed[: snapshot.index]
 
     # What a driver does, and what is checked meanwhile.
 
@@ -306,15 +410,23 @@ class Cluster:
             case ReadEntries():
                 entries = _read(node, effect)
                 self.step(node_id, EntriesRead(effect.first, entries))
-            case Accepted() | Rejected():
-                node.answers.append(effect)
             case ReadReady():
-                for read_id in effect.read_ids:
-                    node.ready[read_id] = effect.index
-                    if effect.index < self._commit_at_read.get((node_id, read_id), 0):
-                        raise InvariantViolated(f"read {read_id} at {effect.index} is stale")
+                self._check_reads(node_id, node, effect)
+            case RestoreSnapshot():
+                self._restore(node, effect)
             case _:
-                pass
+                _note(node_id, node, effect)
+
+    def _restore(self, node: Node, effect: RestoreSnapshot) -> None:
+        node.applied = self._committed[: effect.snapshot.index]
+        if not effect.keeps_log:
+            node.writes.append(effect)
+
+    def _check_reads(self, node_id: NodeId, node: Node, effect: ReadReady) -> None:
+        for read_id in effect.read_ids:
+            node.ready[read_id] = effect.index
+            if effect.index < self._commit_at_read.get((node_id, read_id), 0):
+                raise InvariantViolated(f"read {read_id} at {effect.index} is stale")
 
     def _leave(self, node: Node, message: Message) -> None:
         """Check that the disk holds what the message promises: persist before you answer."""
@@ -330,6 +442,13 @@ class Cluster:
                 raise InvariantViolated(f"log matching: {entry} differs elsewhere")
             previous_term = entry.term
 
+    def _write(self, node: Node, write: Persist | RestoreSnapshot) -> None:
+        if isinstance(write, RestoreSnapshot):
+            node.log = self._committed[: write.snapshot.index]
+            node.base = write.snapshot.index
+        else:
+            _write(node, write)
+
     def _check_applied(self, node: Node, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.index != len(node.applied) + 1:
@@ -344,7 +463,7 @@ class Cluster:
         term = node.core.current_term
         if self._leaders.setdefault(term, node_id) != node_id:
             raise InvariantViolated(f"{node_id} and {self._leaders[term]} lead in term {term}")
-        for entry in self._committed:
+        for entry in self._committed[node.core.state.log.base_index :]:
             if entry.index > node.core.last_index or node.core.term_at(entry.index) != entry.term:
                 raise InvariantViolated(f"leader completeness: {node_id} leads without {entry}")
 
@@ -358,7 +477,33 @@ def _is_premature(node: Node, message: Message) -> bool:
         return disk.current_term < message.term
     if isinstance(message, RequestVoteReply) and message.is_granted:
         return disk.voted_for != message.target
-    return isinstance(message, AppendEntriesReply) and len(node.log) < message.match_index
+    covered = max([len(node.log), *(snapshot.index for snapshot in node.snapshots)])
+    if isinstance(message, AppendEntriesReply | InstallSnapshotReply):
+        return covered < message.match_index
+    return False
+
+
+def _note(node_id: NodeId, node: Node, effect: Effect) -> None:
+    """Remember what a test may ask for."""
+    match effect:
+        case Accepted() | Rejected():
+            node.answers.append(effect)
+        case ChangeAccepted() | ChangeRejected():
+            node.changes.append(effect)
+        case TransferEnded():
+            node.transfers.append(effect)
+        case FetchSnapshot():
+            node.fetch = effect
+        case Compact():
+            node.base = effect.index
+        case ConfigurationChanged():
+            node.configuration = effect
+            if effect.is_committed and node_id in effect.configuration.retired:
+                node.is_removed = True
+
+
+def _holds(log: Sequence[Entry], snapshot: Snapshot) -> bool:
+    return len(log) >= snapshot.index and log[snapshot.index - 1].term == snapshot.term
 
 
 def _write(node: Node, write: Persist) -> None:
@@ -372,6 +517,7 @@ def _write(node: Node, write: Persist) -> None:
 def _read(node: Node, effect: ReadEntries) -> tuple[Entry, ...]:
     read: list[Entry] = []
     size_bytes = 0
+    assert effect.first > node.base, "what was compacted cannot be read"
     for entry in node.log[effect.first - 1 : effect.last]:
         size_bytes += len(entry.data)
         if read and size_bytes > effect.bytes_max:

@@ -21,7 +21,7 @@ def test_every_event_and_every_message_has_a_handler() -> None:
     core = core_of()
 
     assert set(typing.get_args(Event)) == set(core._handle_event)
-    assert set(typing.get_args(Message)) == set(core._handle_message)
+    assert set(typing.get_args(Message)) == set(core._rules._handle_message)
 
 
 def test_a_core_starts_as_a_follower_with_a_deadline_and_nothing_to_do() -> None:
@@ -41,7 +41,15 @@ def test_settings_and_configuration_are_checked_at_the_start() -> None:
     with pytest.raises(ConfigurationError):
         core_of(config=RaftConfig(election_timeout=0.0))
     with pytest.raises(ConfigurationError):
-        core_of(voters=())
+        core_of(voters=(), learners=("a",))
+
+
+def test_a_node_that_waits_to_be_added_never_campaigns() -> None:
+    core = core_of(voters=())
+    for _ in range(10):
+        core.step(TimePassed(), core.deadline)
+
+    assert ("follower", []) == (core.role, core.take_effects())
 
 
 def test_a_log_of_a_later_term_than_the_nodes_own_is_refused() -> None:

@@ -129,7 +129,7 @@ def test_nothing_happening_is_a_fair_transition() -> None:
         {"last_applied": 1},
         {"runs": (TermRun(0, 0), TermRun(1, 1), TermRun(2, 2))},
         {"last_index": 1},
-        {"match_index": (2, 1)},
+        {"match_index": {"b": -1}},
     ],
 )
 def test_an_unfair_transition_is_found(change: dict[str, object]) -> None:

@@ -11,10 +11,16 @@ from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import Accepted, Persist, Rejected, Send
 from liferaft.raft.events import Proposed, Received, Stored, TimePassed
 from liferaft.raft.log import LogSummary
-from liferaft.raft.messages import AppendEntries, AppendEntriesReply, Message, RequestVoteReply
+from liferaft.raft.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    InstallSnapshot,
+    Message,
+    RequestVoteReply,
+)
 from liferaft.raft.state import Leader
 from liferaft.raft.statistics import FollowerStatistics
-from liferaft.raft.types import Configuration, Entry, EntryKind, HardState, TermRun
+from liferaft.raft.types import Configuration, Entry, EntryKind, HardState, Snapshot, TermRun
 from tests.raft.harness import Cluster, has_entries, sent
 
 
@@ -342,8 +348,8 @@ def test_rounds_too_old_to_prove_anything_are_forgotten() -> None:
     assert len(role.round_started) <= 8
 
 
-def test_a_follower_that_lacks_what_was_compacted_is_not_sent_what_is_not_there() -> None:
-    """It needs a snapshot; until then it gets heartbeats."""
+def test_a_follower_that_lacks_what_was_compacted_is_offered_the_snapshot() -> None:
+    snapshot = Snapshot(3, 1, Configuration(voters=("a", "b")))
     core = RaftCore(
         "a",
         RaftConfig(),
@@ -352,6 +358,7 @@ def test_a_follower_that_lacks_what_was_compacted_is_not_sent_what_is_not_there(
         LogSummary(first=4, last=4, runs=(TermRun(2, 4),), prior_term=1),
         now=0.0,
         random=Random(1),
+        snapshot=snapshot,
     )
     core.step(TimePassed(), core.deadline)
     core.step(Received(RequestVoteReply(3, "b", "a", is_granted=True, is_prevote=True)), 1.0)
@@ -363,4 +370,24 @@ def test_a_follower_that_lacks_what_was_compacted_is_not_sent_what_is_not_there(
         rejection = AppendEntriesReply(3, "b", "a", False, 0, prev_log_index, 0, 0, 1)
         core.step(Received(rejection), 1.0)
 
-    assert ("leader", 4) == (core.role, core.statistics().followers[0].next_index)
+    core.take_effects()
+    core.step(TimePassed(), core.deadline)
+
+    assert [InstallSnapshot(3, "a", "b", snapshot, 2)] == sent(core.take_effects())
+    assert "snapshot" == core.statistics().followers[0].state
+
+
+def test_trap_10_a_leader_whose_disk_has_stopped_does_not_keep_the_others_quiet() -> None:
+    """Heartbeats need no disk, so nobody else would ever campaign."""
+    cluster = Cluster(3)
+    cluster.elect("a")
+    cluster.is_disk_fast = False
+    cluster.propose("a", b"x")
+    for _ in range(120):
+        cluster.pass_time(0.05)
+        for name in ("b", "c"):
+            cluster.store(name)
+        cluster.settle()
+    (leader,) = cluster.leaders
+
+    assert leader in {"b", "c"}, "nor does it come back while its disk stands still"

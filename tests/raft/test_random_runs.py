@@ -10,7 +10,7 @@ import pytest
 from liferaft.errors import InvariantViolated
 from liferaft.raft.config import RaftConfig
 from liferaft.raft.events import TimePassed
-from tests.raft.harness import NODES, Cluster
+from tests.raft.harness import Cluster
 
 RUNS_PER_SIZE = 120
 STEPS = 700
@@ -83,7 +83,7 @@ class RandomRun:
         if down and self.random.random() < 0.7:
             cluster.restart(self.random.choice(down))
             return
-        name = self.random.choice(NODES[: len(cluster.nodes)])
+        name = self.random.choice(list(cluster.nodes))
         node = cluster.nodes[name]
         if node.is_up:
             cluster.crash(name, kept_writes=self.random.randint(0, len(node.writes)))

@@ -1,9 +1,10 @@
 """Linearizable reads by ReadIndex (trap 44)."""
 
+from liferaft.raft.config import RaftConfig
 from liferaft.raft.effects import ReadReady, ReadRejected
 from liferaft.raft.events import ReadAsked, Received
-from liferaft.raft.messages import AppendEntries, AppendEntriesReply
-from liferaft.raft.types import HardState
+from liferaft.raft.messages import AppendEntries, AppendEntriesReply, ReadIndex, RequestVote
+from liferaft.raft.types import Configuration, HardState
 from tests.raft.harness import Cluster, sent
 
 
@@ -134,3 +135,164 @@ def test_an_answer_to_a_round_that_never_began_confirms_nothing() -> None:
     cluster.step("a", Received(AppendEntriesReply(1, "b", "a", True, 1, 0, 0, 0, 99)))
 
     assert {} == cluster.nodes["a"].ready
+
+
+LEASES = RaftConfig(lease_clock_error=0.1)
+
+
+def lead_with_lease() -> Cluster:
+    cluster = Cluster(3, config=LEASES)
+    cluster.elect("a")
+    cluster.heartbeat("a")
+    cluster.settle()
+    return cluster
+
+
+def test_a_lease_answers_without_a_message() -> None:
+    cluster = lead_with_lease()
+    cluster.read("a", 7, may_use_lease=True)
+
+    assert ({7: 1}, []) == (cluster.nodes["a"].ready, cluster.bag)
+
+
+def test_without_the_setting_there_are_no_leases() -> None:
+    cluster = Cluster(3)
+    cluster.elect("a")
+    cluster.heartbeat("a")
+    cluster.settle()
+    cluster.read("a", 7, may_use_lease=True)
+
+    assert {} == cluster.nodes["a"].ready
+
+
+def test_trap_45_a_lease_counts_from_when_the_round_began_and_shrinks_by_the_clocks_error() -> None:
+    cluster = lead_with_lease()
+    began = cluster.now
+    cluster.heartbeat("a")
+    began = cluster.now
+    cluster.now += 0.1  # the answers take their time
+    cluster.settle()
+    cluster.now = began + 0.3 * 0.9 - 0.001
+    cluster.read("a", 1, may_use_lease=True)
+    cluster.now = began + 0.3 * 0.9 + 0.001
+    cluster.read("a", 2, may_use_lease=True)
+
+    assert {1: 1} == cluster.nodes["a"].ready
+
+
+def test_trap_45_a_new_leaders_own_grace_is_no_lease() -> None:
+    """That the others voted for it does not say that they would vote for nobody else now."""
+    cluster = Cluster(3, config=LEASES)
+    cluster.forget_leader()
+    cluster.time_out("a")
+    while cluster["a"].role != "leader":
+        cluster.deliver(cluster.bag.pop(0))
+    cluster.read("a", 1, may_use_lease=True)
+
+    assert {} == cluster.nodes["a"].ready
+
+
+def test_trap_45_a_new_voters_grace_is_no_lease() -> None:
+    """Nobody who has not answered yet can have promised anything."""
+    cluster = lead_with_lease()
+    cluster.change("a", Configuration(voters=("a", "d", "e")))
+    cluster.read("a", 1, may_use_lease=True)
+
+    assert {} == cluster.nodes["a"].ready
+
+
+def test_trap_45_once_somebody_was_told_to_campaign_there_is_no_lease_in_that_term() -> None:
+    """The wish may arrive long after it was given up."""
+    cluster = lead_with_lease()
+    cluster.transfer("a", "b")
+    cluster.bag.clear()
+    for _ in range(10):
+        cluster.pass_time(0.05)
+        cluster.take(lambda message: type(message).__name__ == "TimeoutNow")
+        cluster.settle()
+    assert ["a"] == cluster.leaders
+    cluster.read("a", 1, may_use_lease=True)
+
+    assert {} == cluster.nodes["a"].ready
+
+
+def test_trap_45_who_has_just_started_helps_nobody_into_office() -> None:
+    """It may have answered a heartbeat just before it stopped, and a lease may rest on that."""
+    cluster = lead_with_lease()
+    cluster.crash("b")
+    cluster.restart("b")
+    cluster.now += 0.2
+    cluster.deliver(RequestVote(2, "c", "b", 9, 1))
+    refusal = cluster.bag.pop()
+    cluster.now += 0.2
+    cluster.deliver(RequestVote(2, "c", "b", 9, 1))
+
+    assert not refusal.is_granted  # type: ignore[union-attr] # it is the answer to the request
+    assert cluster.bag[-1].is_granted  # type: ignore[union-attr] # as above
+
+
+def test_a_follower_reads_by_asking_its_leader() -> None:
+    cluster = lead_with_lease()
+    cluster.propose("a", b"x")
+    cluster.settle()
+    cluster.read("b", 5, may_follow=True)
+    cluster.settle()
+
+    assert {5: 2} == cluster.nodes["b"].ready
+
+
+def test_a_follower_asks_again_until_it_is_answered() -> None:
+    cluster = lead_with_lease()
+    cluster.read("b", 5, may_follow=True)
+    cluster.bag.clear()
+    cluster.pass_time(0.051)
+    cluster.settle()
+
+    assert {5: 1} == cluster.nodes["b"].ready
+
+
+def test_trap_44_a_repeated_request_is_answered_by_a_round_of_its_own() -> None:
+    """Nor does an answer to an earlier life of the follower pass for one to this one."""
+    cluster = lead_with_lease()
+    cluster.read("b", 5, may_follow=True)
+    old = cluster.take(lambda message: isinstance(message, ReadIndex))
+    for message in old:
+        cluster.deliver(message)
+    late = []
+    while cluster.bag:
+        message = cluster.bag.pop(0)
+        if message.target == "b":
+            late.append(message)
+        else:
+            cluster.deliver(message)
+    cluster.crash("b")
+    cluster.restart("b")
+    cluster.propose("a", b"x")
+    cluster.settle()
+    cluster.heartbeat("a")
+    cluster.settle()
+    cluster.read("b", 5, may_follow=True)
+    for message in late:
+        cluster.deliver(message)
+    early = dict(cluster.nodes["b"].ready)
+    cluster.settle()
+
+    assert {} == early
+    assert {5: 2} == cluster.nodes["b"].ready
+
+
+def test_when_the_leader_changes_what_was_passed_on_is_refused() -> None:
+    cluster = lead_with_lease()
+    cluster.read("b", 5, may_follow=True)
+    cluster.bag.clear()
+    cluster.now += 1.0
+    cluster.time_out("b")
+
+    assert ReadRejected((5,), None) in cluster.nodes["b"].effects
+
+
+def test_a_follower_is_asked_for_nothing_unless_it_may() -> None:
+    cluster = lead_with_lease()
+    cluster.read("b", 5)
+
+    assert ReadRejected((5,), "a") in cluster.nodes["b"].effects

@@ -13,9 +13,8 @@ import pytest
 
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.proposals import Proposal, Proposals
-from liferaft.raft import campaigning, commitment, core, following, reading, voting
-from liferaft.raft.core import RaftCore
-from liferaft.raft.effects import Persist, ReadReady, Send
+from liferaft.raft import campaigning, commitment, core, following, reading, rules, voting
+from liferaft.raft.effects import Outbox, Persist, ReadReady, Send
 from liferaft.raft.log import RaftLog
 from liferaft.raft.messages import (
     AppendEntries,
@@ -26,6 +25,7 @@ from liferaft.raft.messages import (
 )
 from liferaft.raft.progress import Progress
 from liferaft.raft.quorum import VoteResult
+from liferaft.raft.rules import Rules
 from liferaft.raft.state import Leader, RaftState
 from liferaft.raft.types import Entry, HardState
 from liferaft.replicated import machine as machine_module
@@ -208,7 +208,7 @@ def win_with_a_minority(patch: pytest.MonkeyPatch) -> None:
         granted = sum(role.votes.values())
         return VoteResult.WON if granted >= 1 else result(state, role)
 
-    patch.setattr(core, "campaign_result", broken)
+    patch.setattr(rules, "campaign_result", broken)
 
 
 # Replication.
@@ -226,7 +226,7 @@ def follow_without_comparing(patch: pytest.MonkeyPatch) -> None:
             message = msgspec.structs.replace(message, prev_log_term=term)
         return receive(state, message)
 
-    patch.setattr(core, "receive_entries", broken)
+    patch.setattr(rules, "receive_entries", broken)
 
 
 @under("network")
@@ -255,44 +255,44 @@ def commit_up_to_the_own_last_entry(patch: pytest.MonkeyPatch) -> None:
             state.commit_index = max(state.commit_index, known)
         return reply
 
-    patch.setattr(core, "receive_entries", broken)
+    patch.setattr(rules, "receive_entries", broken)
 
 
 @under("disk")
 def count_votes_of_an_earlier_campaign(patch: pytest.MonkeyPatch) -> None:
     """Two candidates of one term may have had the same vote, in different terms."""
-    gate = RaftCore._pass_term_gate
+    gate = Rules._pass_term_gate
 
-    def broken(self: RaftCore, message: Message) -> bool:
-        is_late = message.term < self.current_term and isinstance(message, RequestVoteReply)
+    def broken(self: Rules, message: Message) -> bool:
+        is_late = message.term < self._state.current_term and isinstance(message, RequestVoteReply)
         return is_late or gate(self, message)
 
-    patch.setattr(RaftCore, "_pass_term_gate", broken)
+    patch.setattr(Rules, "_pass_term_gate", broken)
 
 
 @under("network")
 def take_entries_of_an_earlier_term(patch: pytest.MonkeyPatch) -> None:
     """Figure 2: reply false if term < currentTerm."""
-    gate = RaftCore._pass_term_gate
+    gate = Rules._pass_term_gate
 
-    def broken(self: RaftCore, message: Message) -> bool:
-        is_late = message.term < self.current_term and isinstance(message, AppendEntries)
+    def broken(self: Rules, message: Message) -> bool:
+        is_late = message.term < self._state.current_term and isinstance(message, AppendEntries)
         return is_late or gate(self, message)
 
-    patch.setattr(RaftCore, "_pass_term_gate", broken)
+    patch.setattr(Rules, "_pass_term_gate", broken)
 
 
 def go_on_leading_after_a_later_term(patch: pytest.MonkeyPatch) -> None:
     """Figure 2: if RPC request or response contains term T > currentTerm, convert to follower."""
-    adopt = RaftCore._adopt_term
+    adopt = Rules._adopt_term
 
-    def broken(self: RaftCore, message: Message) -> bool:
-        if not isinstance(self.state.role, Leader):
+    def broken(self: Rules, message: Message) -> bool:
+        if not isinstance(self._state.role, Leader):
             return adopt(self, message)
-        self.state.hard_state = HardState(message.term, self.state.node_id)
+        self._state.hard_state = HardState(message.term, self._state.node_id)
         return True
 
-    patch.setattr(RaftCore, "_adopt_term", broken)
+    patch.setattr(Rules, "_adopt_term", broken)
 
 
 def commit_an_older_term_by_counting(patch: pytest.MonkeyPatch) -> None:
@@ -331,7 +331,7 @@ def count_the_leaders_unwritten_entries(patch: pytest.MonkeyPatch) -> None:
         finally:
             state.log.stable_index = stable
 
-    patch.setattr(core, "advance_commit_index", broken)
+    patch.setattr(rules, "advance_commit_index", broken)
 
 
 def commit_with_one_follower_short(patch: pytest.MonkeyPatch) -> None:
@@ -343,7 +343,7 @@ def commit_with_one_follower_short(patch: pytest.MonkeyPatch) -> None:
         if state.log.term_at(reached) == state.current_term:
             state.commit_index = max(state.commit_index, reached)
 
-    patch.setattr(core, "advance_commit_index", broken)
+    patch.setattr(rules, "advance_commit_index", broken)
 
 
 @under("network")
@@ -368,13 +368,13 @@ def take_what_was_sent_for_what_arrived(patch: pytest.MonkeyPatch) -> None:
 def read_without_asking_the_others(patch: pytest.MonkeyPatch) -> None:
     """Trap 44: a leader that was deposed does not know it."""
 
-    def broken(state: RaftState, leader: Leader) -> list[ReadReady]:
+    def broken(state: RaftState, leader: Leader, outbox: Outbox) -> None:
         del state
-        ready = [ReadReady(batch.read_ids, batch.index) for batch in leader.reads]
+        for batch in leader.reads:
+            outbox.answer(ReadReady(batch.read_ids, batch.index))
         leader.reads.clear()
-        return ready
 
-    patch.setattr(core, "take_confirmed", broken)
+    patch.setattr(core, "answer_confirmed", broken)
 
 
 @under("process")

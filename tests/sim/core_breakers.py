@@ -11,9 +11,9 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from liferaft.raft import core
+from liferaft.raft import core, rules
 from liferaft.raft import leading as leading_module
-from liferaft.raft.effects import ReadReady, Send
+from liferaft.raft.effects import Outbox, ReadReady, Send
 from liferaft.raft.log import RaftLog
 from liferaft.raft.messages import AppendEntriesReply, RequestVoteReply
 from liferaft.raft.quorum import quorum_reached
@@ -109,7 +109,7 @@ def count_pre_votes_as_votes(patch: pytest.MonkeyPatch) -> None:
     def broken(state: RaftState, reply: RequestVoteReply) -> bool:
         return isinstance(state.role, PreCandidate | Candidate)
 
-    patch.setattr(core, "is_of_campaign", broken)
+    patch.setattr(rules, "is_of_campaign", broken)
 
 
 # Terms.
@@ -129,7 +129,7 @@ def begin_a_term_without_a_no_op(patch: pytest.MonkeyPatch) -> None:
         leader.term_start = 0
         return leader
 
-    patch.setattr(core, "begin_term", broken)
+    patch.setattr(rules, "begin_term", broken)
 
 
 # What a leader knows of its followers.
@@ -148,7 +148,7 @@ def take_a_hint_for_a_match(patch: pytest.MonkeyPatch) -> None:
             progress.match_index = max(progress.match_index, hint)
             progress.next_index = max(progress.next_index, hint + 1)
 
-    patch.setattr(core, "take_reply", broken)
+    patch.setattr(rules, "take_reply", broken)
 
 
 # Reads.
@@ -175,14 +175,13 @@ def read_by_a_round_that_began_before(patch: pytest.MonkeyPatch) -> None:
 def read_without_asking_anybody(patch: pytest.MonkeyPatch) -> None:
     """A leader answers at once from what it has applied, as if nobody else could lead."""
 
-    def broken(state: RaftState, leader: Leader) -> list[ReadReady]:
-        ready = [ReadReady(tuple(leader.reads_asked), state.last_applied)]
-        is_asked = bool(leader.reads_asked)
+    def broken(state: RaftState, leader: Leader, outbox: Outbox) -> None:
+        if leader.reads_asked:
+            outbox.answer(ReadReady(tuple(leader.reads_asked), state.last_applied))
         leader.reads_asked.clear()
-        return ready if is_asked else []
 
     patch.setattr(core, "begin_reads", lambda *_: None)
-    patch.setattr(core, "take_confirmed", broken)
+    patch.setattr(core, "answer_confirmed", broken)
 
 
 # Clients.

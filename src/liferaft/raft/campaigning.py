@@ -17,6 +17,7 @@ def vote_requests(state: RaftState, *, is_prevote: bool) -> list[RequestVote]:
             last_log_index=state.log.last_index,
             last_log_term=state.log.last_term,
             is_prevote=is_prevote,
+            is_transfer=isinstance(state.role, Candidate) and state.role.is_transfer,
         )
         for voter in sorted(voters)
     ]

@@ -13,6 +13,17 @@ from liferaft.errors import ConfigurationError
 HEARTBEATS_PER_ELECTION_TIMEOUT_MIN = 2
 """With fewer, one lost heartbeat would be an election."""
 
+_SIZES = (
+    "append_bytes_max",
+    "inflight_messages_max",
+    "inflight_bytes_max",
+    "tail_bytes_max",
+    "uncommitted_bytes_max",
+    "apply_bytes_max",
+    "read_bytes_max",
+    "keep_entries",
+)
+
 
 class RaftConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one core; the same on every node of a cluster, though nothing breaks if not.
@@ -27,6 +38,12 @@ class RaftConfig(msgspec.Struct, frozen=True, kw_only=True):
     - `uncommitted_bytes_max`: the leader's queue; beyond it proposals are rejected as overload.
     - `apply_bytes_max`: entries in one `Apply`; one always fits.
     - `read_bytes_max`: entries asked back from disk at once.
+    - `keep_entries`: how many entries behind a snapshot stay in the log, for followers that are
+      nearly there.
+    - `disk_stall_max`: a leader whose disk does not finish a write for so long steps down.
+    - `lease_clock_error`: None for no leases. Otherwise reads that ask for it may rely on that no
+      node's clock runs faster than another's by more than this share, such as 0.1; and a node that
+      starts helps nobody into office for an election timeout.
     """
 
     election_timeout: float = 0.3
@@ -38,17 +55,25 @@ class RaftConfig(msgspec.Struct, frozen=True, kw_only=True):
     uncommitted_bytes_max: int = 64 * 1024 * 1024
     apply_bytes_max: int = 4 * 1024 * 1024
     read_bytes_max: int = 1024 * 1024
+    keep_entries: int = 5_000
+    disk_stall_max: float = 3.0
+    lease_clock_error: float | None = None
 
 
 def checked(config: RaftConfig) -> RaftConfig:
     """Return `config` as it is; raises `ConfigurationError`, naming the setting that is wrong."""
-    for name in ("election_timeout", "heartbeat_interval"):
+    for name in ("election_timeout", "heartbeat_interval", "disk_stall_max"):
         seconds = getattr(config, name)
         if not (math.isfinite(seconds) and seconds > 0):
             raise ConfigurationError(f"{name} must be a positive number of seconds, not {seconds}")
-    for name in config.__struct_fields__[2:]:
+    for name in _SIZES:
         if getattr(config, name) < 1:
             raise ConfigurationError(f"{name} must be at least 1, not {getattr(config, name)}")
+    error = config.lease_clock_error
+    if error is not None and not 0 <= error < 1:
+        raise ConfigurationError(
+            f"lease_clock_error must be a share from 0 to below 1, or None, not {error}"
+        )
     shortest = config.heartbeat_interval * HEARTBEATS_PER_ELECTION_TIMEOUT_MIN
     if config.election_timeout < shortest:
         raise ConfigurationError(

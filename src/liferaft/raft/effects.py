@@ -8,7 +8,7 @@ import msgspec
 
 from liferaft.raft.log import RaftLog
 from liferaft.raft.messages import Message
-from liferaft.raft.types import Entry, HardState, NodeId
+from liferaft.raft.types import Configuration, Entry, HardState, NodeId, Snapshot
 
 
 class Persist(msgspec.Struct, frozen=True):
@@ -69,6 +69,70 @@ class Rejected(msgspec.Struct, frozen=True):
     is_overloaded: bool = False
 
 
+class ChangeAccepted(msgspec.Struct, frozen=True):
+    """The first step of the change is in the log at `index`, and counts from now on.
+
+    The change is done when a `ConfigurationChanged` that is not joint is committed behind it; it
+    is void when the entry at `index` is taken back.
+    """
+
+    term: int
+    index: int
+
+
+class ChangeRejected(msgspec.Struct, frozen=True):
+    """Nothing changes; `reason` is a sentence. `leader` may know better, if it is known."""
+
+    leader: NodeId | None
+    reason: str
+
+
+class ConfigurationChanged(msgspec.Struct, frozen=True):
+    """Another configuration counts, or the one that counts is committed now.
+
+    A node that a committed one names as retired has been removed, and shall stop. One that is not
+    named at all is on its way to the entry that does.
+    """
+
+    index: int
+    configuration: Configuration
+    is_committed: bool
+
+
+class TransferEnded(msgspec.Struct, frozen=True):
+    """The transfer to `target` is over: this node leads no more, or `problem` says why it does."""
+
+    target: NodeId | None
+    problem: str | None
+
+
+class FetchSnapshot(msgspec.Struct, frozen=True):
+    """Get this snapshot from `source`, store it, and step `SnapshotFetched` or `SnapshotLost`.
+
+    It replaces every earlier fetch.
+    """
+
+    source: NodeId
+    snapshot: Snapshot
+
+
+class RestoreSnapshot(msgspec.Struct, frozen=True):
+    """The fetched snapshot is the state now: what is applied next follows it.
+
+    Unless `keeps_log`, the log is empty and begins behind the snapshot: whatever else it holds on
+    disk is void. So it must be, too, when a node starts and finds it so.
+    """
+
+    snapshot: Snapshot
+    keeps_log: bool
+
+
+class Compact(msgspec.Struct, frozen=True):
+    """The log up to `index` is no longer needed: the snapshot that is stored covers it."""
+
+    index: int
+
+
 class ReadReady(msgspec.Struct, frozen=True):
     """These reads may be answered once the state machine has applied everything up to `index`."""
 
@@ -101,6 +165,13 @@ Effect = (
     | ReadReady
     | ReadRejected
     | RoleChanged
+    | ChangeAccepted
+    | ChangeRejected
+    | ConfigurationChanged
+    | TransferEnded
+    | FetchSnapshot
+    | RestoreSnapshot
+    | Compact
 )
 
 

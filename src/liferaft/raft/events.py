@@ -3,7 +3,7 @@
 import msgspec
 
 from liferaft.raft.messages import Message
-from liferaft.raft.types import Entry
+from liferaft.raft.types import Configuration, Entry, NodeId, Snapshot
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -26,9 +26,31 @@ class Proposed(msgspec.Struct, frozen=True):
 
 
 class ReadAsked(msgspec.Struct, frozen=True):
-    """A client wants a linearizable read; `read_id` is the driver's own number for it."""
+    """A client wants a linearizable read; `read_id` is the driver's own number for it.
+
+    With `may_use_lease` a leader answers by its lease where the settings allow leases, which is as
+    good as the clocks are. With `may_follow` a follower asks its leader, and answers itself.
+    """
 
     read_id: int
+    may_use_lease: bool = False
+    may_follow: bool = False
+
+
+class ChangeAsked(msgspec.Struct, frozen=True):
+    """The cluster shall have the members of `target`, which is not joint (section 6).
+
+    Answered at once by `ChangeAccepted` or `ChangeRejected`; the rest is the leader's to do. What
+    `target` says of `retired` names does not count.
+    """
+
+    target: Configuration
+
+
+class TransferAsked(msgspec.Struct, frozen=True):
+    """Somebody else shall lead: `target`, or whoever is best. Answered by `TransferEnded`."""
+
+    target: NodeId | None = None
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -48,4 +70,34 @@ class EntriesRead(msgspec.Struct, frozen=True):
     entries: tuple[Entry, ...]
 
 
-Event = Received | TimePassed | Proposed | ReadAsked | Stored | EntriesRead
+class SnapshotStored(msgspec.Struct, frozen=True):
+    """A snapshot of this node's own state, up to what it has applied, is on stable storage."""
+
+    snapshot: Snapshot
+
+
+class SnapshotFetched(msgspec.Struct, frozen=True):
+    """The snapshot that a `FetchSnapshot` named is here, whole, proven and on stable storage."""
+
+    snapshot: Snapshot
+
+
+class SnapshotLost(msgspec.Struct, frozen=True):
+    """The snapshot that a `FetchSnapshot` named cannot be had: the leader may offer another."""
+
+    snapshot: Snapshot
+
+
+Event = (
+    Received
+    | TimePassed
+    | Proposed
+    | ReadAsked
+    | ChangeAsked
+    | TransferAsked
+    | Stored
+    | EntriesRead
+    | SnapshotStored
+    | SnapshotFetched
+    | SnapshotLost
+)

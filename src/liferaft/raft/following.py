@@ -47,9 +47,9 @@ def _append_new(state: RaftState, entries: tuple[Entry, ...]) -> None:
                 continue
             # 3. If an existing entry conflicts with a new one (same index but different terms),
             #    delete the existing entry and all that follow it
-            log.truncate_from(entry.index, commit_index=state.commit_index)
+            state.truncate_from(entry.index)
         # 4. Append any new entries not already in the log
-        log.append(entries[position:] if position else entries)
+        state.append(entries[position:] if position else entries)
         return
 
 

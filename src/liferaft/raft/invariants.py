@@ -25,13 +25,13 @@ class Observation(msgspec.Struct, frozen=True):
     last_applied: int
     last_index: int
     runs: tuple[TermRun, ...]
-    match_index: tuple[int, ...]
+    match_index: dict[str, int]
 
 
 def observe(core: RaftCore) -> Observation:
     """Return what `check_transition` compares."""
     state = core.state
-    progress = state.role.progress.values() if isinstance(state.role, Leader) else ()
+    progress = state.role.progress if isinstance(state.role, Leader) else {}
     return Observation(
         hard_state=state.hard_state,
         role=core.role,
@@ -39,7 +39,7 @@ def observe(core: RaftCore) -> Observation:
         last_applied=state.last_applied,
         last_index=state.log.last_index,
         runs=state.log.runs,
-        match_index=tuple(follower.match_index for follower in progress),
+        match_index={peer: follower.match_index for peer, follower in progress.items()},
     )
 
 
@@ -80,7 +80,8 @@ def _check_log(log: RaftLog) -> None:
 
 
 def _check_leader(state: RaftState, leader: Leader) -> None:
-    if state.log.term_at(leader.term_start) != state.current_term:
+    is_compacted = 0 < leader.term_start <= state.log.base_index
+    if not is_compacted and state.log.term_at(leader.term_start) != state.current_term:
         raise InvariantViolated(f"the no-op of term {state.current_term} is gone")
     if leader.uncommitted_bytes != sum(size for _, size in leader.uncommitted):
         raise InvariantViolated(f"{leader.uncommitted_bytes} bytes of {leader.uncommitted}")
@@ -103,7 +104,7 @@ def check_transition(before: Observation, after: Observation) -> None:
             raise InvariantViolated(
                 f"{name} fell from {getattr(before, name)} to {getattr(after, name)}"
             )
-    if _runs_up_to(before, before.commit_index) != _runs_up_to(after, before.commit_index):
+    if not _is_same_log(before, after, before.commit_index):
         raise InvariantViolated(f"the log changed below {before.commit_index}, which is committed")
     is_same_term = before.hard_state.current_term == after.hard_state.current_term
     if before.role == after.role == "leader" and is_same_term:
@@ -123,15 +124,24 @@ def _check_hard_state(before: HardState, after: HardState) -> None:
 
 def _check_leadership(before: Observation, after: Observation) -> None:
     """Leader Append-Only: a leader never overwrites or deletes entries in its log."""
-    if _runs_up_to(before, before.last_index) != _runs_up_to(after, before.last_index):
+    if not _is_same_log(before, after, before.last_index):
         raise InvariantViolated("a leader rewrote its own log")
-    for match_before, match_after in zip(before.match_index, after.match_index, strict=True):
+    for peer, match_before in before.match_index.items():
+        match_after = after.match_index.get(peer, match_before)
         if match_after < match_before:
             raise InvariantViolated(f"a match_index fell from {match_before} to {match_after}")
 
 
-def _runs_up_to(observation: Observation, index: int) -> tuple[TermRun, ...] | None:
-    """Return the terms of everything up to `index`; None when the log does not reach it."""
+def _is_same_log(before: Observation, after: Observation, index: int) -> bool:
+    """Return whether both logs have the same terms up to `index`, as far as they were kept."""
+    base = max(before.runs[0].first, after.runs[0].first)
+    return base >= index or _terms(before, base, index) == _terms(after, base, index)
+
+
+def _terms(observation: Observation, base: int, index: int) -> tuple[TermRun, ...] | None:
+    """Return the terms from `base` up to `index`; None when the log does not reach it."""
     if observation.last_index < index:
         return None
-    return tuple(run for run in observation.runs if run.first <= index)
+    at_base = [run for run in observation.runs if run.first <= base][-1]
+    behind = [run for run in observation.runs if base < run.first <= index]
+    return (TermRun(at_base.term, base), *behind)

@@ -1,4 +1,4 @@
-"""Figure 2, Rules for Servers, Leaders; and check-quorum (D§6.2).
+"""Figure 2, Rules for Servers, Leaders; check-quorum (D§6.2); and who is offered a snapshot.
 
 Handlers change what the leader knows; messages to followers are made once for all events that
 were stepped, by `replicate`.
@@ -7,8 +7,13 @@ were stepped, by `replicate`.
 from liferaft.errors import InvariantViolated
 from liferaft.raft.effects import Accepted, Outbox, Rejected
 from liferaft.raft.log import ENTRY_OVERHEAD_BYTES
-from liferaft.raft.messages import AppendEntries, AppendEntriesReply
-from liferaft.raft.progress import Progress
+from liferaft.raft.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+)
+from liferaft.raft.progress import Progress, ProgressState
 from liferaft.raft.quorum import quorum_reached
 from liferaft.raft.state import Leader, RaftState
 from liferaft.raft.types import Entry, EntryKind, NodeId
@@ -19,8 +24,8 @@ def begin_term(state: RaftState) -> Leader:
 
     "Upon election: send initial empty AppendEntries RPCs (heartbeat) to each server".
     """
-    now, log = state.now, state.log
-    term_start = log.last_index + 1
+    now = state.now
+    term_start = state.log.last_index + 1
     leader = Leader(
         term_start=term_start,
         progress={peer: Progress(next_index=term_start, contact=now) for peer in state.peers},
@@ -28,7 +33,7 @@ def begin_term(state: RaftState) -> Leader:
         contact_until=now + state.config.election_timeout,
     )
     leader.begin_round(now)
-    log.append((Entry(state.current_term, term_start, int(EntryKind.NOOP), b""),))
+    state.append((Entry(state.current_term, term_start, int(EntryKind.NOOP), b""),))
     return leader
 
 
@@ -43,21 +48,19 @@ def propose(state: RaftState, leader: Leader, commands: tuple[bytes, ...]) -> Ac
     queued_bytes = leader.uncommitted_bytes
     if queued_bytes and queued_bytes + size_bytes > state.config.uncommitted_bytes_max:
         return Rejected(leader=state.node_id, is_overloaded=True)
-    term, first, kind = state.current_term, state.log.last_index + 1, int(EntryKind.COMMAND)
-    state.log.append([Entry(term, i, kind, command) for i, command in enumerate(commands, first)])
-    leader.uncommitted.append((state.log.last_index, size_bytes))
+    log = state.log
+    term, first, kind = state.current_term, log.last_index + 1, int(EntryKind.COMMAND)
+    log.append([Entry(term, i, kind, command) for i, command in enumerate(commands, first)])
+    leader.uncommitted.append((log.last_index, size_bytes))
     leader.uncommitted_bytes += size_bytes
     return Accepted(term=term, first=first, count=len(commands))
 
 
 def take_reply(state: RaftState, leader: Leader, reply: AppendEntriesReply) -> None:
     """Learn from a follower's answer in the current term. Strangers are not listened to."""
-    progress = leader.progress.get(reply.source)
-    if progress is None or reply.round > leader.round:
+    progress = _acknowledge(leader, reply)
+    if progress is None:
         return
-    if reply.round > progress.round_acked:
-        progress.round_acked = reply.round
-        progress.contact = max(progress.contact, leader.round_started.get(reply.round, 0.0))
     if reply.is_success:
         if reply.match_index > state.log.last_index:
             raise InvariantViolated(
@@ -67,12 +70,50 @@ def take_reply(state: RaftState, leader: Leader, reply: AppendEntriesReply) -> N
         # "If successful", Figure 2 goes on, "update nextIndex and matchIndex for follower".
         progress.accepted(reply.match_index)
         return
-    is_at_base = reply.rejected_index <= state.log.base_index
-    if not is_at_base and not progress.is_stale_rejection(reply.rejected_index):
-        # "If AppendEntries fails because of log inconsistency", it says, "decrement nextIndex and
-        # retry": over whole terms at once.
-        common = state.log.last_at_or_below(reply.conflict_index, reply.conflict_term)
-        progress.rewind(common.index + 1)
+    if progress.is_stale_rejection(reply.rejected_index):
+        return
+    if reply.rejected_index <= state.log.base_index:
+        # What the follower needs the log no longer holds.
+        if state.snapshot is not None:
+            progress.offer(state.snapshot)
+        return
+    # "If AppendEntries fails because of log inconsistency", it says, "decrement nextIndex and
+    # retry": over whole terms at once.
+    common = state.log.last_at_or_below(reply.conflict_index, reply.conflict_term)
+    progress.rewind(common.index + 1)
+
+
+def take_snapshot_reply(state: RaftState, leader: Leader, reply: InstallSnapshotReply) -> None:
+    """Learn how far a follower has come that is offered a snapshot."""
+    progress = _acknowledge(leader, reply)
+    if progress is None:
+        return
+    if reply.match_index > state.log.last_index:
+        raise InvariantViolated(
+            f"{reply.source} has a snapshot up to {reply.match_index}, beyond this leader's log"
+        )
+    offered = progress.snapshot
+    if reply.match_index:
+        progress.accepted(reply.match_index)
+    elif reply.is_failed and offered is not None and reply.snapshot_index == offered.index:
+        assert state.snapshot is not None, "what was offered was stored"
+        progress.offer(state.snapshot)
+
+
+def _acknowledge(
+    leader: Leader, reply: AppendEntriesReply | InstallSnapshotReply
+) -> Progress | None:
+    """Note which round was answered; returns None for who is not listened to."""
+    progress = leader.progress.get(reply.source)
+    if progress is None or reply.round > leader.round:
+        return None
+    if reply.round > progress.round_acked:
+        progress.round_acked = reply.round
+        started = leader.round_started.get(reply.round)
+        if started is not None:
+            progress.acked_at = started
+            progress.contact = max(progress.contact, started)
+    return progress
 
 
 def has_quorum_contact(state: RaftState, leader: Leader) -> bool:
@@ -109,11 +150,15 @@ def replicate(state: RaftState, leader: Leader, outbox: Outbox) -> int | None:
     """
     missing: int | None = None
     last_index = state.log.last_index
+    base_index = state.log.base_index
     for peer, progress in leader.progress.items():
+        if progress.next_index <= base_index and progress.state is not ProgressState.SNAPSHOT:
+            assert state.snapshot is not None, "what the log forgot a snapshot covers"
+            progress.offer(state.snapshot)
         if progress.round_sent < leader.round:
             progress.round_sent = leader.round
-            outbox.send(_append_entries(state, leader, peer, progress, ()))
-        if progress.next_index > last_index:
+            outbox.send(_heartbeat(state, leader, peer, progress))
+        if progress.next_index > last_index or progress.state is ProgressState.SNAPSHOT:
             continue
         if not _send_entries(state, leader, peer, progress, outbox):
             missing = progress.next_index if missing is None else min(missing, progress.next_index)
@@ -138,6 +183,17 @@ def _send_entries(
         outbox.send(_append_entries(state, leader, peer, progress, piece.entries))
         progress.sent(piece.entries[-1].index, piece.size_bytes)
     return True
+
+
+def _heartbeat(
+    state: RaftState, leader: Leader, peer: NodeId, progress: Progress
+) -> AppendEntries | InstallSnapshot:
+    if progress.state is ProgressState.SNAPSHOT:
+        assert progress.snapshot is not None
+        return InstallSnapshot(
+            state.current_term, state.node_id, peer, progress.snapshot, leader.round
+        )
+    return _append_entries(state, leader, peer, progress, ())
 
 
 def _append_entries(

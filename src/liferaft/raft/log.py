@@ -33,7 +33,7 @@ class LogSummary(msgspec.Struct, frozen=True):
 
     `first` is above 1 once a snapshot replaced what was before; `prior_term` is then the term of
     the entry before `first`. `last` is `first - 1` when the log is empty. `tail` ends at `last`,
-    and may be empty.
+    and may be empty. `configurations` are the entries of that kind, in order.
     """
 
     first: int = 1
@@ -41,6 +41,7 @@ class LogSummary(msgspec.Struct, frozen=True):
     runs: tuple[TermRun, ...] = ()
     tail: tuple[Entry, ...] = ()
     prior_term: int = 0
+    configurations: tuple[Entry, ...] = ()
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -165,6 +166,27 @@ class RaftLog:
             (mark, min(last, self.last_index)) for mark, last in self._in_flight
         )
 
+    def compact(self, index: int) -> None:
+        """Let the log begin behind `index`, which a stored snapshot covers."""
+        assert self.base_index <= index <= self.stable_index
+        term = self.term_at(index)
+        kept = bisect_right(self._run_firsts, index)
+        self._run_firsts = [index, *self._run_firsts[kept:]]
+        self._run_terms = [term, *self._run_terms[kept:]]
+        self.base_index = index
+        self._drop_from_tail(index - self._tail_first + 1)
+        if self._window and self._window[0].index <= index:
+            self._window = ()
+
+    def reset(self, index: int, term: int) -> None:
+        """Hold nothing any more, and begin behind the entry at `index`, which was of `term`."""
+        self.base_index = self.stable_index = self.handed_index = self.last_index = index
+        self._run_firsts, self._run_terms = [index], [term]
+        self._tail_first = index + 1
+        self._tail, self._ends, self._trimmed_bytes = [], [], 0
+        self._window = ()
+        self._in_flight.clear()
+
     def hand_out(self, mark: int) -> tuple[Entry, ...]:
         """Return what no `Persist` carried yet, to be written under `mark`; may be empty."""
         if self.handed_index == self.last_index:
@@ -226,6 +248,9 @@ class RaftLog:
             bisect_right(self._ends, enough),
             min(up_to, self.stable_index) - self._tail_first + 1,
         )
+        self._drop_from_tail(count)
+
+    def _drop_from_tail(self, count: int) -> None:
         if count > 0:
             self._trimmed_bytes = self._ends[count - 1]
             del self._tail[:count], self._ends[:count]

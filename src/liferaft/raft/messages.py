@@ -1,13 +1,18 @@
-"""The messages of Figure 2, immutable. Every one carries its sender's term, source and target.
+"""The messages of Figures 2 and 13 and of the dissertation, immutable.
+
+Every one carries its sender's term, source and target.
 
 Messages may be lost, repeated, delayed and reordered without limit; nothing here assumes otherwise.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
 
-from liferaft.raft.types import Entry, NodeId
+from liferaft.errors import ConfigurationError
+from liferaft.raft.configuration import checked, decoded
+from liferaft.raft.types import Entry, EntryKind, NodeId, Snapshot
 
 NUMBER_MAX: Final = 2**62
 """The highest term, index or round that counts: what follows it can still be sent and stored."""
@@ -85,7 +90,73 @@ class AppendEntriesReply(msgspec.Struct, frozen=True, array_like=True, tag=4):
     round: int
 
 
-Message = RequestVote | RequestVoteReply | AppendEntries | AppendEntriesReply
+class TimeoutNow(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    """The leader's wish that the target campaigns at once: leadership transfer (D§3.10)."""
+
+    term: int
+    source: NodeId
+    target: NodeId
+
+
+class InstallSnapshot(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    """Figure 13, but for the data: the leader offers a snapshot, and the target fetches it.
+
+    Sent instead of a heartbeat while the target needs entries that the leader no longer has. Who
+    fetches sets the pace, and can go on where a lost link stopped it.
+    """
+
+    term: int
+    source: NodeId
+    target: NodeId
+    snapshot: Snapshot
+    round: int
+
+
+class InstallSnapshotReply(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    """The answer: how far the sender's log is now the leader's, 0 while it fetches.
+
+    `is_failed` says that the snapshot offered at `snapshot_index` could not be had.
+    """
+
+    term: int
+    source: NodeId
+    target: NodeId
+    snapshot_index: int
+    match_index: int
+    is_failed: bool
+    round: int
+
+
+class ReadIndex(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """A follower asks its leader what a read must see (D§6.4). `read` is never used twice."""
+
+    term: int
+    source: NodeId
+    target: NodeId
+    read: int
+
+
+class ReadIndexReply(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """The answer, sent once a round that began after the request was answered by a quorum."""
+
+    term: int
+    source: NodeId
+    target: NodeId
+    read: int
+    index: int
+
+
+Message = (
+    RequestVote
+    | RequestVoteReply
+    | AppendEntries
+    | AppendEntriesReply
+    | TimeoutNow
+    | InstallSnapshot
+    | InstallSnapshotReply
+    | ReadIndex
+    | ReadIndexReply
+)
 
 
 def is_sound(message: Message) -> bool:
@@ -95,19 +166,47 @@ def is_sound(message: Message) -> bool:
     """
     if not (0 <= message.term <= NUMBER_MAX and _is_sound_name(message.source)):
         return False
-    if isinstance(message, AppendEntries):
-        return _are_sound_entries(message)
-    if isinstance(message, AppendEntriesReply):
-        return _are_indexes(
-            message.match_index,
-            message.rejected_index,
-            message.conflict_term,
-            message.conflict_index,
-            message.round,
-        )
-    if isinstance(message, RequestVote):
-        return 0 <= message.last_log_term < message.term and _are_indexes(message.last_log_index)
-    return True
+    check = _SOUND.get(type(message))
+    return check is None or check(message)
+
+
+def _is_sound_request(message: RequestVote) -> bool:
+    return 0 <= message.last_log_term < message.term and _are_indexes(message.last_log_index)
+
+
+def _is_sound_reply(message: AppendEntriesReply) -> bool:
+    return _are_indexes(
+        message.match_index,
+        message.rejected_index,
+        message.conflict_term,
+        message.conflict_index,
+        message.round,
+    )
+
+
+def _is_sound_offer(message: InstallSnapshot) -> bool:
+    return _is_sound_snapshot(message.snapshot, message.term) and _are_indexes(message.round)
+
+
+def _is_sound_offer_reply(message: InstallSnapshotReply) -> bool:
+    return _are_indexes(message.snapshot_index, message.match_index, message.round)
+
+
+def _is_sound_read(message: ReadIndex) -> bool:
+    return _are_indexes(message.read)
+
+
+def _is_sound_read_reply(message: ReadIndexReply) -> bool:
+    return _are_indexes(message.read, message.index)
+
+
+def _is_sound_snapshot(snapshot: Snapshot, term: int) -> bool:
+    try:
+        checked(snapshot.configuration)
+    except ConfigurationError:
+        return False
+    is_place = 0 < snapshot.index <= NUMBER_MAX and 0 < snapshot.term <= term
+    return is_place and _are_indexes(snapshot.size_bytes, snapshot.checksum)
 
 
 def _is_sound_name(name: NodeId) -> bool:
@@ -126,5 +225,26 @@ def _are_sound_entries(message: AppendEntries) -> bool:
         index += 1
         if entry.index != index or entry.term < term or not 0 <= entry.kind <= KIND_MAX:
             return False
+        if entry.kind == EntryKind.CONFIGURATION and not _is_configuration(entry.data):
+            return False
         term = entry.term
     return term <= message.term and index <= NUMBER_MAX
+
+
+def _is_configuration(data: bytes) -> bool:
+    try:
+        decoded(data)
+    except ConfigurationError:
+        return False
+    return True
+
+
+_SOUND: Final[dict[type, Callable[..., bool]]] = {
+    AppendEntries: _are_sound_entries,
+    AppendEntriesReply: _is_sound_reply,
+    RequestVote: _is_sound_request,
+    InstallSnapshot: _is_sound_offer,
+    InstallSnapshotReply: _is_sound_offer_reply,
+    ReadIndex: _is_sound_read,
+    ReadIndexReply: _is_sound_read_reply,
+}

@@ -7,6 +7,9 @@ the last rewind and is above match_index.
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from math import inf
+
+from liferaft.raft.types import Snapshot
 
 
 class ProgressState(Enum):
@@ -16,6 +19,8 @@ class ProgressState(Enum):
     """It does not know yet where the logs meet: one message with entries, and it waits."""
     REPLICATE = "replicate"
     """It knows, and sends on before the answers come (pipelining)."""
+    SNAPSHOT = "snapshot"
+    """It needs what the log no longer holds, and is offered a snapshot with each heartbeat."""
 
 
 @dataclass(slots=True)
@@ -24,7 +29,11 @@ class Progress:
 
     - `next_index`: the next entry to send; the follower's log is taken to match just before it.
     - `match_index`: up to here the follower has the leader's log on stable storage.
-    - `contact`: when the latest round of heartbeats that it answered began.
+    - `contact`: when the latest round of heartbeats that it answered began; at first, when the
+      leader began to count it.
+    - `acked_at`: the same, without that grace: what a lease may rest on.
+    - `told_round`: of one that was removed, the round whose answer shows that it knows.
+    - `snapshot`: what it is offered; pinned, so that a slow one is not offered another each time.
     - `round_sent`, `round_acked`: the latest round sent to it, and the latest it answered.
     """
 
@@ -34,13 +43,16 @@ class Progress:
     state: ProgressState = ProgressState.PROBE
     round_sent: int = 0
     round_acked: int = 0
+    acked_at: float = -inf
+    told_round: int = 0
+    snapshot: Snapshot | None = None
     inflight_bytes: int = 0
     inflight: deque[tuple[int, int]] = field(default_factory=deque)
 
     def can_send(self, *, messages_max: int, bytes_max: int) -> bool:
         """Return whether one more message with entries may leave."""
-        if self.state is ProgressState.PROBE:
-            return not self.inflight
+        if self.state is not ProgressState.REPLICATE:
+            return self.state is ProgressState.PROBE and not self.inflight
         return len(self.inflight) < messages_max and self.inflight_bytes < bytes_max
 
     def sent(self, last: int, size_bytes: int) -> None:
@@ -58,6 +70,11 @@ class Progress:
         """
         if match_index > self.match_index:  # noqa: PLR1730 - as in RaftCore.step, at every reply
             self.match_index = match_index
+        if self.state is ProgressState.SNAPSHOT:
+            self.next_index = max(self.next_index, self.match_index + 1)
+            if self.snapshot is None or self.match_index >= self.snapshot.index:
+                self.resume(match_index)
+            return
         if self.state is ProgressState.PROBE:
             self.state = ProgressState.REPLICATE
             if self.inflight:
@@ -74,7 +91,7 @@ class Progress:
         A probe is outstanding at just one place. While replicating, nothing has been sent from
         beyond next_index since the last rewind.
         """
-        if rejected_index <= self.match_index:
+        if rejected_index <= self.match_index or self.state is ProgressState.SNAPSHOT:
             return True
         if self.state is ProgressState.PROBE:
             return rejected_index != self.next_index - 1
@@ -82,7 +99,22 @@ class Progress:
 
     def rewind(self, next_index: int) -> None:
         """Probe from `next_index` on, but never below what matches, nor up; forget what flew."""
-        self.next_index = max(min(next_index, self.next_index - 1), self.match_index + 1)
+        self._probe(max(min(next_index, self.next_index - 1), self.match_index + 1))
+
+    def offer(self, snapshot: Snapshot) -> None:
+        """Offer this snapshot from now on: the log no longer holds what the follower needs."""
+        self._probe(self.next_index)
+        self.state = ProgressState.SNAPSHOT
+        self.snapshot = snapshot
+
+    def resume(self, match_index: int) -> None:
+        """Go on with the log behind what the follower holds since it has a snapshot."""
+        self.match_index = max(self.match_index, match_index)
+        self._probe(self.match_index + 1)
+
+    def _probe(self, next_index: int) -> None:
+        self.next_index = next_index
         self.state = ProgressState.PROBE
+        self.snapshot = None
         self.inflight.clear()
         self.inflight_bytes = 0

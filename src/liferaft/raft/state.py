@@ -5,6 +5,7 @@ leader's knowledge for the present one's. Rules live elsewhere; only core.py cha
 """
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import ClassVar
@@ -12,10 +13,10 @@ from typing import ClassVar
 import msgspec
 
 from liferaft.raft.config import RaftConfig
-from liferaft.raft.configuration import members
+from liferaft.raft.configuration import ConfigurationLog, is_outranked, members
 from liferaft.raft.log import RaftLog
 from liferaft.raft.progress import Progress
-from liferaft.raft.types import Configuration, HardState, NodeId
+from liferaft.raft.types import Configuration, Entry, HardState, NodeId, Snapshot
 
 
 @dataclass(slots=True)
@@ -40,18 +41,42 @@ class PreCandidate:
 
 @dataclass(slots=True)
 class Candidate:
-    """Asks for votes in `current_term`. Its own counts from when it is stored."""
+    """Asks for votes in `current_term`. Its own counts from when it is stored.
+
+    `is_transfer` says that the leader wished it.
+    """
 
     name: ClassVar = "candidate"
+    is_transfer: bool = False
     votes: dict[NodeId, bool] = field(default_factory=dict)
 
 
 class ReadBatch(msgspec.Struct, frozen=True):
-    """Reads that wait until a quorum has answered `round`, or a later one."""
+    """Reads that wait until a quorum has answered `round`, or a later one.
+
+    `remote` are those that followers asked for: who, and its own number for it.
+    """
 
     round: int
     index: int
     read_ids: tuple[int, ...]
+    remote: tuple[tuple[NodeId, int], ...] = ()
+
+
+class ForwardedRead(msgspec.Struct):
+    """What a follower asked its leader for, under one number; asked again at `again_at`."""
+
+    number: int
+    read_ids: tuple[int, ...]
+    again_at: float
+
+
+class Transfer(msgspec.Struct):
+    """A leadership transfer under way; `sent_round` is when the target was last told."""
+
+    target: NodeId
+    deadline: float
+    sent_round: int = 0
 
 
 @dataclass(slots=True)
@@ -64,7 +89,12 @@ class Leader:
     - `heartbeat_due`: when the next round begins at the latest.
     - `contact_until`: until then a quorum's answers are fresh enough, at least.
     - `uncommitted`: (last index, bytes) of each accepted batch that is not committed yet.
-    - `reads_asked` wait for a round; `reads` for their round's answers.
+    - `reads_asked` and `remote_reads_asked` wait for a round; `reads` for their round's answers.
+    - `transfer` is under way, `prefer_at` when one to a preferred node may be tried; once a
+      target was told, `is_lease_void` for the rest of the term.
+    - `catching_up`: of each learner to be promoted, what it must reach, and since when it is meant
+      to (D§4.2.1).
+    - `departing`: who was removed and is still told so, up to the index of that configuration.
     """
 
     name: ClassVar = "leader"
@@ -77,7 +107,13 @@ class Leader:
     uncommitted: deque[tuple[int, int]] = field(default_factory=deque)
     uncommitted_bytes: int = 0
     reads_asked: list[int] = field(default_factory=list)
+    remote_reads_asked: dict[tuple[NodeId, int], None] = field(default_factory=dict)
     reads: deque[ReadBatch] = field(default_factory=deque)
+    transfer: Transfer | None = None
+    prefer_at: float = 0.0
+    is_lease_void: bool = False
+    catching_up: dict[NodeId, tuple[int, float]] = field(default_factory=dict)
+    departing: dict[NodeId, int] = field(default_factory=dict)
 
     def begin_round(self, now: float) -> None:
         """Begin a round of heartbeats; they leave with the next effects."""
@@ -97,7 +133,7 @@ class RaftState:
 
     node_id: NodeId
     config: RaftConfig
-    configuration: Configuration
+    configurations: ConfigurationLog
     random: Random
     now: float
 
@@ -110,6 +146,24 @@ class RaftState:
     last_applied: int
     election_deadline: float
     role: Role = field(default_factory=Follower)
+    # Until then it helps nobody into office, for it may have promised its silence to a lease.
+    loyal_from_start_until: float = 0.0
+
+    # The newest snapshot that is stored here, the one that is being fetched, and what the log on
+    # disk was allowed to forget.
+    snapshot: Snapshot | None = None
+    fetching: Snapshot | None = None
+
+    # Reads that a follower passes on. Their numbers begin at random, so that no life of a node
+    # repeats those of an earlier one; 0 until the first is drawn.
+    reads_to_forward: list[int] = field(default_factory=list)
+    forwarded: deque[ForwardedRead] = field(default_factory=deque)
+    next_read_number: int = 0
+
+    @property
+    def configuration(self) -> Configuration:
+        """The configuration that counts: the latest in the log, committed or not."""
+        return self.configurations.latest
 
     @property
     def current_term(self) -> int:
@@ -128,7 +182,22 @@ class RaftState:
         """Every other member, sorted."""
         return tuple(node for node in members(self.configuration) if node != self.node_id)
 
+    def append(self, entries: Sequence[Entry]) -> None:
+        """Append entries to the log; a configuration among them counts at once."""
+        self.log.append(entries)
+        self.configurations.append(entries)
+
+    def truncate_from(self, index: int) -> None:
+        """Drop the entry at `index` and all that follow it, and what they said of members."""
+        self.log.truncate_from(index, commit_index=self.commit_index)
+        self.configurations.truncate_from(index)
+
     def restart_election_timer(self) -> None:
-        """Draw a new timeout from [T, 2T), so that few candidates meet (section 5.2)."""
+        """Draw a new timeout from [T, 2T), so that few candidates meet (section 5.2).
+
+        Who is outranked by another than the leader waited for waits for T longer, so that the
+        preferred nodes go first.
+        """
         timeout = self.config.election_timeout
-        self.election_deadline = self.now + timeout * (1 + self.random.random())
+        chances = 1 + is_outranked(self.configuration, self.node_id, but_for=self.leader)
+        self.election_deadline = self.now + timeout * (chances + self.random.random())

@@ -45,17 +45,48 @@ class HardState(msgspec.Struct, frozen=True, array_like=True):
     voted_for: NodeId | None = None
 
 
-class Configuration(msgspec.Struct, frozen=True):
+class Promotion(msgspec.Struct, frozen=True, array_like=True):
+    """A learner that becomes a voter once it has caught up, in the place of `replaces` if named."""
+
+    node: NodeId
+    replaces: NodeId = ""
+
+
+class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who takes part. Each tuple is sorted, without repeats.
 
     `voters_outgoing` is empty except in the joint phase of a change (section 6), when every
     decision needs a majority of `voters` and one of `voters_outgoing`. Learners receive the log
-    and do not count.
+    and do not count; `learners_next` are outgoing voters that learn when the joint phase ends.
+    `promotions` are what the leader still has to do for some learners.
+
+    `priorities` say who should lead, the highest first; who is not named has 0. `addresses` are
+    carried for the driver. `retired` are the members that were removed: their names are used up,
+    because a disk that lost its vote must not pass for the one that gave it.
     """
 
     voters: tuple[NodeId, ...]
     voters_outgoing: tuple[NodeId, ...] = ()
     learners: tuple[NodeId, ...] = ()
+    learners_next: tuple[NodeId, ...] = ()
+    promotions: tuple[Promotion, ...] = ()
+    priorities: tuple[tuple[NodeId, int], ...] = ()
+    addresses: tuple[tuple[NodeId, str], ...] = ()
+    retired: tuple[NodeId, ...] = ()
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What is known of a snapshot: it holds all that the log says up to `index`.
+
+    `configuration` is the one in force there. `size_bytes` and `checksum` are of the file, for
+    whoever fetches it.
+    """
+
+    index: int
+    term: int
+    configuration: Configuration
+    size_bytes: int = 0
+    checksum: int = 0
 
 
 class TermRun(msgspec.Struct, frozen=True, array_like=True):

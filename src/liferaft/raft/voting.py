@@ -11,10 +11,11 @@ def is_loyal(state: RaftState) -> bool:
     """Return whether this server has a live leader, and so helps nobody to depose it.
 
     Source: D§4.2.3. Its own clock alone measures the leader's silence. A leader itself knows from
-    check-quorum that it is alive.
+    check-quorum that it is alive. Where leases are used, one that has just started may have
+    promised its silence before it stopped.
     """
     role = state.role
-    if isinstance(role, Leader):
+    if isinstance(role, Leader) or state.now < state.loyal_from_start_until:
         return True
     if not isinstance(role, Follower) or role.leader is None:
         return False
