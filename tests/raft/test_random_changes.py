@@ -11,6 +11,7 @@ import pytest
 from liferaft.errors import InvariantViolated
 from liferaft.raft.configuration import members
 from liferaft.raft.effects import ChangeAccepted
+from liferaft.raft.state import Leader
 from liferaft.raft.types import Configuration, Promotion
 from tests.raft.test_random_runs import RUNS_PER_SIZE, STEPS, TIGHT, RandomRun
 
@@ -145,6 +146,9 @@ class ChangingRun(RandomRun):
         cores = {name: self.cluster[name] for name in self.running}
         leaders = [core for core in cores.values() if core.role == "leader"]
         if len(leaders) != 1 or leaders[0].configuration.voters_outgoing:
+            return False
+        role = leaders[0].state.role
+        if isinstance(role, Leader) and role.transfer is not None:
             return False
         who = members(leaders[0].configuration)
         if leaders[0].configuration.promotions or leaders[0].commit_index < leaders[0].last_index:
