@@ -179,7 +179,7 @@ def _segment(segment: SeenSegment, inspection: Inspection) -> str:
     damage, position = inspection.damage, inspection.examined.position
     parts = [
         Path(segment_path(inspection.directory, segment.number)).name,
-        f"{segment.size_bytes} bytes",
+        f"{segment.size_bytes} bytes, {segment.end} of them used",
         f"{segment.records} records, {segment.seals} of them seals",
         _entries(segment.first, segment.last) if segment.first else "no entries",
     ]

@@ -99,7 +99,11 @@ def read_identity(disk: Disk, path: str) -> tuple[Identity, Configuration]:
     Raises `DataDirectoryError` when nothing says so, and `OSError`.
     """
     if not disk.exists(f"{path}/{_IDENTITY}"):
-        if segment_numbers(disk.names(path)):
+        try:
+            names = disk.names(path)
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            raise no_directory(path, error) from error
+        if segment_numbers(names):
             raise _ownerless(path)
         raise DataDirectoryError(
             f"{path} is no node's data directory, for it holds no log and no file {_IDENTITY!r}:"
@@ -107,6 +111,14 @@ def read_identity(disk: Disk, path: str) -> tuple[Identity, Configuration]:
         )
     content = _read(disk, path)
     return Identity(content.cluster_id, content.node_id), content.configuration
+
+
+def no_directory(path: str, error: OSError) -> DataDirectoryError:
+    """Return the error for what is no directory that this user can read."""
+    return DataDirectoryError(
+        f"{path} cannot be read as a data directory: {error.strerror}. Give the directory that was"
+        " given to `liferaft node --data`"
+    )
 
 
 def lock_directory(disk: Disk, path: str) -> Callable[[], None]:

@@ -11,7 +11,7 @@ import msgspec
 
 from liferaft.errors import DamagedLog, DataDirectoryError, DiskFailed
 from liferaft.raft.types import Configuration, Entry, HardState, TermRun
-from liferaft.storage.directory import Identity, read_identity
+from liferaft.storage.directory import Identity, no_directory, read_identity
 from liferaft.storage.disk import Disk
 from liferaft.storage.records import (
     RECORD_HEADER_BYTES,
@@ -177,10 +177,7 @@ def inspect(
     except DataDirectoryError:
         raise
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
-        raise DataDirectoryError(
-            f"{directory} cannot be read as a data directory: {error.strerror}; give the directory"
-            " that was given to `liferaft node --data`"
-        ) from error
+        raise no_directory(directory, error) from error
     except OSError as error:
         raise unreadable(directory, error) from error
     return Inspection(directory, owner, examined, tuple(segments.values()))
