@@ -1,6 +1,7 @@
 """`liferaft wal`: what is printed, with which status, and that looking changes nothing."""
 
 import asyncio
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from liferaft.cli import main
 from liferaft.cli.exits import ExitStatus
+from liferaft.cli.wal import DATA_SHOWN_MAX
 from liferaft.raft.types import Configuration, HardState
 from liferaft.storage.directory import Identity, lock_directory, open_directory
 from liferaft.storage.disk import SystemDisk
@@ -110,6 +112,25 @@ def test_the_whole_of_a_sound_directory_is_printed(data: Path, run: Run) -> None
     assert before == contents(data)
 
 
+def test_looking_opens_files_for_reading_alone(
+    data: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it works on a copy that nobody may write to."""
+    opened: list[int] = []
+    real_open = os.open
+
+    def open_and_remember(path: str, flags: int, mode: int = 0o777) -> int:
+        opened.append(flags & os.O_ACCMODE)
+        return real_open(path, flags, mode)
+
+    monkeypatch.setattr(os, "open", open_and_remember)
+    run("inspect", data, "--entries", "1:6")
+    run("verify", data)
+
+    assert len(opened) > 10
+    assert {os.O_RDONLY} == set(opened)
+
+
 def test_entries_are_printed_when_asked_for(data: Path, run: Run) -> None:
     _, range_, _ = run("inspect", data, "--entries", "4:5")
     _, one, _ = run("inspect", data, "--entries", "6")
@@ -154,16 +175,16 @@ def test_long_data_is_shortened(tmp_path: Path, run: Run) -> None:
         path = str(tmp_path)
         (await open_directory(disk, path, Identity("blue", "n1"), Configuration(("n1",)))).close()
         opened = await open_log(disk, path)
-        await opened.store(make_entries(1, 1, data_bytes=49), HardState(1))
-        await opened.store(make_entries(2, 2, data_bytes=48))
+        await opened.store(make_entries(1, 1, data_bytes=DATA_SHOWN_MAX + 1), HardState(1))
+        await opened.store(make_entries(2, 2, data_bytes=DATA_SHOWN_MAX))
         await opened.log.close()
         await disk.close()
 
     asyncio.run(make())
     _, out, _ = run("inspect", tmp_path, "--entries", "1:2")
 
-    assert f"49 bytes {b'1/1'.ljust(48)!r}...\n" in out
-    assert f"48 bytes {b'1/2'.ljust(48)!r}\n" in out
+    assert f"{DATA_SHOWN_MAX + 1} bytes {b'1/1'.ljust(DATA_SHOWN_MAX)!r}...\n" in out
+    assert f"{DATA_SHOWN_MAX} bytes {b'1/2'.ljust(DATA_SHOWN_MAX)!r}\n" in out
 
 
 def test_a_whole_log_is_verified_with_one_sentence(data: Path, run: Run) -> None:
@@ -203,6 +224,17 @@ def test_damage_is_named_with_its_place_and_status(data: Path, run: Run) -> None
     assert len(behind) == inspected[1].count("; behind the damage, not read\n") > 0
     assert "is whole" not in inspected[1]
     assert before == contents(data)
+
+
+def test_a_damaged_header_leaves_the_segment_before_it_unblamed(data: Path, run: Run) -> None:
+    flip(data / "000000000002.log", 20)
+    status, out, _ = run("inspect", data)
+    first, second, third = [line for line in out.splitlines() if ".log; " in line][:3]
+
+    assert ExitStatus.DAMAGED == status
+    assert first.endswith("; entries 1 to 2")
+    assert second.endswith("damaged at offset 0: the segment's header does not fit its checksum")
+    assert third.endswith("; behind the damage, not read")
 
 
 def test_a_damaged_identity_is_damage(data: Path, run: Run) -> None:

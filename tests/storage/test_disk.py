@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import fcntl
 import os
 import stat
 import threading
@@ -113,6 +114,10 @@ def test_a_file_is_renamed_into_another_directory(disk: Disk, directory: str) ->
 def test_whether_a_file_is_locked_is_told_without_changing_it(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     absent = is_locked(str(path))
+    path.write_bytes(b"")
+    with path.open() as shared:
+        fcntl.flock(shared, fcntl.LOCK_SH)  # as another one who only asks
+        assert not is_locked(str(path))
     unlock = SystemDisk().lock(str(path))
     before = path.read_bytes(), path.stat().st_mtime_ns
     held = is_locked(str(path))

@@ -337,6 +337,57 @@ async def test_a_header_behind_the_damage_tells_what_was_synced_before_it() -> N
     assert (header.first - 1, None) == (beyond.last, beyond.hard_state)
 
 
+async def test_a_later_vote_of_the_same_term_behind_a_damage_is_told() -> None:
+    disk = FaultyDisk(Random(1))
+    await make_directory(disk)
+    vote = encode_hard_state(HardState(1, "n2"))
+    offsets = put_records(disk, encode_hard_state(HardState(1)), b"", vote)
+    disk.flip(segment_path(DIRECTORY, 1), offsets[1])
+    inspection, _ = look(disk)
+    beyond = look_beyond(disk, inspection)
+
+    assert HardState(1) == inspection.hard_state
+    assert (0, HardState(1, "n2")) == (beyond.last, beyond.hard_state)
+
+
+async def test_what_no_program_wrote_behind_a_damage_tells_nothing() -> None:
+    """A record that breaks the format, a header of another version, and one of another segment."""
+    disk = FaultyDisk(Random(1))
+    await make_directory(disk)
+    entries = encode_hard_state(FIRST) + encode_entries(make_entries(1, 1))
+    offsets = put_records(disk, entries, b"", b"\x09\0\0\0\0")
+    disk.flip(segment_path(DIRECTORY, 1), offsets[1])
+    packed = encode_segment_header(SegmentHeader(2, 50, 1, 0, 0))[:-4]
+    packed = packed[:8] + (9).to_bytes(4, "little") + packed[12:]
+    other_version = packed + checksum(packed).to_bytes(4, "little")
+    other_segment = encode_segment_header(SegmentHeader(9, 60, 1, 0, 0))
+    # The newest, without a record, could be one whose making was torn.
+    for number, header in ((3, other_segment), (4, other_version)):
+        disk.open(segment_path(DIRECTORY, number), create=True).write(0, header)
+    inspection, _ = look(disk)
+    beyond = look_beyond(disk, inspection)
+    (broken,) = records_beyond(disk, inspection)
+
+    assert (0, None) == (beyond.last, beyond.hard_state)
+    assert (False, offsets[2]) == (broken.is_whole, broken.offset)
+
+
+async def test_replaced_entries_count_among_those_of_a_segment() -> None:
+    disk = FaultyDisk(Random(1))
+    await make_directory(disk)
+    opened = await open_log(disk)
+    await opened.store(make_entries(1, 6), FIRST)
+    await opened.log.close()
+    opened = await open_log(disk)
+    await opened.store(make_entries(7, 9))
+    await opened.store(make_entries(5, 5, term=2), HardState(2))
+    await opened.log.close()
+    inspection, _ = look(disk)
+
+    assert [(1, 6), (5, 9)] == [(each.first, each.last) for each in inspection.segments]
+    assert 5 == inspection.last
+
+
 async def test_nothing_behind_a_damage_is_told_as_nothing() -> None:
     disk = FaultyDisk(Random(1))
     await make_directory(disk)

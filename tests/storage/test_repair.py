@@ -1,6 +1,7 @@
 """A damaged log is cut to what it was before the damage, and nothing is deleted."""
 
 import errno
+from collections.abc import Callable
 from contextlib import suppress
 from random import Random
 
@@ -201,11 +202,63 @@ async def test_a_full_disk_leaves_everything_as_it_was() -> None:
     assert before.items() <= disk.image().items()
 
 
-async def test_a_repair_that_did_not_help_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_segment_with_nothing_to_cut_is_left_alone() -> None:
+    """Zeros behind its end are space that was reserved."""
     disk = FaultyDisk(Random(1))
     await make_log(disk)
+    path = segment_path(DIRECTORY, 1)
+    disk.open(path).truncate(9999)
     disk.flip(segment_path(DIRECTORY, 2), 20)
-    monkeypatch.setattr(repair_module, "_cut", lambda *_: None)
+    repair_now(disk)
+
+    assert 9999 == len(disk.content(path))
+    assert segment_path(ASIDE, 1) not in disk.paths()
+    assert segment_path(ASIDE, 2) in disk.paths()
+
+
+class DiskThatTellsSyncs(FaultyDisk):
+    """Remembers which directories were synced since the last rename."""
+
+    synced: tuple[str, ...] = ()
+
+    @override
+    def rename(self, source: str, target: str) -> None:
+        super().rename(source, target)
+        self.synced = ()
+
+    @override
+    def sync_directory(self, path: str) -> None:
+        super().sync_directory(path)
+        self.synced += (path,)
+
+
+async def test_both_directories_of_a_rename_are_synced() -> None:
+    disk = DiskThatTellsSyncs(Random(1))
+    await make_log(disk)
+    disk.flip(segment_path(DIRECTORY, 2), 20)
+    repair_now(disk)
+
+    assert (ASIDE, DIRECTORY) == disk.synced
+
+
+def do_nothing(disk: FaultyDisk, *_: object) -> None:
+    pass
+
+
+def cut_too_much(disk: FaultyDisk, *_: object) -> None:
+    for path in disk.paths():
+        if path.endswith(".log"):
+            disk.remove(path)
+
+
+@pytest.mark.parametrize("cut", [do_nothing, cut_too_much])
+async def test_a_repair_that_is_none_is_told(
+    cut: Callable[[FaultyDisk], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = FaultyDisk(Random(1))
+    await make_log(disk)
+    disk.flip(segment_path(DIRECTORY, 3), 20)
+    monkeypatch.setattr(repair_module, "_cut", cut)
 
     with pytest.raises(InvariantViolated, match="should hold the entries up to"):
         repair_now(disk)

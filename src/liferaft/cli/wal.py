@@ -24,8 +24,8 @@ from liferaft.storage.repair import directory_aside
 from liferaft.storage.repair import repair as repair_directory
 from liferaft.storage.segment import segment_path
 
-DATA_SHOWN_MAX: Final = 48
-"""How many bytes of an entry's data are printed."""
+DATA_SHOWN_MAX: Final = 80
+"""How many bytes of an entry's data are printed: a command's session and name, and some more."""
 
 SAFE_WAY: Final = (
     "The safe way is another one: move {directory} away, and let the node rejoin from its peers as"
