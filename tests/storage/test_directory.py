@@ -11,7 +11,13 @@ import pytest
 
 from liferaft.errors import DataDirectoryError, DiskFailed
 from liferaft.raft.types import Configuration
-from liferaft.storage.directory import Identity, open_directory
+from liferaft.storage.directory import (
+    Identity,
+    lock_directory,
+    lock_path,
+    open_directory,
+    read_identity,
+)
 from liferaft.storage.disk import SystemDisk
 from liferaft.storage.faulty import FaultyDisk, Operation
 from liferaft.storage.records import checksum
@@ -138,3 +144,34 @@ async def test_a_path_that_cannot_be_a_directory_is_refused(tmp_path: Path) -> N
         with pytest.raises(DataDirectoryError, match="choose another"):
             await open_directory(disk, str(path), NODE, THREE)
     await disk.close()
+
+
+async def test_whose_it_is_can_be_read_without_holding_it(disk: FaultyDisk) -> None:
+    directory = await open_directory(disk, "/data", NODE, THREE)
+    before = disk.paths()
+
+    assert (NODE, THREE) == read_identity(disk, "/data")
+    assert before == disk.paths()
+    directory.close()
+
+
+async def test_whoever_opens_it_holds_its_lock(disk: FaultyDisk) -> None:
+    directory = await open_directory(disk, "/data", NODE, THREE)
+    with pytest.raises(DataDirectoryError, match="in use"):
+        lock_directory(disk, "/data")
+    with pytest.raises(DataDirectoryError, match="in use"):
+        disk.lock(lock_path("/data"))
+    directory.close()
+
+    lock_directory(disk, "/data")()
+
+
+async def test_what_is_no_data_directory_has_no_owner(disk: FaultyDisk, tmp_path: Path) -> None:
+    disk.make_directory("/data")
+    with pytest.raises(DataDirectoryError, match="no node's data directory"):
+        read_identity(disk, "/data")
+    disk.open("/data/000000000001.log", create=True)
+    with pytest.raises(DataDirectoryError, match="nothing says whose"):
+        read_identity(disk, "/data")
+    with pytest.raises(DataDirectoryError, match="cannot be read as a data directory: No such"):
+        read_identity(SystemDisk(), str(tmp_path / "absent"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import fcntl
 import os
 import stat
 import threading
@@ -12,7 +13,7 @@ from random import Random
 import pytest
 
 from liferaft.errors import DataDirectoryError
-from liferaft.storage.disk import Disk, SystemDisk
+from liferaft.storage.disk import Disk, SystemDisk, is_locked
 from liferaft.storage.faulty import FaultyDisk
 
 
@@ -99,6 +100,45 @@ def test_a_lock_is_held_once_and_can_be_given_back(disk: Disk, directory: str) -
     unlock()
 
     disk.lock(f"{directory}/lock")()
+
+
+def test_a_file_is_renamed_into_another_directory(disk: Disk, directory: str) -> None:
+    disk.make_directory(f"{directory}/aside")
+    disk.open(f"{directory}/a", create=True).write(0, b"x")
+    disk.rename(f"{directory}/a", f"{directory}/aside/b")
+
+    assert ["aside"] == disk.names(directory)
+    assert b"x" == disk.open(f"{directory}/aside/b").read(0, 9)
+
+
+def test_whether_a_file_is_locked_is_told_without_changing_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    absent = is_locked(str(path))
+    path.write_bytes(b"")
+    with path.open() as shared:
+        fcntl.flock(shared, fcntl.LOCK_SH)  # as another one who only asks
+        assert not is_locked(str(path))
+    unlock = SystemDisk().lock(str(path))
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    held = is_locked(str(path))
+    unlock()
+    free = is_locked(str(path))
+
+    assert (False, True, False) == (absent, held, free)
+    assert before == (path.read_bytes(), path.stat().st_mtime_ns)
+    SystemDisk().lock(str(path))()
+
+
+def test_a_read_only_disk_writes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"x")
+    file = SystemDisk(is_read_only=True).open(str(tmp_path / "a"))
+
+    assert b"x" == file.read(0, 9)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        file.write(0, b"y")
+    with pytest.raises(OSError, match="Invalid argument"):
+        file.truncate(0)
+    file.close()
 
 
 async def test_run_returns_and_raises_what_the_work_does(disk: Disk) -> None:

@@ -192,3 +192,19 @@ def test_absent_files_are_told() -> None:
         disk.remove("/a")
     with pytest.raises(FileNotFoundError):
         disk.content("/a")
+
+
+async def test_a_rename_into_another_directory_is_whole_or_has_not_happened() -> None:
+    outcomes = set()
+    for seed in range(60):
+        disk = FaultyDisk(Random(seed))
+        disk.make_directory("/b")
+        disk.open("/a", create=True)
+        disk.sync_directory("")
+        disk.rename("/a", "/b/a")
+        if seed % 3 == 0:
+            disk.sync_directory("/b")
+        disk.crash()
+        outcomes.add((seed % 3 == 0, *disk.paths()))
+
+    assert {(True, "/b/a"), (False, "/b/a"), (False, "/a")} == outcomes

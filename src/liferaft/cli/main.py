@@ -26,6 +26,7 @@ VERBS: Final = {
     "node": "liferaft.cli.node:node",
     "shell": "liferaft.cli.shell:shell",
     "sim": "liferaft.cli.sim:sim",
+    "wal": "liferaft.cli.wal:wal",
 }
 """Where each verb's function lives."""
 

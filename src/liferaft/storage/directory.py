@@ -73,7 +73,7 @@ async def open_directory(
 def _open(disk: Disk, path: str, identity: Identity, configuration: Configuration) -> Directory:
     try:
         disk.make_directory(path)
-        unlock = disk.lock(f"{path}/{_LOCK}")
+        unlock = lock_directory(disk, path)
     except DataDirectoryError:
         raise
     except (NotADirectoryError, FileExistsError, PermissionError) as error:
@@ -93,14 +93,52 @@ def _open(disk: Disk, path: str, identity: Identity, configuration: Configuratio
     return Directory(path, identity, bound, unlock)
 
 
+def read_identity(disk: Disk, path: str) -> tuple[Identity, Configuration]:
+    """Return whose directory it is, and its first configuration; blocking, and changes nothing.
+
+    Raises `DataDirectoryError` when nothing says so, and `OSError`.
+    """
+    if not disk.exists(f"{path}/{_IDENTITY}"):
+        try:
+            names = disk.names(path)
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            raise no_directory(path, error) from error
+        if segment_numbers(names):
+            raise _ownerless(path)
+        raise DataDirectoryError(
+            f"{path} is no node's data directory, for it holds no log and no file {_IDENTITY!r}:"
+            " give the directory that was given to `liferaft node --data`"
+        )
+    content = _read(disk, path)
+    return Identity(content.cluster_id, content.node_id), content.configuration
+
+
+def no_directory(path: str, error: OSError) -> DataDirectoryError:
+    """Return the error for what is no directory that this user can read."""
+    return DataDirectoryError(
+        f"{path} cannot be read as a data directory: {error.strerror}. Give the directory that was"
+        " given to `liferaft node --data`"
+    )
+
+
+def lock_directory(disk: Disk, path: str) -> Callable[[], None]:
+    """Lock a directory that exists against other processes, and return what unlocks it; blocking.
+
+    Raises `DataDirectoryError` when another process holds it, and `OSError`.
+    """
+    return disk.lock(lock_path(path))
+
+
+def lock_path(path: str) -> str:
+    """Return the file that whoever uses the directory holds locked."""
+    return f"{path}/{_LOCK}"
+
+
 def _bind(disk: Disk, path: str, identity: Identity, configuration: Configuration) -> Configuration:
     """Return the configuration the directory was made with; write it where there is none."""
     if not disk.exists(f"{path}/{_IDENTITY}"):
         if segment_numbers(disk.names(path)):
-            raise DataDirectoryError(
-                f"{path} holds a log, and nothing says whose: it lost its file {_IDENTITY!r}."
-                " Move it away, and let the node rejoin from its peers as a new member"
-            )
+            raise _ownerless(path)
         _write(disk, path, identity, configuration)
         return configuration
     content = _read(disk, path)
@@ -113,6 +151,13 @@ def _bind(disk: Disk, path: str, identity: Identity, configuration: Configuratio
     # The rename may have been seen but not synced when the process that wrote it ended.
     disk.sync_directory(path)
     return content.configuration
+
+
+def _ownerless(path: str) -> DataDirectoryError:
+    return DataDirectoryError(
+        f"{path} holds a log, and nothing says whose: it lost its file {_IDENTITY!r}."
+        " Move it away, and let the node rejoin from its peers as a new member"
+    )
 
 
 def _write(disk: Disk, path: str, identity: Identity, configuration: Configuration) -> None:

@@ -68,7 +68,10 @@ class Disk(Protocol):
         """Make it, and its parents, where absent; for the owner alone."""
 
     def rename(self, source: str, target: str) -> None:
-        """Replace `target` by `source` in one step; durable after `sync_directory`."""
+        """Replace `target` by `source` in one step.
+
+        Durable after `sync_directory` of the directory of `target`, and of that of `source`.
+        """
 
     def remove(self, path: str) -> None:
         """Remove a file."""
@@ -124,9 +127,13 @@ class SystemFile(File):
 
 
 class SystemDisk(Disk):
-    """The operating system's files; `run` works on one thread of its own, until `close`."""
+    """The operating system's files; `run` works on one thread of its own, until `close`.
 
-    def __init__(self) -> None:
+    With `is_read_only`, files are opened for reading alone, so that the system refuses every write.
+    """
+
+    def __init__(self, *, is_read_only: bool = False) -> None:
+        self._access = os.O_RDONLY if is_read_only else os.O_RDWR
         self._queue: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._is_closed = False
@@ -177,7 +184,7 @@ class SystemDisk(Disk):
 
     @override
     def open(self, path: str, *, create: bool = False) -> File:
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0)
+        flags = self._access | os.O_CLOEXEC | (os.O_CREAT if create else 0)
         return SystemFile(os.open(path, flags, 0o600))
 
     @override
@@ -232,6 +239,25 @@ class SystemDisk(Disk):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         return lambda: os.close(descriptor)
+
+
+def is_locked(path: str) -> bool:
+    """Return whether a process holds the file locked; False where there is none.
+
+    Leaves the file as it is. The question takes a lock that is shared for a moment, and who wants
+    to lock the file in just that moment is refused.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def read_fully(read: Callable[[int, int], bytes], offset: int, length: int) -> bytes:

@@ -22,9 +22,12 @@ of the process alone it may have been read from the system's cache, and a sync t
 the crash may have left it there as if it were on the disk.
 
 Terms and the hard state are checked as the writer checked them: they never fall.
+
+`examine` reads as a start does, and changes nothing: it goes as far as the log is whole, and tells
+of the first damage instead of raising it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -93,6 +96,36 @@ class Recovery(msgspec.Struct):
     position: Position
 
 
+class Damage(msgspec.Struct, frozen=True):
+    """Where a log stops to be what was written: at `offset` of a segment, which may be missing."""
+
+    segment: int
+    offset: int
+    what: str
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """What a log holds up to its first damage, or its end. Of a refused record it holds nothing.
+
+    `position` is where the last whole record ends; segment 0 when there is no whole segment.
+    """
+
+    hard_state: HardState
+    terms: Terms
+    places: Places
+    position: Position
+    torn: TornTail | None
+    damage: Damage | None
+
+    def error(self, directory: str) -> DamagedLog | None:
+        """Return what a start from it raises for the damage, None when there is none."""
+        return None if self.damage is None else _error(directory, self.damage, self.terms.last)
+
+
+OnRecord = Callable[[Body, Position, int], None]
+"""Gets each whole record: its body, where it begins, its length. May raise `FormatError`."""
+
+
 def hard_state_follows(earlier: HardState, later: HardState) -> bool:
     """Return whether a hard state may follow: terms never fall, a vote is never taken back."""
     if later.current_term != earlier.current_term:
@@ -114,13 +147,34 @@ def recover(disk: Disk, directory: str, *, base_index: int, tail_bytes: int) -> 
         raise DiskFailed(f"the log in {directory} could not be read: {error}") from error
 
 
+def examine(
+    disk: Disk, directory: str, *, base_index: int = 0, on_record: OnRecord | None = None
+) -> Examined:
+    """Read a log as `recover` does, as far as it is whole; blocking, and changes nothing.
+
+    Raises `DataDirectoryError` for an unknown format version, and `OSError`.
+    """
+    return _Reader(disk, directory, base_index, on_record).examine()
+
+
+class _Damaged(Exception):
+    """Damage was found. Never leaves the module."""
+
+    def __init__(self, damage: Damage) -> None:
+        super().__init__(damage)
+        self.damage = damage
+
+
 class _Reader:
     """One pass over all segments."""
 
-    def __init__(self, disk: Disk, directory: str, base_index: int) -> None:
+    def __init__(
+        self, disk: Disk, directory: str, base_index: int, on_record: OnRecord | None = None
+    ) -> None:
         self._disk = disk
         self._directory = directory
         self._base_index = base_index
+        self._on_record = on_record
         self._terms = Terms(first=base_index + 1, prior_term=0)
         self._places = Places(first=base_index + 1)
         self._hard_state = HardState()
@@ -130,9 +184,9 @@ class _Reader:
         self._newest: tuple[int, bytes] | None = None
 
     def read_all(self, tail_bytes: int) -> Recovery:
-        headers = self._read_headers()
-        for header, following in zip(headers, [*headers[1:], None], strict=False):
-            self._read_segment(header, following)
+        damage = self.examine().error(self._directory)
+        if damage is not None:
+            raise damage
         self._write_newest_again()
         recovered = Recovered(
             hard_state=self._hard_state,
@@ -144,26 +198,42 @@ class _Reader:
         )
         return Recovery(recovered, self._terms, self._places, self._position)
 
-    def _read_headers(self) -> list[SegmentHeader]:
-        """Return the headers of all segments, in order and without gap."""
+    def examine(self) -> Examined:
+        """Take everything up to the first damage."""
+        headers, damage = self._read_headers()
+        try:
+            for header, following in zip(headers, [*headers[1:], None], strict=False):
+                self._read_segment(header, following)
+        except _Damaged as earlier:
+            damage = earlier.damage
+        return Examined(
+            self._hard_state, self._terms, self._places, self._position, self._torn, damage
+        )
+
+    def _read_headers(self) -> tuple[list[SegmentHeader], Damage | None]:
+        """Return the headers of all segments, in order, up to a gap or one that is damaged."""
         numbers = segment_numbers(self._disk.names(self._directory))
         headers: list[SegmentHeader] = []
-        for number in numbers:
-            expected = headers[-1].number + 1 if headers else 1
-            # What a snapshot covers may have been dropped, with the segments that held it.
-            if number != expected and (headers or self._base_index == 0):
-                raise self._damaged(expected, 0, "the file is missing")
-            can_be_torn = number == numbers[-1] and number == expected
-            header = self._read_header(number, can_be_torn=can_be_torn)
-            if header is not None:
+        try:
+            for number in numbers:
+                expected = headers[-1].number + 1 if headers else 1
+                # What a snapshot covers may have been dropped, with the segments that held it.
+                if number != expected and (headers or self._base_index == 0):
+                    return headers, Damage(expected, 0, "the file is missing")
+                can_be_torn = number == numbers[-1] and number == expected
+                header = self._read_header(number, can_be_torn=can_be_torn)
+                if header is None:
+                    continue
+                if not headers:
+                    self._begin_with(header)
                 headers.append(header)
-        if headers:
-            self._begin_with(headers[0])
-        return headers
+        except _Damaged as damaged:
+            return headers, damaged.damage
+        return headers, None
 
     def _begin_with(self, header: SegmentHeader) -> None:
         if header.first > self._base_index + 1:
-            raise self._damaged(header.number, 0, "the segments before this one are missing")
+            raise _Damaged(Damage(header.number, 0, "the segments before this one are missing"))
         self._terms = Terms(first=header.first, prior_term=header.prior_term)
         self._places = Places(first=header.first)
         self._position = Position(header.number, header.previous_end, header.previous_crc)
@@ -182,7 +252,7 @@ class _Reader:
         # header.
         whole = self._read_file(number)
         if not can_be_torn or find_record(whole, segment=number, start=0) is not None:
-            raise self._damaged(number, 0, "the segment's header does not fit its checksum")
+            raise _Damaged(Damage(number, 0, "the segment's header does not fit its checksum"))
         if length := len(whole.rstrip(b"\0")):
             self._torn = TornTail(path, 0, length, 0)
         return None
@@ -199,7 +269,7 @@ class _Reader:
         if following is None:
             self._check_tail(data)
         elif (position.offset, position.crc) != (following.previous_end, following.previous_crc):
-            raise self._damaged(header.number, position.offset, "a record is not what it was")
+            raise _Damaged(Damage(header.number, position.offset, "a record is not what it was"))
         if self._torn is not None:
             self._torn = msgspec.structs.replace(self._torn, last=self._terms.last)
 
@@ -217,21 +287,26 @@ class _Reader:
         try:
             self._take(decode_body(body), stop - position.offset)
         except FormatError as error:
-            raise self._damaged(position.segment, position.offset, str(error)) from error
+            raise _Damaged(Damage(position.segment, position.offset, str(error))) from error
         self._newest = (position.offset, data[position.offset : stop])
         self._position = Position(position.segment, stop, header.crc)
         return True
 
     def _take(self, body: Body, length: int) -> None:
-        if body.hard_state is not None:
-            if not hard_state_follows(self._hard_state, body.hard_state):
-                raise FormatError("the hard state goes back")
-            self._hard_state = body.hard_state
-        for run in body.runs:
-            if not self._terms.can_append(first=run.first, term=run.term):
+        # Checked before anything is taken, so that of a refused record nothing stays behind. The
+        # runs of one body follow each other, their terms rise: decode_body has seen to that.
+        hard_state = body.hard_state or self._hard_state
+        if not hard_state_follows(self._hard_state, hard_state):
+            raise FormatError("the hard state goes back")
+        if body.runs:
+            if not self._terms.can_append(first=body.runs[0].first, term=body.runs[0].term):
                 raise FormatError("its entries do not follow those before it")
-            if run.term > self._hard_state.current_term:
+            if body.runs[-1].term > hard_state.current_term:
                 raise FormatError("its entries are of a later term than the node")
+        if self._on_record is not None:
+            self._on_record(body, self._position, length)
+        self._hard_state = hard_state
+        for run in body.runs:
             self._terms.append(term=run.term, first=run.first, last=run.first + run.count - 1)
         if body.runs:
             place = Place(
@@ -251,7 +326,7 @@ class _Reader:
         found = find_record(data, segment=position.segment, start=start)
         if found is not None:
             what = f"a record is not what it was, and one written after it lies at {found}"
-            raise self._damaged(position.segment, position.offset, what)
+            raise _Damaged(Damage(position.segment, position.offset, what))
         if length := len(data.rstrip(b"\0")) - position.offset:
             path = segment_path(self._directory, position.segment)
             if length > 0:
@@ -281,14 +356,10 @@ class _Reader:
         finally:
             file.close()
 
-    def _damaged(self, number: int, offset: int, what: str) -> DamagedLog:
-        return damaged(
-            self._directory,
-            path=segment_path(self._directory, number),
-            offset=offset,
-            last=self._terms.last,
-            what=what,
-        )
+
+def _error(directory: str, damage: Damage, last: int) -> DamagedLog:
+    path = segment_path(directory, damage.segment)
+    return damaged(directory, path=path, offset=damage.offset, last=last, what=damage.what)
 
 
 def entries_that_fit(entries: Sequence[Entry], bytes_max: int) -> tuple[Entry, ...]:
