@@ -18,9 +18,11 @@ has a class for the same thing, ours derives from that too, so `except TimeoutEr
     |-- Refused                          the host turned the call away; nothing was executed
     |   |-- NoSuchObject (LookupError)   the host has no such object or method
     |   |-- NoLeader                     no leader is known at present
+    |   |-- ChangeRefused                the members, or who leads, stay as they are
     |   |-- Unauthenticated (PermissionError)   the host does not take the token
     |   |-- PermissionDenied (PermissionError)  the token's roles do not allow the call
     |   `-- Overloaded                   a limit is reached; try again later
+    |-- Removed                          this node is no member of its cluster any more
     |-- RemoteError                      the method raised what its interface does not declare
     |-- ProtocolError                    the peer broke the protocol; its connection was closed
     |-- StorageError (OSError)
@@ -106,6 +108,17 @@ class NoSuchObject(Refused, LookupError):
 
 class NoLeader(Refused):
     """The cluster has no leader at present; a majority of its nodes may be down or cut off."""
+
+
+class ChangeRefused(Refused):
+    """The cluster's members, or who leads, were not changed; the sentence says why."""
+
+
+class Removed(LiferaftError):
+    """This node was removed from its cluster, and takes part no longer.
+
+    Its name cannot be used again. Its data directory is of no use to the cluster any more.
+    """
 
 
 class Unauthenticated(Refused, PermissionError):

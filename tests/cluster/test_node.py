@@ -18,7 +18,7 @@ def node_of(disk: Disk) -> Node:
     return Node(
         NodeConfig(node_id="n1", peers={"n1": "memory:n1"}, data="/data", segment_bytes=4096),
         ReplicatedMachine({}),
-        dispatchers=lambda driver: {},
+        dispatchers=lambda _driver, _addresses: {},
         network=MemoryNetwork(),
         disk=disk,
         random=random_module.Random(1),

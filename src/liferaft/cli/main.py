@@ -23,9 +23,11 @@ VERBS: Final = {
     "describe": "liferaft.cli.describe:describe",
     "http": "liferaft.cli.http:http",
     "leaky": "liferaft.cli.leaky:leaky",
+    "member": "liferaft.cli.member:member",
     "node": "liferaft.cli.node:node",
     "shell": "liferaft.cli.shell:shell",
     "sim": "liferaft.cli.sim:sim",
+    "transfer": "liferaft.cli.member:transfer",
     "wal": "liferaft.cli.wal:wal",
 }
 """Where each verb's function lives."""

@@ -29,6 +29,7 @@ def node(
     data: Path,
     object: list[str],  # noqa: A002 - the option is called --object
     listen: str = "",
+    join: bool = False,
     cluster: str = CLUSTER_ID_DEFAULT,
     segment_bytes: int = SEGMENT_BYTES,
     log_level: Literal["debug", "info", "warning", "error"] = "warning",
@@ -61,6 +62,9 @@ def node(
         again for more. Every node of a cluster must host the same objects.
     listen
         Where to listen, if not at this node's own address in --peers.
+    join
+        Wait to be added to a cluster that runs (liferaft member add); --peers names this node and
+        some of the cluster's. For the first start: later ones know who takes part.
     cluster
         The cluster's name, which keeps nodes of different clusters apart.
     segment_bytes
@@ -100,6 +104,7 @@ def node(
         peers=dict(parse_peers(peers)),
         data=str(data),
         listen=listen,
+        is_joining=join,
         cluster_id=cluster,
         segment_bytes=segment_bytes,
         tls=tls_from(tls_certificate, tls_key, tls_authority),

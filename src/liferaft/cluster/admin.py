@@ -4,8 +4,9 @@ from typing import Final, Protocol
 
 import msgspec
 
+from liferaft.errors import ChangeRefused
 from liferaft.raft.types import NodeId
-from liferaft.rpc.interface import role
+from liferaft.rpc.interface import raises, role
 
 ADMIN_OBJECT: Final = "_node"
 
@@ -38,9 +39,67 @@ ADMIN_ROLE: Final = "admin"
 """What a caller's token must allow, where a node has tokens."""
 
 
+class Member(msgspec.Struct, frozen=True):
+    """One member of a cluster as its leader sees it.
+
+    `kind` is "voter", "learner", "joining" (a learner that shall become a voter) or "leaving" (a
+    voter until the change under way is done). `match_index` is how far it has the log. `silence` is
+    how many seconds ago the heartbeat left that it answered last; None where that is not known.
+    """
+
+    node_id: NodeId
+    address: str
+    kind: str
+    is_leader: bool
+    match_index: int
+    silence: float | None
+
+
+class Membership(msgspec.Struct, frozen=True):
+    """Who takes part; `spare` is how many more voters may fail before nothing can be written."""
+
+    members: tuple[Member, ...]
+    leader: NodeId | None
+    spare: int
+
+
 @role(ADMIN_ROLE)
 class NodeAdmin(Protocol):
-    """Questions to a node that change nothing."""
+    """What an operator asks of a node. Changes are for the leader; every other node refuses them.
+
+    A change is refused with `ChangeRefused` when another is under way, or when after it a failure
+    more could stop the cluster that could not stop it before; with `is_forced` it is made in spite
+    of that.
+    """
+
+    async def members(self) -> Membership:
+        """Return who takes part; only the leader knows how the others are."""
+
+    @raises(ChangeRefused)
+    async def add(
+        self, node_id: NodeId, address: str, *, is_learner: bool, replaces: NodeId
+    ) -> None:
+        """Add a node that was started to join, which becomes a voter once it has caught up.
+
+        It takes the place of the voter `replaces` then, unless that is empty; with `is_learner` it
+        stays a learner. Returns when it is a learner.
+        """
+
+    @raises(ChangeRefused)
+    async def remove(self, node_id: NodeId, *, is_forced: bool) -> None:
+        """Remove a node, the leader too; returns when that is done."""
+
+    @raises(ChangeRefused)
+    async def promote(self, node_id: NodeId) -> None:
+        """Let a learner become a voter once it has caught up; returns when that is decided."""
+
+    @raises(ChangeRefused)
+    async def prioritize(self, node_id: NodeId, priority: int) -> None:
+        """Say how much a node should lead: the highest priority leads while it can."""
+
+    @raises(ChangeRefused)
+    async def transfer(self, target: NodeId) -> None:
+        """Let `target` lead, or the best where it is empty; returns when this node does not."""
 
     async def status(self) -> NodeStatus:
         """Return who leads, and how far this node is."""

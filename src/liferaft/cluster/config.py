@@ -24,7 +24,9 @@ class NodeConfig(msgspec.Struct, frozen=True):
     """The settings of one node.
 
     `peers` maps every node of the first configuration, this one included, to the address at which
-    the others and the clients reach it. `listen` is where this node listens, its own address in
+    the others and the clients reach it. One that `is_joining` is none of the first configuration:
+    it waits to be added to a cluster that runs, some nodes of which `peers` names beside it.
+    `listen` is where this node listens, its own address in
     `peers` unless said otherwise. `data` is its directory, which it shares with nobody; its log is
     made of files of `segment_bytes`.
 
@@ -38,6 +40,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     peers: dict[NodeId, str]
     data: str
     listen: str = ""
+    is_joining: bool = False
     cluster_id: str = CLUSTER_ID_DEFAULT
     raft: RaftConfig = msgspec.field(default_factory=RaftConfig)
     segment_bytes: int = SEGMENT_BYTES
@@ -53,8 +56,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
 
     @property
     def configuration(self) -> Configuration:
-        """The first configuration: every node in `peers` votes."""
-        return Configuration(voters=tuple(sorted(self.peers)))
+        """The first configuration: every node in `peers` votes; nobody, for one that joins."""
+        return Configuration(voters=() if self.is_joining else tuple(sorted(self.peers)))
 
 
 def checked(config: NodeConfig) -> NodeConfig:

@@ -13,25 +13,43 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from liferaft.cluster.changes import Changes
 from liferaft.cluster.proposals import Proposal, Proposals
 from liferaft.cluster.reads import Read, Reads
-from liferaft.errors import LiferaftError, StorageError
+from liferaft.errors import InvariantViolated, LiferaftError, StorageError
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import (
     Accepted,
     Apply,
+    ChangeAccepted,
+    ChangeRejected,
+    Compact,
+    ConfigurationChanged,
     Effect,
+    FetchSnapshot,
     Persist,
     ReadEntries,
     ReadReady,
     ReadRejected,
     Rejected,
+    RestoreSnapshot,
     RoleChanged,
     Send,
+    TransferEnded,
 )
-from liferaft.raft.events import EntriesRead, Event, Proposed, ReadAsked, Stored, TimePassed
+from liferaft.raft.events import (
+    ChangeAsked,
+    EntriesRead,
+    Event,
+    Proposed,
+    ReadAsked,
+    SnapshotLost,
+    Stored,
+    TimePassed,
+    TransferAsked,
+)
 from liferaft.raft.messages import Message
-from liferaft.raft.types import Entry, EntryKind, NodeId
+from liferaft.raft.types import Configuration, Entry, EntryKind, NodeId
 from liferaft.storage.wal import WriteAheadLog
 
 Deliver = Callable[[NodeId, tuple[Message, ...]], None]
@@ -51,6 +69,10 @@ class StateMachine(Protocol):
         """
 
 
+def _ignore(_: ConfigurationChanged) -> None:
+    """Stand in where nobody wants to know."""
+
+
 class Driver:
     """Ties the core to the disk, the peers, the state machine and the clock of the loop."""
 
@@ -62,6 +84,7 @@ class Driver:
         machine: StateMachine,
         deliver: Deliver,
         on_failure: Callable[[LiferaftError], None],
+        on_configuration: Callable[[ConfigurationChanged], None] = _ignore,
         observer: Observer | None = None,
     ) -> None:
         self.core: Final = core
@@ -70,9 +93,11 @@ class Driver:
         self._machine = machine
         self._deliver = deliver
         self._on_failure = on_failure
+        self._on_configuration = on_configuration
         self._observer = observer
         self._proposals = Proposals()
         self._reads = Reads()
+        self._changes = Changes()
         self._events: list[Event] = []
         self._stored_mark = 0
         self._held: deque[Send] = deque()
@@ -93,6 +118,13 @@ class Driver:
             ReadReady: self._read_ready,
             ReadRejected: self._read_rejected,
             RoleChanged: self._role_changed,
+            ChangeAccepted: self._changes.accepted,
+            ChangeRejected: self._changes.rejected,
+            ConfigurationChanged: self._configuration_changed,
+            TransferEnded: self._changes.transfer_ended,
+            FetchSnapshot: self._fetch_snapshot,
+            RestoreSnapshot: self._unexpected,
+            Compact: self._unexpected,
         }
 
     def start(self) -> None:
@@ -113,6 +145,26 @@ class Driver:
             self._proposals.rejected(Rejected(leader=None))
         self._proposals.lose_all(None)
         self._reads.reject_all()
+        self._changes.lose_all()
+
+    async def change(self, target: Configuration) -> None:
+        """Make the members those of `target`; returns when that is committed.
+
+        Raises `ChangeRefused` when nothing changes, and `OutcomeUnknown` when this node lost sight
+        of the change.
+        """
+        changed = self._changes.ask_change()
+        self.post(ChangeAsked(target))
+        await changed
+
+    async def transfer(self, target: NodeId | None) -> None:
+        """Let `target`, or the best, lead; returns when this node does so no more.
+
+        Raises `ChangeRefused` when it still leads.
+        """
+        transferred = self._changes.ask_transfer(target)
+        self.post(TransferAsked(target))
+        await transferred
 
     def post(self, event: Event) -> None:
         """Queue an event for the next turn."""
@@ -245,6 +297,18 @@ class Driver:
     def _role_changed(self, effect: RoleChanged) -> None:
         if effect.role != "leader":
             self._proposals.lose_all(effect.leader)
+            self._changes.lose_change()
+
+    def _configuration_changed(self, effect: ConfigurationChanged) -> None:
+        self._on_configuration(effect)
+        self._changes.configuration_changed(effect)
+
+    def _fetch_snapshot(self, effect: FetchSnapshot) -> None:
+        # Nodes take no snapshots yet, so none can be had.
+        self.post(SnapshotLost(effect.snapshot))
+
+    def _unexpected(self, effect: Effect) -> None:
+        raise InvariantViolated(f"this node has no snapshot, and yet the core wants {effect}")
 
     def _fail(self, error: LiferaftError) -> None:
         if not self._is_stopped:

@@ -12,16 +12,19 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus, StateDigest
+from liferaft.cluster.administration import Admin
 from liferaft.cluster.config import NodeConfig, checked
 from liferaft.cluster.driver import Driver, Observer, StateMachine
 from liferaft.cluster.peers import PEER_OBJECT, Mailbox, Peers, RaftPeer
-from liferaft.errors import DiskFull, LiferaftError, StorageError, StubClosed
+from liferaft.errors import DiskFull, LiferaftError, Removed, StorageError, StubClosed
 from liferaft.link.address import parse_address
 from liferaft.link.base import Network
 from liferaft.raft.core import RaftCore
+from liferaft.raft.effects import ConfigurationChanged
 from liferaft.raft.events import Received
 from liferaft.raft.log import LogSummary
 from liferaft.raft.messages import Message
+from liferaft.raft.types import NodeId
 from liferaft.rpc.access import Tokens, read_token
 from liferaft.rpc.callee import ObjectDispatcher
 from liferaft.rpc.directory import host_directory
@@ -45,8 +48,8 @@ class InspectableStateMachine(StateMachine, Protocol):
         """Return the state of one object as bytes; raises `NoSuchObject`."""
 
 
-DispatcherMaker = Callable[[Driver], Mapping[str, Dispatcher]]
-"""Makes what answers the clients' calls, by the names of the objects."""
+DispatcherMaker = Callable[[Driver, Mapping[NodeId, str]], Mapping[str, Dispatcher]]
+"""Makes what answers the clients' calls, by the names of the objects; it sees all addresses."""
 
 
 class Node:
@@ -70,6 +73,7 @@ class Node:
         self._disk = disk
         self._random = random
         self._observer = observer
+        self._addresses = dict(config.peers)
         self._directory: Directory | None = None
         self._wal: WriteAheadLog | None = None
         self._driver: Driver | None = None
@@ -125,13 +129,15 @@ class Node:
                 last=recovered.last,
                 runs=recovered.runs,
                 tail=recovered.tail,
+                configurations=recovered.configurations,
             ),
             now=asyncio.get_running_loop().time(),
             random=self._random,
         )
+        self._addresses.update(core.configuration.addresses)
         self._peers = Peers(
             config.cluster_id,
-            {node: address for node, address in config.peers.items() if node != config.node_id},
+            {node: at for node, at in self._addresses.items() if node != config.node_id},
             network=self._network,
             random=self._random,
             token=read_token(config.token) if config.token else "",
@@ -142,6 +148,7 @@ class Node:
             machine=self._machine,
             deliver=self._peers.deliver,
             on_failure=self._fail,
+            on_configuration=self._configuration_changed,
             observer=self._observer,
         )
         await self._listen(self._driver)
@@ -158,8 +165,9 @@ class Node:
         mailbox = Mailbox(self.config.cluster_id, self.config.node_id, self._receive)
         host_directory(self._server)
         self._server.host(PEER_OBJECT, ObjectDispatcher(mailbox, Interface.of(RaftPeer), threads=0))
-        self._server.host(ADMIN_OBJECT, ObjectDispatcher(_Admin(self), Interface.of(NodeAdmin)))
-        for name, dispatcher in self._dispatchers(driver).items():
+        admin = Admin(self)
+        self._server.host(ADMIN_OBJECT, ObjectDispatcher(admin, Interface.of(NodeAdmin)))
+        for name, dispatcher in self._dispatchers(driver, self._addresses).items():
             self._server.host(name, dispatcher)
         await self._server.start()
 
@@ -207,6 +215,25 @@ class Node:
             last_index=core.last_index,
         )
 
+    @property
+    def addresses(self) -> Mapping[NodeId, str]:
+        """Where each node that this one knows of is reached; it changes with the members."""
+        return self._addresses
+
+    def _configuration_changed(self, effect: ConfigurationChanged) -> None:
+        configuration = effect.configuration
+        self._addresses.update(configuration.addresses)
+        if self._peers is not None:
+            own = self.config.node_id
+            self._peers.reach({n: at for n, at in configuration.addresses if n != own})
+        if effect.is_committed and self.config.node_id in configuration.retired:
+            self._fail(
+                Removed(
+                    f"node {self.config.node_id} was removed from cluster {self.config.cluster_id}:"
+                    f" its name cannot be used again, and {self.config.data} is no longer needed"
+                )
+            )
+
     def digest(self) -> StateDigest:
         """Return the digest of the state machine as it is now."""
         return StateDigest(self.driver.applied_index, self._machine.digest())
@@ -227,23 +254,7 @@ class Node:
 
     def _fail(self, error: LiferaftError) -> None:
         # Where the disk is to blame the sentence says it all; a traceback means a fault of ours.
-        shown = None if isinstance(error, StorageError) else error
+        shown = None if isinstance(error, StorageError | Removed) else error
         _log.critical("node %s ends: %s", self.config.node_id, error, exc_info=shown)
         if not self._failure.done():
             self._failure.set_result(error)
-
-
-class _Admin:
-    """Answers `NodeAdmin` for one node."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-
-    async def status(self) -> NodeStatus:
-        return self._node.status()
-
-    async def digest(self) -> StateDigest:
-        return self._node.digest()
-
-    async def state(self, name: str) -> bytes:
-        return self._node.encoded_state(name)

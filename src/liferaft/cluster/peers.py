@@ -4,6 +4,7 @@ Raft resends by itself, so a message that is lost is lost, and a peer that canno
 nothing but the attempt to connect. Nothing here opens a socket: rpc does, over the node's network.
 """
 
+import asyncio
 import logging
 import random as random_module
 from collections.abc import Callable, Mapping
@@ -96,28 +97,49 @@ class Peers:
         token: str = "",
     ) -> None:
         self._cluster_id = cluster_id
+        self._network = network
+        self._random = random
+        self._token = token
         self._creator = CallerStubCreator(Interface.of(RaftPeer))
-        self._connections = {
-            node_id: CallerConnection(
-                parse_addresses(address),
-                interface=self._creator.interface,
-                object=PEER_OBJECT,
-                network=network,
-                random=random,
-                timing=PEER_TIMING,
-                token=token,
-            )
-            for node_id, address in sorted(addresses.items())
-        }
-        self._stubs = {
-            node_id: self._creator.create(connection)
-            for node_id, connection in self._connections.items()
-        }
+        self._addresses: dict[NodeId, str] = {}
+        self._connections: dict[NodeId, CallerConnection] = {}
+        self._stubs: dict[NodeId, RaftPeer] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._is_started = False
+        self.reach(addresses)
 
     def start(self) -> None:
         """Begin to connect, in the background, for as long as it takes."""
+        self._is_started = True
         for connection in self._connections.values():
             connection.open()
+
+    def reach(self, addresses: Mapping[NodeId, str]) -> None:
+        """Reach these nodes from now on, where they are new or have moved; forget nobody.
+
+        One that was removed must still be told so.
+        """
+        for node_id, address in sorted(addresses.items()):
+            if self._addresses.get(node_id) == address:
+                continue
+            self._addresses[node_id] = address
+            old = self._connections.get(node_id)
+            if old is not None:
+                task = asyncio.get_running_loop().create_task(old.aclose())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+            connection = self._connections[node_id] = CallerConnection(
+                parse_addresses(address),
+                interface=self._creator.interface,
+                object=PEER_OBJECT,
+                network=self._network,
+                random=self._random,
+                timing=PEER_TIMING,
+                token=self._token,
+            )
+            self._stubs[node_id] = self._creator.create(connection)
+            if self._is_started:
+                connection.open()
 
     def deliver(self, target: NodeId, messages: tuple[Message, ...]) -> None:
         """Send the messages, or lose them; messages for an unknown node are lost."""
@@ -129,3 +151,4 @@ class Peers:
         """Close every connection."""
         for connection in self._connections.values():
             await connection.aclose()
+        await asyncio.gather(*self._closing)

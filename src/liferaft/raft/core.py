@@ -138,6 +138,8 @@ class RaftCore:
             self._rules.become_follower(None)
         self._handle_event[type(event)](event)
         if state.role is not role or state.hard_state is not self._told_hard_state:
+            if self._is_configuration_news():
+                self._tell_configuration()  # a leader that removed itself has done so by now
             self._tell_role()
 
     def take_effects(self) -> list[Effect]:

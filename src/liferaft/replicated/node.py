@@ -9,6 +9,7 @@ from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver, Observer
 from liferaft.cluster.node import Node
 from liferaft.link.base import Network
+from liferaft.raft.types import NodeId
 from liferaft.replicated.host import ReplicatedDispatcher
 from liferaft.replicated.machine import ReplicatedMachine
 from liferaft.rpc.dispatch import Dispatcher
@@ -35,9 +36,7 @@ def replicated_node(
     return Node(
         config,
         machine,
-        dispatchers=partial(
-            _dispatchers, machine=machine, config=config, random=random, wall_clock=wall_clock
-        ),
+        dispatchers=partial(_dispatchers, machine=machine, random=random, wall_clock=wall_clock),
         network=network,
         disk=disk,
         random=random,
@@ -47,9 +46,9 @@ def replicated_node(
 
 def _dispatchers(
     driver: Driver,
+    addresses: Mapping[NodeId, str],
     *,
     machine: ReplicatedMachine,
-    config: NodeConfig,
     random: random_module.Random,
     wall_clock: Callable[[], float],
 ) -> Mapping[str, Dispatcher]:
@@ -58,7 +57,7 @@ def _dispatchers(
             name,
             machine=machine,
             driver=driver,
-            addresses=config.peers,
+            addresses=addresses,
             wall_clock=wall_clock,
             random=random,
         )

@@ -33,13 +33,30 @@ class _Version(msgspec.Struct, frozen=True):
     version: int
 
 
+class _FirstMembers(msgspec.Struct, frozen=True):
+    """The members of the configuration that a directory was made with; the rest comes by the log.
+
+    Its own type, so that what a configuration can say grows, and the file stays as it is.
+    """
+
+    voters: tuple[NodeId, ...]
+    voters_outgoing: tuple[NodeId, ...] = ()
+    learners: tuple[NodeId, ...] = ()
+
+
 class _Content(msgspec.Struct, frozen=True):
     """What the file `identity` says. `configuration` is the one the node was first started with."""
 
     version: int
     cluster_id: str
     node_id: NodeId
-    configuration: Configuration
+    configuration: _FirstMembers
+
+    @property
+    def first_configuration(self) -> Configuration:
+        """The members as a configuration."""
+        first = self.configuration
+        return Configuration(first.voters, first.voters_outgoing, first.learners)
 
 
 class Directory(msgspec.Struct, frozen=True):
@@ -110,7 +127,7 @@ def read_identity(disk: Disk, path: str) -> tuple[Identity, Configuration]:
             " give the directory that was given to `liferaft node --data`"
         )
     content = _read(disk, path)
-    return Identity(content.cluster_id, content.node_id), content.configuration
+    return Identity(content.cluster_id, content.node_id), content.first_configuration
 
 
 def no_directory(path: str, error: OSError) -> DataDirectoryError:
@@ -150,7 +167,7 @@ def _bind(disk: Disk, path: str, identity: Identity, configuration: Configuratio
         )
     # The rename may have been seen but not synced when the process that wrote it ended.
     disk.sync_directory(path)
-    return content.configuration
+    return content.first_configuration
 
 
 def _ownerless(path: str) -> DataDirectoryError:
@@ -161,7 +178,10 @@ def _ownerless(path: str) -> DataDirectoryError:
 
 
 def _write(disk: Disk, path: str, identity: Identity, configuration: Configuration) -> None:
-    content = _Content(FORMAT_VERSION, identity.cluster_id, identity.node_id, configuration)
+    first = _FirstMembers(
+        configuration.voters, configuration.voters_outgoing, configuration.learners
+    )
+    content = _Content(FORMAT_VERSION, identity.cluster_id, identity.node_id, first)
     line = msgspec.json.encode(content) + b"\n"
     target = f"{path}/{_IDENTITY}"
     file = disk.open(target + _NEW_SUFFIX, create=True)

@@ -32,7 +32,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from liferaft.errors import DamagedLog, DataDirectoryError, DiskFailed
-from liferaft.raft.types import Entry, HardState, TermRun
+from liferaft.raft.types import Entry, EntryKind, HardState, TermRun
 from liferaft.storage.contents import Place, Places, Terms
 from liferaft.storage.disk import Disk
 from liferaft.storage.records import (
@@ -44,6 +44,7 @@ from liferaft.storage.records import (
     SegmentHeader,
     checksum,
     decode_body,
+    decode_entries,
     decode_record_header,
     decode_segment_header,
 )
@@ -85,6 +86,7 @@ class Recovered(msgspec.Struct, frozen=True):
     runs: tuple[TermRun, ...]
     tail: tuple[Entry, ...]
     torn: TornTail | None
+    configurations: tuple[Entry, ...] = ()
 
 
 class Recovery(msgspec.Struct):
@@ -178,6 +180,7 @@ class _Reader:
         self._terms = Terms(first=base_index + 1, prior_term=0)
         self._places = Places(first=base_index + 1)
         self._hard_state = HardState()
+        self._configurations: list[Entry] = []
         self._position = Position(segment=0, offset=0, crc=0)
         self._torn: TornTail | None = None
         # The bytes of the last record found, or of a segment's header, and where they lie.
@@ -195,6 +198,7 @@ class _Reader:
             runs=self._terms.runs,
             tail=self._read_tail(tail_bytes),
             torn=self._torn,
+            configurations=tuple(self._configurations),
         )
         return Recovery(recovered, self._terms, self._places, self._position)
 
@@ -317,6 +321,16 @@ class _Reader:
                 length=length,
             )
             self._places.append(place)
+            self._take_configurations(body)
+
+    def _take_configurations(self, body: Body) -> None:
+        """Keep the entries that say who takes part: the core cannot ask for them one by one."""
+        first = body.runs[0].first
+        self._configurations = [each for each in self._configurations if each.index < first]
+        kinds = (body.data[run.start : run.start + run.count] for run in body.runs)
+        if any(int(EntryKind.CONFIGURATION) in each for each in kinds):
+            entries = decode_entries(body)
+            self._configurations += [e for e in entries if e.kind == EntryKind.CONFIGURATION]
 
     def _check_tail(self, data: bytes) -> None:
         """Tell a torn tail from damage at the end of the newest segment."""

@@ -1,0 +1,245 @@
+"""`liferaft member` and `liferaft transfer`: who takes part in a cluster, and who leads it.
+
+Each command asks the nodes at the given addresses who leads, and the leader for the rest.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+from cyclopts import App
+
+from liferaft.api import aclose, aconnect
+from liferaft.cli.access import Access
+from liferaft.cli.exits import ExitStatus
+from liferaft.cluster.admin import ADMIN_OBJECT, Membership, NodeAdmin
+from liferaft.errors import ConnectionLost, DeadlineExceeded, NoLeader
+
+ResultT = TypeVar("ResultT")
+
+member = App(name="member", help="Show and change who takes part in a cluster.")
+
+
+@member.command(name="list")
+def show(addresses: str, /, *, access: Access | None = None, json: bool = False) -> int:
+    """Print the members as the leader sees them, and how many more voters may fail.
+
+    Parameters
+    ----------
+    addresses
+        Where nodes of the cluster are, separated by commas; one that answers is enough.
+    json
+        Print one line of JSON.
+    """
+    membership = asyncio.run(_ask(addresses, access, lambda admin: admin.members()))
+    if json:
+        print(msgspec.json.encode(membership).decode())
+        return ExitStatus.OK
+    print(_table(membership))
+    return ExitStatus.OK
+
+
+@member.command
+def add(
+    addresses: str,
+    node: str,
+    address: str,
+    /,
+    *,
+    learner: bool = False,
+    access: Access | None = None,
+) -> int:
+    """Add a node that was started with --join; it votes once it has caught up.
+
+    Parameters
+    ----------
+    addresses
+        Where nodes of the cluster are, separated by commas.
+    node
+        The new node's name. One that was ever removed cannot be used again.
+    address
+        Where the other nodes and the clients reach it.
+    learner
+        Let it receive the log, and never vote.
+    """
+    asyncio.run(
+        _ask(
+            addresses,
+            access,
+            lambda admin: admin.add(node, address, is_learner=learner, replaces=""),
+        )
+    )
+    print(f"{node} is a member, and " + ("learns" if learner else "votes once it has caught up"))
+    return ExitStatus.OK
+
+
+@member.command
+def replace(
+    addresses: str, old: str, node: str, address: str, /, *, access: Access | None = None
+) -> int:
+    """Add a node that takes the place of another voter, dead or alive, once it has caught up.
+
+    Parameters
+    ----------
+    addresses
+        Where nodes of the cluster are, separated by commas.
+    old
+        The voter that goes.
+    node
+        The new node's name.
+    address
+        Where the other nodes and the clients reach it.
+    """
+    asyncio.run(
+        _ask(
+            addresses,
+            access,
+            lambda admin: admin.add(node, address, is_learner=False, replaces=old),
+        )
+    )
+    print(f"{node} takes the place of {old} once it has caught up")
+    return ExitStatus.OK
+
+
+@member.command
+def remove(
+    addresses: str, node: str, /, *, force: bool = False, access: Access | None = None
+) -> int:
+    """Remove a member, the leader too; its name is used up.
+
+    Parameters
+    ----------
+    addresses
+        Where nodes of the cluster are, separated by commas.
+    node
+        The member that goes; its process ends by itself if it runs.
+    force
+        Remove it though then one failure more could stop the cluster.
+    """
+    asyncio.run(_ask(addresses, access, lambda admin: admin.remove(node, is_forced=force)))
+    print(f"{node} is a member no longer")
+    return ExitStatus.OK
+
+
+@member.command
+def promote(addresses: str, node: str, /, *, access: Access | None = None) -> int:
+    """Let a learner become a voter once it has caught up.
+
+    Parameters
+    ----------
+    addresses
+        Where nodes of the cluster are, separated by commas.
+    node
+        The learner.
+    """
+    asyncio.run(_ask(addresses, access, lambda admin: admin.promote(node)))
+    print(f"{node} votes once it has caught up")
+    return ExitStatus.OK
+
+
+@member.command
+def prioritize(addresses: str, node: str, priority: int, /, *, access: Access | None = None) -> int:
+    """Say how much a node should lead: the one of the highest priority does while it can.
+
+    Parameters
+    ----------
+    addresses
+        Where nodes of the cluster are, separated by commas.
+    node
+        The voter.
+    priority
+        0, as all have at first, or more.
+    """
+    asyncio.run(_ask(addresses, access, lambda admin: admin.prioritize(node, priority)))
+    print(f"{node} has priority {priority}")
+    return ExitStatus.OK
+
+
+def transfer(addresses: str, /, *, to: str = "", access: Access | None = None) -> int:
+    """Hand over leadership of a cluster, without a pause for an election timeout.
+
+    Parameters
+    ----------
+    addresses
+        Where nodes of the cluster are, separated by commas.
+    to
+        Who shall lead; the best voter that answers if left out.
+    """
+    asyncio.run(_ask(addresses, access, lambda admin: admin.transfer(to)))
+    print(f"{to} leads" if to else "another node leads")
+    return ExitStatus.OK
+
+
+async def _ask(
+    addresses: str, access: Access | None, work: Callable[[NodeAdmin], Awaitable[ResultT]]
+) -> ResultT:
+    """Return what the leader answers; raises `NoLeader` when no address knows one."""
+    access = access or Access()
+    admin = await _connect(await _leader(addresses, access), access)
+    try:
+        return await work(admin)
+    finally:
+        await aclose(admin)
+
+
+async def _leader(addresses: str, access: Access) -> str:
+    """Return where the leader is, as whoever knows it first says; who is down costs no time."""
+    asking = [
+        asyncio.create_task(_leader_by(each.strip(), access)) for each in addresses.split(",")
+    ]
+    troubles: list[str] = []
+    try:
+        for asked in asyncio.as_completed(asking):
+            try:
+                found = await asked
+            except (ConnectionLost, DeadlineExceeded) as error:
+                troubles.append(str(error))
+                continue
+            if found:
+                return found
+    finally:
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+    known = "; ".join(troubles) or "every node answers, and none leads at present"
+    raise NoLeader(f"nobody at {addresses} knows a leader that answers: {known}")
+
+
+async def _leader_by(address: str, access: Access) -> str:
+    """Return where the node at this address says that the leader is, empty if it does not know."""
+    admin = await _connect(address, access)
+    try:
+        if (await admin.status()).role == "leader":
+            return address
+        seen = await admin.members()
+        return next((each.address for each in seen.members if each.is_leader), "")
+    finally:
+        await aclose(admin)
+
+
+async def _connect(address: str, access: Access) -> NodeAdmin:
+    return await aconnect(
+        NodeAdmin,
+        address,
+        name=ADMIN_OBJECT,
+        timeout=access.timeout,
+        tls=access.credentials(),
+        token=access.token(),
+        is_insecure=access.insecure,
+    )
+
+
+def _table(membership: Membership) -> str:
+    rows = [("NODE", "ADDRESS", "IS", "LOG UP TO", "LAST HEARD")]
+    for each in membership.members:
+        heard = "-" if each.silence is None else f"{each.silence:.1f} s ago"
+        kind = "leader" if each.is_leader else each.kind
+        rows.append((each.node_id, each.address, kind, str(each.match_index), heard))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
+    if membership.spare < 0:
+        lines.append("too few voters answer: nothing can be written")
+    else:
+        lines.append(f"voters that may still fail: {membership.spare}")
+    return "\n".join(line.rstrip() for line in lines)
