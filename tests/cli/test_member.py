@@ -116,6 +116,25 @@ def test_a_cluster_grows_loses_a_dead_node_and_its_leader_and_keeps_its_state(
     assert 3 == len(left)
 
 
+def test_nodes_that_start_again_know_who_takes_part_whatever_they_are_told(
+    cluster: Cluster,
+) -> None:
+    """The peers of the command line are for the first start; then the log has them."""
+    cluster.start("n4", "--join")
+    cluster.member("add", "n4", cluster.addresses["n4"])
+    cluster.wait_for({"n1", "n2", "n3", "n4"})
+    for node in ("n1", "n2", "n3", "n4"):
+        cluster.processes[node].kill()
+        cluster.processes[node].wait(DEADLINE)
+    for node in ("n1", "n2", "n4"):  # three of four; the first two are not told of n4
+        cluster.start(node)
+    kinds = cluster.wait_for({"n1", "n2", "n3", "n4"})
+    leader = leader_of(kinds)
+    added = cluster.run("call", cluster.addresses[leader], "add", "salt")
+
+    assert 0 == added.returncode
+
+
 def test_leadership_is_handed_over_to_whom_it_shall_be(cluster: Cluster) -> None:
     kinds = cluster.kinds()
     target = next(node for node, kind in kinds.items() if kind == "voter")

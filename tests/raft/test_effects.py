@@ -11,7 +11,7 @@ VOTE = RequestVoteReply(term=2, source="a", target="b", is_granted=True)
 
 
 def take(outbox: Outbox, hard_state: HardState = OLD, log: RaftLog | None = None) -> list[Effect]:
-    return outbox.take(hard_state, log or RaftLog(LogSummary()))
+    return outbox.take(hard_state, log or RaftLog(LogSummary()), 0.0)
 
 
 def test_what_speaks_for_what_is_stored_leaves_at_once() -> None:
@@ -71,3 +71,16 @@ def test_answers_come_first_in_their_order() -> None:
         outbox.answer(answer)
 
     assert [*answers, Send(VOTE)] == take(outbox)
+
+
+def test_it_knows_since_when_the_oldest_write_is_under_way() -> None:
+    outbox = Outbox(OLD)
+    log = RaftLog(LogSummary())
+    outbox.take(HardState(2), log, 1.0)
+    outbox.take(HardState(3), log, 2.0)
+    before = outbox.written_since()
+    outbox.stored(1)
+    between = outbox.written_since()
+    outbox.stored(2)
+
+    assert (1.0, 2.0, None) == (before, between, outbox.written_since())

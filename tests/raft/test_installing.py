@@ -230,3 +230,22 @@ def test_a_restart_goes_on_from_its_snapshot() -> None:
 
     assert (6, 6) == (cluster["a"].commit_index, len(cluster.nodes["a"].applied))
     assert ABC == cluster["a"].configuration
+
+
+def test_a_leader_of_a_lower_term_learns_so_from_the_answer_to_its_offer() -> None:
+    """It sends no heartbeats to who needs a snapshot: without the answer neither would ever learn.
+
+    The follower campaigned in vain while it was cut off, and hears nobody of its own term.
+    """
+    cluster = cluster_without_c()
+    cluster.nodes["c"].hard_state = HardState(7)
+    cluster.crash("c")
+    cluster.restart("c")
+    for _ in range(20):
+        beat(cluster)
+        if cluster.nodes["c"].fetch is not None:
+            cluster.fetch("c")
+
+    assert 1 == len(cluster.leaders)
+    assert cluster[cluster.leaders[0]].current_term > 7
+    assert cluster["c"].commit_index == cluster[cluster.leaders[0]].commit_index

@@ -3,8 +3,14 @@
 import pytest
 
 from liferaft.raft.config import RaftConfig
-from liferaft.raft.configuration import first_step
-from liferaft.raft.effects import Accepted, ChangeAccepted, ChangeRejected, ConfigurationChanged
+from liferaft.raft.configuration import first_step, promoted
+from liferaft.raft.effects import (
+    Accepted,
+    ChangeAccepted,
+    ChangeRejected,
+    ConfigurationChanged,
+    RoleChanged,
+)
 from liferaft.raft.messages import AppendEntries, Message, RequestVote
 from liferaft.raft.types import Configuration, HardState, Promotion
 from tests.raft.harness import Cluster
@@ -206,6 +212,38 @@ def test_who_is_left_out_by_what_is_not_committed_may_be_the_only_one_that_can_l
     assert [b"x"] == cluster.nodes[leader].commands
     assert cluster.nodes["a"].is_removed
     assert cluster.nodes["b"].is_removed
+
+
+def test_a_leader_that_removed_itself_tells_so_before_it_tells_that_it_leads_no_more() -> None:
+    """Who waits for the change learns that it is done, and not that nobody knows."""
+    cluster = lead()
+    cluster.change("a", Configuration(voters=("b", "c")))
+    cluster.settle()
+    told = [e for e in cluster.nodes["a"].effects if isinstance(e, ConfigurationChanged)]
+    ends = [e for e in cluster.nodes["a"].effects if isinstance(e, RoleChanged)]
+
+    assert (True, "follower") == (told[-1].is_committed, ends[-1].role)
+    effects = cluster.nodes["a"].effects
+    assert effects.index(told[-1]) < effects.index(ends[-1])
+
+
+def test_a_stranger_that_asks_for_votes_is_sent_nothing() -> None:
+    """Only who was a member is told that it is one no longer."""
+    cluster = lead()
+    cluster.deliver(RequestVote(2, "x", "a", 0, 0, is_prevote=True))
+
+    assert ["b", "c"] == [each.node_id for each in cluster["a"].statistics().followers]
+
+
+def test_a_learner_keeps_the_promise_of_a_vote_when_whom_it_replaces_is_gone_already() -> None:
+    now = Configuration(
+        voters=ABC,
+        learners=("d", "e"),
+        promotions=(Promotion("d", "c"), Promotion("e", "c")),
+    )
+    after = promoted(now, ["d"])
+
+    assert (("a", "b", "d"), (Promotion("e"),)) == (after.voters, after.promotions)
 
 
 def test_commit_shrinks_with_the_quorum() -> None:

@@ -4,6 +4,8 @@ from liferaft.raft.config import RaftConfig
 from liferaft.raft.effects import ReadReady, ReadRejected
 from liferaft.raft.events import ReadAsked, Received
 from liferaft.raft.messages import AppendEntries, AppendEntriesReply, ReadIndex, RequestVote
+from liferaft.raft.reading import REMOTE_READS_MAX
+from liferaft.raft.state import Leader
 from liferaft.raft.types import Configuration, HardState
 from tests.raft.harness import Cluster, sent
 
@@ -296,3 +298,18 @@ def test_a_follower_is_asked_for_nothing_unless_it_may() -> None:
     cluster.read("b", 5)
 
     assert ReadRejected((5,), "a") in cluster.nodes["b"].effects
+
+
+def test_the_requests_of_followers_that_wait_are_bounded() -> None:
+    """A follower whose repeats pile up costs a leader no memory; what is beyond is asked again."""
+    cluster = Cluster(3)
+    cluster.forget_leader()
+    cluster.time_out("a")
+    while cluster["a"].role != "leader":
+        cluster.deliver(cluster.bag.pop(0))
+    role = cluster["a"].state.role
+    assert isinstance(role, Leader)
+    for number in range(REMOTE_READS_MAX + 10):
+        cluster["a"].step(Received(ReadIndex(1, "b", "a", number)), cluster.now)
+
+    assert REMOTE_READS_MAX == len(role.remote_reads_asked)

@@ -181,7 +181,9 @@ def _without(now: Configuration, node_id: NodeId) -> Configuration:
         voters=tuple(each for each in now.voters if each != node_id),
         learners=tuple(each for each in now.learners if each != node_id),
         promotions=tuple(
-            each for each in now.promotions if node_id not in (each.node, each.replaces)
+            Promotion(each.node) if each.replaces == node_id else each
+            for each in now.promotions
+            if each.node != node_id
         ),
         priorities=tuple(pair for pair in now.priorities if pair[0] != node_id),
         addresses=tuple(pair for pair in now.addresses if pair[0] != node_id),

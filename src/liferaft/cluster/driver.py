@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from liferaft.cluster.changes import Changes
 from liferaft.cluster.proposals import Proposal, Proposals
 from liferaft.cluster.reads import Read, Reads
-from liferaft.errors import InvariantViolated, LiferaftError, StorageError
+from liferaft.errors import ChangeRefused, InvariantViolated, LiferaftError, StorageError
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import (
     Accepted,
@@ -153,6 +153,7 @@ class Driver:
         Raises `ChangeRefused` when nothing changes, and `OutcomeUnknown` when this node lost sight
         of the change.
         """
+        self._check_running()
         changed = self._changes.ask_change()
         self.post(ChangeAsked(target))
         await changed
@@ -162,9 +163,14 @@ class Driver:
 
         Raises `ChangeRefused` when it still leads.
         """
+        self._check_running()
         transferred = self._changes.ask_transfer(target)
         self.post(TransferAsked(target))
         await transferred
+
+    def _check_running(self) -> None:
+        if self._is_stopped:
+            raise ChangeRefused("this node stops: ask another one")
 
     def post(self, event: Event) -> None:
         """Queue an event for the next turn."""

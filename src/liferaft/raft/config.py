@@ -13,17 +13,6 @@ from liferaft.errors import ConfigurationError
 HEARTBEATS_PER_ELECTION_TIMEOUT_MIN = 2
 """With fewer, one lost heartbeat would be an election."""
 
-_SIZES = (
-    "append_bytes_max",
-    "inflight_messages_max",
-    "inflight_bytes_max",
-    "tail_bytes_max",
-    "uncommitted_bytes_max",
-    "apply_bytes_max",
-    "read_bytes_max",
-    "keep_entries",
-)
-
 
 class RaftConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one core; the same on every node of a cluster, though nothing breaks if not.
@@ -66,7 +55,7 @@ def checked(config: RaftConfig) -> RaftConfig:
         seconds = getattr(config, name)
         if not (math.isfinite(seconds) and seconds > 0):
             raise ConfigurationError(f"{name} must be a positive number of seconds, not {seconds}")
-    for name in _SIZES:
+    for name in [each.name for each in msgspec.structs.fields(config) if each.type is int]:
         if getattr(config, name) < 1:
             raise ConfigurationError(f"{name} must be at least 1, not {getattr(config, name)}")
     error = config.lease_clock_error

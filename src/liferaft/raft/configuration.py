@@ -10,8 +10,10 @@ import msgspec
 from msgspec.structs import replace
 
 from liferaft.errors import ConfigurationError, InvariantViolated
-from liferaft.raft.types import Configuration, Entry, EntryKind, NodeId
+from liferaft.raft.types import Configuration, Entry, EntryKind, NodeId, Promotion
 
+# A plain integer: looking into the enum would cost more than all else that is done for an entry.
+_CONFIGURATION: Final = int(EntryKind.CONFIGURATION)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Configuration).decode
 
@@ -117,9 +119,9 @@ def promoted(configuration: Configuration, nodes: Sequence[NodeId]) -> Configura
         voters=tuple(sorted(({*configuration.voters} - replaced) | {each.node for each in done})),
         learners=tuple(node for node in configuration.learners if node not in nodes),
         promotions=tuple(
-            each
+            Promotion(each.node) if each.replaces in replaced else each
             for each in configuration.promotions
-            if each not in done and each.replaces not in replaced - {""}
+            if each not in done
         ),
         priorities=tuple(pair for pair in configuration.priorities if pair[0] in kept),
         addresses=tuple(pair for pair in configuration.addresses if pair[0] in kept),
@@ -153,7 +155,7 @@ class ConfigurationLog:
     def append(self, entries: Sequence[Entry]) -> None:
         """Let those of the appended entries count that carry a configuration."""
         for entry in entries:
-            if entry.kind == EntryKind.CONFIGURATION:
+            if entry.kind == _CONFIGURATION:
                 if entry.index <= self.latest_index:
                     raise InvariantViolated(
                         f"configuration {entry.index} follows {self.latest_index}"

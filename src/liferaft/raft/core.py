@@ -20,7 +20,6 @@ from liferaft.raft.effects import (
     ConfigurationChanged,
     Effect,
     Outbox,
-    Persist,
     ReadEntries,
     RoleChanged,
 )
@@ -72,7 +71,9 @@ class RaftCore:
         self._handle_event = self._rules.handle
         self._told = RoleChanged(self.role, self.current_term, self.leader)
         self._told_hard_state = hard_state
-        self._told_configuration = (self._state.configurations.latest_index, False)
+        # Of the first configuration the driver knows, and that nobody will take it back.
+        self._told_configuration = self._state.configurations.latest_index
+        self._is_commit_untold = self._told_configuration > self._state.commit_index
 
     @property
     def state(self) -> RaftState:
@@ -138,8 +139,7 @@ class RaftCore:
             self._rules.become_follower(None)
         self._handle_event[type(event)](event)
         if state.role is not role or state.hard_state is not self._told_hard_state:
-            if self._is_configuration_news():
-                self._tell_configuration()  # a leader that removed itself has done so by now
+            self._tell_configuration()  # a leader that removed itself has done so by now
             self._tell_role()
 
     def take_effects(self) -> list[Effect]:
@@ -158,12 +158,8 @@ class RaftCore:
         elif state.reads_to_forward or state.forwarded:
             assert isinstance(state.role, Follower), "reads are refused when a campaign begins"
             forward_reads(state, state.role, outbox)
-        if self._is_configuration_news():
-            self._tell_configuration()
-        effects = outbox.take(state.hard_state, state.log)
-        for effect in effects:
-            if isinstance(effect, Persist):
-                self._rules.write_began(effect.mark)
+        self._tell_configuration()
+        effects = outbox.take(state.hard_state, state.log, state.now)
         if state.last_applied < state.commit_index and not self._apply(effects):
             missing = state.last_applied + 1
         if missing is not None:
@@ -210,21 +206,17 @@ class RaftCore:
             self._told = RoleChanged(role, term, leader)
             self._outbox.answer(self._told)
 
-    def _is_configuration_news(self) -> bool:
-        index, is_committed = self._told_configuration
-        latest_index = self._state.configurations.latest_index
-        return index != latest_index or (
-            not is_committed and 0 < latest_index <= self._state.commit_index
-        )
-
     def _tell_configuration(self) -> None:
+        """Tell of another configuration that counts, or that the one that counts is committed."""
         state = self._state
-        configurations = state.configurations
-        index = configurations.latest_index
+        index = state.configurations.latest_index
         is_committed = index <= state.commit_index
+        if index == self._told_configuration and not (is_committed and self._is_commit_untold):
+            return
+        configurations = state.configurations
         if is_committed:
             configurations.forget_before(min(index, state.last_applied))
-        self._told_configuration = (index, is_committed)
+        self._told_configuration, self._is_commit_untold = index, not is_committed
         self._outbox.answer(ConfigurationChanged(index, configurations.latest, is_committed))
 
 

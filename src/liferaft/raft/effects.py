@@ -4,6 +4,8 @@ Persist before you answer: a `Send` whose `after` is a mark leaves only when the
 mark (and so every earlier one) is on stable storage. A `Send` with `after` 0 may leave at once.
 """
 
+from collections import deque
+
 import msgspec
 
 from liferaft.raft.log import RaftLog
@@ -189,6 +191,8 @@ class Outbox:
         self._stored_mark = 0
         self._handed_hard_state = stored
         self._hard_state_mark = 0
+        # The writes under way, and since when.
+        self._writes: deque[tuple[int, float]] = deque()
 
     def answer(self, effect: Effect) -> None:
         """Queue what the driver must learn in the order of the events."""
@@ -202,12 +206,18 @@ class Outbox:
         """Learn that everything up to the `Persist` with this mark is on stable storage."""
         assert mark <= self._last_mark
         self._stored_mark = max(self._stored_mark, mark)
+        while self._writes and self._writes[0][0] <= mark:
+            self._writes.popleft()
+
+    def written_since(self) -> float | None:
+        """Return when the oldest write under way began, None when there is none."""
+        return self._writes[0][1] if self._writes else None
 
     def is_stored(self, hard_state: HardState) -> bool:
         """Return whether this term and vote are on stable storage."""
         return self._hard_state_mark <= self._stored_mark and self._is_handed(hard_state)
 
-    def take(self, hard_state: HardState, log: RaftLog) -> list[Effect]:
+    def take(self, hard_state: HardState, log: RaftLog, now: float) -> list[Effect]:
         """Return what was queued: the answers, one `Persist` for all that is new, the messages.
 
         A message that waits, waits for that `Persist`: what the disk then holds is what the core
@@ -216,6 +226,7 @@ class Outbox:
         effects, self._answers = self._answers, []
         if log.handed_index != log.last_index or not self._is_handed(hard_state):
             self._persist(hard_state, log, effects)
+            self._writes.append((self._last_mark, now))
         if not self._messages:
             return effects
         messages, self._messages = self._messages, []

@@ -5,12 +5,14 @@ the log holds the very entry that the snapshot ends with (step 6). The data is f
 driver; here only whole snapshots are known.
 """
 
+from msgspec.structs import replace
+
 from liferaft.raft.configuration import ConfigurationLog
 from liferaft.raft.effects import Compact, FetchSnapshot, Outbox, RestoreSnapshot
 from liferaft.raft.messages import InstallSnapshot, InstallSnapshotReply
 from liferaft.raft.progress import ProgressState
 from liferaft.raft.state import Leader, RaftState
-from liferaft.raft.types import Snapshot
+from liferaft.raft.types import NodeId, Snapshot
 
 
 def receive_offer(state: RaftState, message: InstallSnapshot, outbox: Outbox) -> None:
@@ -26,17 +28,12 @@ def receive_offer(state: RaftState, message: InstallSnapshot, outbox: Outbox) ->
     elif state.fetching != snapshot:
         state.fetching = snapshot
         outbox.answer(FetchSnapshot(message.source, snapshot))
-    outbox.send(
-        InstallSnapshotReply(
-            term=state.current_term,
-            source=state.node_id,
-            target=message.source,
-            snapshot_index=snapshot.index,
-            match_index=match_index,
-            is_failed=False,
-            round=message.round,
-        )
-    )
+    outbox.send(_reply(state, message.source, snapshot.index, match_index, message.round))
+
+
+def refuse_offer(state: RaftState, message: InstallSnapshot) -> InstallSnapshotReply:
+    """Return the answer to an offer of an earlier term: this server's own."""
+    return _reply(state, message.source, message.snapshot.index, 0, message.round)
 
 
 def install(state: RaftState, snapshot: Snapshot, outbox: Outbox) -> bool:
@@ -59,30 +56,14 @@ def install(state: RaftState, snapshot: Snapshot, outbox: Outbox) -> bool:
     return True
 
 
-def failed_reply(state: RaftState, leader: str, snapshot: Snapshot) -> InstallSnapshotReply:
+def failed_reply(state: RaftState, leader: NodeId, snapshot: Snapshot) -> InstallSnapshotReply:
     """Return the answer that the offered snapshot cannot be had."""
-    return InstallSnapshotReply(
-        term=state.current_term,
-        source=state.node_id,
-        target=leader,
-        snapshot_index=snapshot.index,
-        match_index=0,
-        is_failed=True,
-        round=0,
-    )
+    return replace(_reply(state, leader, snapshot.index, 0, 0), is_failed=True)
 
 
-def installed_reply(state: RaftState, leader: str) -> InstallSnapshotReply:
+def installed_reply(state: RaftState, leader: NodeId) -> InstallSnapshotReply:
     """Return the answer that the snapshot is the state now."""
-    return InstallSnapshotReply(
-        term=state.current_term,
-        source=state.node_id,
-        target=leader,
-        snapshot_index=state.commit_index,
-        match_index=state.commit_index,
-        is_failed=False,
-        round=0,
-    )
+    return _reply(state, leader, state.commit_index, state.commit_index, 0)
 
 
 def compact(state: RaftState, outbox: Outbox) -> None:
@@ -103,3 +84,17 @@ def compact(state: RaftState, outbox: Outbox) -> None:
     if index > state.log.base_index:
         state.log.compact(index)
         outbox.answer(Compact(index))
+
+
+def _reply(
+    state: RaftState, leader: NodeId, snapshot_index: int, match_index: int, round_number: int
+) -> InstallSnapshotReply:
+    return InstallSnapshotReply(
+        term=state.current_term,
+        source=state.node_id,
+        target=leader,
+        snapshot_index=snapshot_index,
+        match_index=match_index,
+        is_failed=False,
+        round=round_number,
+    )

@@ -22,8 +22,6 @@ from liferaft.raft.progress import Progress
 from liferaft.raft.state import Leader, RaftState
 from liferaft.raft.types import Configuration, Entry, EntryKind, NodeId
 
-DEPARTING_MAX: Final = 64
-"""Removed nodes that are told so at once."""
 DEPARTING_PATIENCE: Final = 10
 """Election timeouts for which a removed node that does not answer is tried."""
 
@@ -44,10 +42,13 @@ def pursue_change(state: RaftState, leader: Leader) -> None:
     if state.configurations.latest_index > state.commit_index or _is_too_early(state, leader):
         return
     configuration = state.configuration
+    if not configuration.promotions and not configuration.voters_outgoing:
+        leader.settled = configuration
+        return
     if configuration.voters_outgoing:
         _append(state, leader, after_joint(configuration))
         return
-    if configuration.promotions and leader.transfer is None:
+    if leader.transfer is None:
         ready = [
             promotion.node
             for promotion in configuration.promotions
@@ -66,7 +67,7 @@ def is_left_out(state: RaftState) -> bool:
 
 def tell_removed(state: RaftState, leader: Leader, node_id: NodeId) -> None:
     """Bring one who was removed, and does not know it, as far in the log as says so."""
-    if node_id not in leader.progress and len(leader.departing) < DEPARTING_MAX:
+    if node_id not in leader.progress:
         leader.progress[node_id] = _new_progress(state)
         leader.departing[node_id] = state.configurations.latest_index
 

@@ -20,6 +20,7 @@ NUMBER_MAX: Final = 2**62
 NODE_ID_CHARACTERS_MAX: Final = 255
 """A vote is stored with the name of who got it."""
 
+_CONFIGURATION: Final = int(EntryKind.CONFIGURATION)
 KIND_MAX: Final = 255
 """An entry's kind is one byte on disk."""
 
@@ -166,8 +167,7 @@ def is_sound(message: Message) -> bool:
     """
     if not (0 <= message.term <= NUMBER_MAX and _is_sound_name(message.source)):
         return False
-    check = _SOUND.get(type(message))
-    return check is None or check(message)
+    return _SOUND[type(message)](message)
 
 
 def _is_sound_request(message: RequestVote) -> bool:
@@ -225,7 +225,7 @@ def _are_sound_entries(message: AppendEntries) -> bool:
         index += 1
         if entry.index != index or entry.term < term or not 0 <= entry.kind <= KIND_MAX:
             return False
-        if entry.kind == EntryKind.CONFIGURATION and not _is_configuration(entry.data):
+        if entry.kind == _CONFIGURATION and not _is_configuration(entry.data):
             return False
         term = entry.term
     return term <= message.term and index <= NUMBER_MAX
@@ -247,4 +247,6 @@ _SOUND: Final[dict[type, Callable[..., bool]]] = {
     InstallSnapshotReply: _is_sound_offer_reply,
     ReadIndex: _is_sound_read,
     ReadIndexReply: _is_sound_read_reply,
+    RequestVoteReply: lambda _: True,
+    TimeoutNow: lambda _: True,
 }

@@ -3,13 +3,12 @@
 Nothing else changes the role of a node. What the roles do is in the modules named after it.
 """
 
-from collections import deque
 from collections.abc import Callable
 
 from liferaft.errors import InvariantViolated
 from liferaft.raft.campaigning import campaign_result, count_vote, is_of_campaign, vote_requests
 from liferaft.raft.commitment import advance_commit_index
-from liferaft.raft.configuration import is_voter, members
+from liferaft.raft.configuration import is_voter
 from liferaft.raft.effects import (
     ChangeRejected,
     Outbox,
@@ -39,6 +38,7 @@ from liferaft.raft.installing import (
     install,
     installed_reply,
     receive_offer,
+    refuse_offer,
 )
 from liferaft.raft.leading import begin_term, pass_time, propose, take_reply, take_snapshot_reply
 from liferaft.raft.membership import (
@@ -91,8 +91,6 @@ class Rules:
         self.campaigns = 0
         self.unsound_messages = 0
         self.is_reading = False
-        # The writes under way, and since when.
-        self._writes: deque[tuple[int, float]] = deque()
         self.handle: dict[type, Callable[..., None]] = {
             Received: self._received,
             TimePassed: self._time_passed,
@@ -117,10 +115,6 @@ class Rules:
             ReadIndex: self._read_index,
             ReadIndexReply: self._read_index_reply,
         }
-
-    def write_began(self, mark: int) -> None:
-        """Note when a `Persist` was handed out, to know a disk that has stopped."""
-        self._writes.append((mark, self._state.now))
 
     # Events.
 
@@ -147,8 +141,8 @@ class Rules:
             forget_departed(state, leader)
 
     def _is_disk_stalled(self) -> bool:
-        writes, state = self._writes, self._state
-        return bool(writes) and state.now - writes[0][1] > state.config.disk_stall_max
+        since, state = self._outbox.written_since(), self._state
+        return since is not None and state.now - since > state.config.disk_stall_max
 
     def _may_campaign(self) -> bool:
         """Return whether this server may have to lead.
@@ -199,8 +193,6 @@ class Rules:
         state = self._state
         self._outbox.stored(event.mark)
         state.log.stored(event.mark)
-        while self._writes and self._writes[0][0] <= event.mark:
-            self._writes.popleft()
         if isinstance(state.role, Leader):
             self._advance(state.role)
         elif isinstance(state.role, Candidate) and self._outbox.is_stored(state.hard_state):
@@ -257,12 +249,15 @@ class Rules:
         state = self._state
         if message.term > state.current_term:
             return self._is_without_term(message) or self._adopt_term(message)
-        if message.term < state.current_term and isinstance(message, AppendEntries):
-            # The answer tells a deposed leader its place, and a leader of a lower term than a
-            # node that campaigned in vain that it must go higher.
+        if message.term == state.current_term or isinstance(message, RequestVote):
+            return True
+        # The answer tells a deposed leader its place, and a leader of a lower term than a node that
+        # campaigned in vain that it must go higher.
+        if isinstance(message, AppendEntries):
             self._outbox.send(refuse_entries(state, message))
-            return False
-        return message.term == state.current_term or isinstance(message, RequestVote)
+        elif isinstance(message, InstallSnapshot):
+            self._outbox.send(refuse_offer(state, message))
+        return False
 
     def _is_without_term(self, message: Message) -> bool:
         if isinstance(message, RequestVote):
@@ -271,7 +266,7 @@ class Rules:
 
     def _request_vote(self, request: RequestVote) -> None:
         state = self._state
-        if isinstance(state.role, Leader) and request.source not in members(state.configuration):
+        if isinstance(state.role, Leader) and request.source in state.configuration.retired:
             tell_removed(state, state.role, request.source)
         self._outbox.send(answer_vote_request(state, request))
 
@@ -344,6 +339,8 @@ class Rules:
         """Commit what a quorum stores, and do what a committed configuration calls for."""
         state = self._state
         advance_commit_index(state, leader)
+        if state.configurations.latest is leader.settled:
+            return
         pursue_change(state, leader)
         if is_left_out(state):
             self._resign(leader)

@@ -94,6 +94,7 @@ class Leader:
       target was told, `is_lease_void` for the rest of the term.
     - `catching_up`: of each learner to be promoted, what it must reach, and since when it is meant
       to (D§4.2.1).
+    - `settled`: the configuration of which it is known that nothing is left to do.
     - `departing`: who was removed and is still told so, up to the index of that configuration.
     """
 
@@ -114,6 +115,7 @@ class Leader:
     is_lease_void: bool = False
     catching_up: dict[NodeId, tuple[int, float]] = field(default_factory=dict)
     departing: dict[NodeId, int] = field(default_factory=dict)
+    settled: Configuration | None = None
 
     def begin_round(self, now: float) -> None:
         """Begin a round of heartbeats; they leave with the next effects."""
@@ -149,8 +151,7 @@ class RaftState:
     # Until then it helps nobody into office, for it may have promised its silence to a lease.
     loyal_from_start_until: float = 0.0
 
-    # The newest snapshot that is stored here, the one that is being fetched, and what the log on
-    # disk was allowed to forget.
+    # The newest snapshot that is stored here, and the one that is being fetched.
     snapshot: Snapshot | None = None
     fetching: Snapshot | None = None
 
@@ -199,5 +200,7 @@ class RaftState:
         preferred nodes go first.
         """
         timeout = self.config.election_timeout
-        chances = 1 + is_outranked(self.configuration, self.node_id, but_for=self.leader)
-        self.election_deadline = self.now + timeout * (chances + self.random.random())
+        chances = 1 + self.random.random()
+        if is_outranked(self.configuration, self.node_id, but_for=self.leader):
+            chances += 1
+        self.election_deadline = self.now + timeout * chances
