@@ -2,9 +2,16 @@
 
 import pytest
 
-from liferaft.errors import ConfigurationError
-from liferaft.raft.configuration import checked, is_voter, members
-from liferaft.raft.types import Configuration
+from liferaft.errors import ConfigurationError, InvariantViolated
+from liferaft.raft.configuration import (
+    ConfigurationLog,
+    checked,
+    decoded,
+    encoded,
+    is_voter,
+    members,
+)
+from liferaft.raft.types import Configuration, Entry, EntryKind
 
 JOINT = Configuration(voters=("b", "c"), voters_outgoing=("a", "b"), learners=("l",))
 
@@ -35,3 +42,24 @@ def test_what_nobody_could_go_by_is_refused(configuration: Configuration, compla
 
 def test_a_joint_configuration_with_learners_is_accepted() -> None:
     assert checked(JOINT) == JOINT
+
+
+def entry(index: int, *voters: str) -> Entry:
+    configuration = Configuration(voters=voters)
+    return Entry(1, index, int(EntryKind.CONFIGURATION), encoded(configuration))
+
+
+def test_what_no_longer_counted_long_ago_is_forgotten() -> None:
+    held = ConfigurationLog(Configuration(voters=("a",)), 0, [entry(3, "a", "b"), entry(7, "b")])
+    at_5 = held.at(5)
+    held.forget_before(7)
+
+    assert ("a", "b") == at_5.voters
+    assert ("b",) == held.at(7).voters
+    with pytest.raises(InvariantViolated, match="the configuration at 5 is forgotten"):
+        held.at(5)
+
+
+def test_what_is_no_configuration_is_told() -> None:
+    with pytest.raises(ConfigurationError, match="carries no configuration"):
+        decoded(b"\xff")

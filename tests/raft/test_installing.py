@@ -5,7 +5,14 @@ import pytest
 
 from liferaft.errors import InvariantViolated
 from liferaft.raft.config import RaftConfig
-from liferaft.raft.effects import Compact, FetchSnapshot, RestoreSnapshot
+from liferaft.raft.core import RaftCore
+from liferaft.raft.effects import (
+    Compact,
+    FetchSnapshot,
+    Persist,
+    ReadRejected,
+    RestoreSnapshot,
+)
 from liferaft.raft.events import Received, SnapshotFetched, SnapshotLost, SnapshotStored, Stored
 from liferaft.raft.messages import AppendEntries, InstallSnapshot, InstallSnapshotReply
 from liferaft.raft.types import Configuration, HardState, Snapshot
@@ -238,6 +245,8 @@ def test_a_leader_of_a_lower_term_learns_so_from_the_answer_to_its_offer() -> No
     The follower campaigned in vain while it was cut off, and hears nobody of its own term.
     """
     cluster = cluster_without_c()
+    beat(cluster)
+    beat(cluster)
     cluster.nodes["c"].hard_state = HardState(7)
     cluster.crash("c")
     cluster.restart("c")
@@ -249,3 +258,72 @@ def test_a_leader_of_a_lower_term_learns_so_from_the_answer_to_its_offer() -> No
     assert 1 == len(cluster.leaders)
     assert cluster[cluster.leaders[0]].current_term > 7
     assert cluster["c"].commit_index == cluster[cluster.leaders[0]].commit_index
+
+
+def committed_but_not_stored() -> tuple[RaftCore, Persist]:
+    """Return a core that knows three entries as committed while their write is under way."""
+    core = core_of(hard_state=HardState(3))
+    core.step(Received(AppendEntries(3, "b", "a", 0, 0, entries_of([1, 1, 2]), 3, 1)), 0.0)
+    (write,) = [each for each in core.take_effects() if isinstance(each, Persist)]
+    return core, write
+
+
+def test_the_answer_to_an_offer_promises_no_more_than_is_stored() -> None:
+    core, write = committed_but_not_stored()
+    core.step(offer(Snapshot(2, 1, ABC)), 0.0)
+    (early,) = sent(core.take_effects())
+    core.step(Stored(write.mark), 0.0)
+    core.step(offer(Snapshot(2, 1, ABC)), 0.0)
+    (late,) = sent(core.take_effects())
+
+    assert isinstance(early, InstallSnapshotReply)
+    assert isinstance(late, InstallSnapshotReply)
+    assert (0, 3) == (early.match_index, late.match_index)
+
+
+def test_nor_where_the_offer_itself_tells_what_is_committed() -> None:
+    core = core_of(hard_state=HardState(3))
+    core.step(Received(AppendEntries(3, "b", "a", 0, 0, entries_of([1, 1, 2]), 0, 1)), 0.0)
+    core.take_effects()
+    core.step(offer(Snapshot(2, 1, ABC)), 0.0)
+    (reply,) = sent(core.take_effects())
+
+    assert isinstance(reply, InstallSnapshotReply)
+    assert (0, 2) == (reply.match_index, core.commit_index)
+
+
+def test_an_older_snapshot_of_ones_own_replaces_no_newer_one() -> None:
+    cluster = Cluster(3, config=CONFIG)
+    cluster.elect("a")
+    cluster.propose("a", b"x")
+    cluster.settle()
+    newer = cluster.take_snapshot("a")
+    cluster.step("a", SnapshotStored(Snapshot(1, 1, ABC)))
+
+    assert newer == cluster["a"].state.snapshot
+
+
+def test_a_restart_takes_the_configuration_of_the_snapshot_and_those_behind_it() -> None:
+    """The log may still hold entries that the snapshot covers."""
+    cluster = Cluster(3, config=msgspec.structs.replace(CONFIG, keep_entries=3))
+    cluster.elect("a")
+    for address in ("here:1", "there:2"):
+        target = msgspec.structs.replace(ABC, addresses=(("a", address),))
+        cluster.change("a", target)
+        cluster.settle()
+        if address == "here:1":
+            cluster.take_snapshot("a")
+    cluster.crash("a")
+    cluster.restart("a")
+
+    assert (("a", "there:2"),) == cluster["a"].configuration.addresses
+    assert 3 == cluster["a"].state.configurations.latest_index
+
+
+def test_who_is_deposed_by_an_offer_says_who_leads() -> None:
+    cluster = Cluster(3)
+    cluster.elect("a")
+    cluster.read("a", 7)
+    cluster.step("a", Received(InstallSnapshot(9, "c", "a", Snapshot(8, 8, ABC), 1)))
+
+    assert ReadRejected((7,), "c") in cluster.nodes["a"].effects

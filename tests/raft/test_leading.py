@@ -391,3 +391,14 @@ def test_trap_10_a_leader_whose_disk_has_stopped_does_not_keep_the_others_quiet(
     (leader,) = cluster.leaders
 
     assert leader in {"b", "c"}, "nor does it come back while its disk stands still"
+
+
+def test_alone_a_leader_waits_for_its_disk() -> None:
+    """Nobody else could lead."""
+    cluster = Cluster(1)
+    cluster.elect("a")
+    cluster.is_disk_fast = False
+    cluster.propose("a", b"x")
+    cluster.pass_time(10.0)
+
+    assert ["a"] == cluster.leaders

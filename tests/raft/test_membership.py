@@ -1,9 +1,12 @@
 """Changes of membership as stories: section 6 of the paper, chapter 4 of the dissertation."""
 
+from random import Random
+
 import pytest
 
 from liferaft.raft.config import RaftConfig
 from liferaft.raft.configuration import first_step, promoted
+from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import (
     Accepted,
     ChangeAccepted,
@@ -11,8 +14,17 @@ from liferaft.raft.effects import (
     ConfigurationChanged,
     RoleChanged,
 )
-from liferaft.raft.messages import AppendEntries, Message, RequestVote
-from liferaft.raft.types import Configuration, HardState, Promotion
+from liferaft.raft.events import Received, Stored, TimePassed
+from liferaft.raft.log import LogSummary
+from liferaft.raft.messages import (
+    AppendEntries,
+    Message,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+)
+from liferaft.raft.state import Leader
+from liferaft.raft.types import Configuration, HardState, Promotion, Snapshot
 from tests.raft.harness import Cluster
 
 ABC = ("a", "b", "c")
@@ -428,3 +440,93 @@ def test_a_restart_finds_the_configuration_in_the_log() -> None:
     cluster.restart("b")
 
     assert Configuration(voters=("a", "b"), retired=("c",)) == cluster["b"].configuration
+
+
+def test_no_change_while_one_of_the_learners_is_not_committed() -> None:
+    cluster = lead()
+    cluster.change("a", Configuration(voters=ABC, learners=("d",)))
+    answer = cluster.change("a", Configuration(voters=("a", "b")))
+
+    assert isinstance(answer, ChangeRejected)
+
+
+def test_no_change_while_leadership_is_on_its_way() -> None:
+    """The target could not catch up with what is appended meanwhile."""
+    cluster = lead()
+    beat(cluster)
+    cluster.transfer("a", "b")
+    answer = cluster.change("a", Configuration(voters=("a", "b")))
+
+    assert isinstance(answer, ChangeRejected)
+    assert "leadership is being transferred" in answer.reason
+
+
+def test_a_learner_is_not_promoted_while_leadership_is_on_its_way() -> None:
+    cluster = lead()
+    beat(cluster)
+    cluster.add_node("d")
+    target = Configuration(voters=ABC, learners=("d",), promotions=(Promotion("d"),))
+    cluster.change("a", target)
+    cluster.settle(cut=["d"])
+    cluster.transfer("a", "b")
+    cluster.take(lambda message: message.target == "b")
+    cluster.settle(cut=["b"])
+    beat(cluster, 2, cut=["b"])
+
+    assert cluster["d"].last_index == cluster["a"].last_index
+    assert ("d",) == cluster["a"].configuration.learners
+
+
+def test_trap_23_a_new_leader_ends_a_joint_phase_after_its_own_no_op_alone() -> None:
+    """Though it knows from before that the joint configuration is committed."""
+    joint = Configuration(voters=("b", "c"), voters_outgoing=ABC)
+    core = RaftCore(
+        "b",
+        RaftConfig(),
+        joint,
+        HardState(1),
+        LogSummary(first=3, last=2, prior_term=1),
+        now=0.0,
+        random=Random(1),
+        snapshot=Snapshot(2, 1, joint),
+    )
+    core.step(TimePassed(), core.deadline)
+    core.step(Received(RequestVoteReply(2, "c", "b", is_granted=True, is_prevote=True)), 1.0)
+    core.take_effects()
+    core.step(Stored(1), 1.0)
+    core.step(Received(RequestVoteReply(2, "c", "b", is_granted=True)), 1.0)
+    core.take_effects()
+    core.step(Stored(2), 1.0)
+
+    assert ("leader", 2, 3) == (core.role, core.commit_index, core.last_index)
+
+
+def test_a_removed_node_is_sent_heartbeats_until_it_can_know_that_it_is_committed() -> None:
+    """It has the entry long before a majority has."""
+    cluster = lead(4)
+    cluster.change("a", Configuration(voters=("a", "b", "c")))
+    while cluster["a"].commit_index < 2:
+        cluster.deliver(cluster.bag.pop(0))
+    for _ in range(4):
+        while cluster.bag:  # the entry that ends the change reaches nobody of the new majority
+            message = cluster.bag.pop(0)
+            if not (appended(message) and message.target in {"b", "c"}):
+                cluster.deliver(message)
+        cluster.pass_time(0.05)
+    early = cluster.nodes["d"].is_removed
+    known = cluster["d"].configuration
+    role = cluster["a"].state.role
+    assert isinstance(role, Leader)
+    role.progress["b"].rewind(3)  # what was lost is sent again
+    beat(cluster, 3)
+
+    assert (False, ("d",)) == (early, known.retired)
+    assert cluster.nodes["d"].is_removed
+
+
+def test_a_learner_that_is_told_to_campaign_does_not() -> None:
+    cluster = Cluster(3, learners=["l"])
+    cluster.elect("a")
+    cluster.deliver(TimeoutNow(1, "a", "l"))
+
+    assert "follower" == cluster["l"].role

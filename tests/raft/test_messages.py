@@ -9,12 +9,17 @@ from liferaft.raft.messages import (
     NUMBER_MAX,
     AppendEntries,
     AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
     Message,
+    ReadIndex,
+    ReadIndexReply,
     RequestVote,
     RequestVoteReply,
+    TimeoutNow,
     is_sound,
 )
-from liferaft.raft.types import Entry
+from liferaft.raft.types import Configuration, Entry, EntryKind, Snapshot
 from tests.raft.harness import entries_of
 
 APPEND = AppendEntries(
@@ -40,9 +45,17 @@ REPLY = AppendEntriesReply(
 )
 REQUEST = RequestVote(term=3, source="a", target="b", last_log_index=4, last_log_term=2)
 VOTE = RequestVoteReply(term=3, source="b", target="a", is_granted=True)
+SNAPSHOT = Snapshot(4, 2, Configuration(voters=("a", "b")), 1000, 7)
+OFFER = InstallSnapshot(3, "a", "b", SNAPSHOT, 1)
+OFFER_REPLY = InstallSnapshotReply(3, "b", "a", 4, 4, is_failed=False, round=1)
+WISH = TimeoutNow(3, "a", "b")
+READ = ReadIndex(3, "b", "a", 5)
+READ_REPLY = ReadIndexReply(3, "a", "b", 5, 4)
 
 
-@pytest.mark.parametrize("message", [APPEND, REPLY, REQUEST, VOTE])
+@pytest.mark.parametrize(
+    "message", [APPEND, REPLY, REQUEST, VOTE, OFFER, OFFER_REPLY, WISH, READ, READ_REPLY]
+)
 def test_every_message_survives_the_wire_and_is_sound(message: Message) -> None:
     decoded = msgspec.msgpack.decode(msgspec.msgpack.encode(message), type=Message)
 
@@ -80,6 +93,18 @@ def test_every_message_survives_the_wire_and_is_sound(message: Message) -> None:
         msgspec.structs.replace(REQUEST, last_log_term=3),
         msgspec.structs.replace(REQUEST, last_log_index=-1),
         msgspec.structs.replace(VOTE, term=-1),
+        msgspec.structs.replace(
+            APPEND, entries=(Entry(3, 5, EntryKind.CONFIGURATION, b"no configuration"),)
+        ),
+        msgspec.structs.replace(OFFER, snapshot=Snapshot(4, 2, Configuration(voters=()))),
+        msgspec.structs.replace(OFFER, snapshot=msgspec.structs.replace(SNAPSHOT, index=0)),
+        msgspec.structs.replace(OFFER, snapshot=msgspec.structs.replace(SNAPSHOT, term=4)),
+        msgspec.structs.replace(OFFER, snapshot=msgspec.structs.replace(SNAPSHOT, size_bytes=-1)),
+        msgspec.structs.replace(OFFER, round=-1),
+        msgspec.structs.replace(OFFER_REPLY, match_index=-1),
+        msgspec.structs.replace(WISH, source=""),
+        msgspec.structs.replace(READ, read=-1),
+        msgspec.structs.replace(READ_REPLY, index=NUMBER_MAX + 1),
     ],
 )
 def test_what_no_correct_server_writes_is_unsound(message: Message) -> None:

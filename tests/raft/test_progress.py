@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liferaft.raft.progress import Progress, ProgressState
+from liferaft.raft.types import Configuration, Snapshot
 
 
 def replicating(*, match_index: int = 0) -> Progress:
@@ -105,3 +106,18 @@ def test_a_rejection_while_replicating_is_news_only_between_match_and_next(
     is_possible = match_index < rejected < progress.next_index
 
     assert is_possible == (not progress.is_stale_rejection(rejected))
+
+
+def test_while_a_snapshot_is_offered_what_is_stored_meanwhile_counts() -> None:
+    """Answers to what was sent before the offer still arrive."""
+    progress = Progress(next_index=3, contact=0.0)
+    progress.offer(Snapshot(9, 1, Configuration(voters=("a",))))
+    progress.accepted(5)
+
+    assert (5, 6, ProgressState.SNAPSHOT) == (
+        progress.match_index,
+        progress.next_index,
+        progress.state,
+    )
+    progress.accepted(9)
+    assert (10, ProgressState.PROBE) == (progress.next_index, progress.state)

@@ -313,3 +313,20 @@ def test_the_requests_of_followers_that_wait_are_bounded() -> None:
         cluster["a"].step(Received(ReadIndex(1, "b", "a", number)), cluster.now)
 
     assert REMOTE_READS_MAX == len(role.remote_reads_asked)
+
+
+def test_trap_44_there_is_no_lease_before_an_entry_of_the_own_term_is_committed() -> None:
+    """Heartbeats are answered before anything is stored, and say nothing of what is committed."""
+    cluster = Cluster(3, config=LEASES)
+    cluster.forget_leader()
+    cluster.time_out("a")
+    while cluster["a"].role != "leader":
+        cluster.deliver(cluster.bag.pop(0))
+    cluster.is_disk_fast = False
+    cluster.settle()
+    for _ in range(2):
+        cluster.heartbeat("a")
+        cluster.settle()
+    cluster.read("a", 1, may_use_lease=True)
+
+    assert (0, {}) == (cluster["a"].commit_index, cluster.nodes["a"].ready)

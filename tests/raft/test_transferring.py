@@ -140,13 +140,10 @@ def test_a_second_transfer_to_another_target_replaces_the_first() -> None:
     assert ["given up for a transfer to c", None] == [each.problem for each in ends(cluster)]
 
 
-def test_a_target_that_is_removed_meanwhile_is_given_up() -> None:
-    """No change begins during a transfer, but one that was under way may end in it."""
+def test_who_leaves_by_the_change_under_way_cannot_take_over() -> None:
     cluster = lead()
     cluster.change("a", Configuration(voters=("a", "b")))
     cluster.transfer("a", "c")
-    cluster.settle(cut=["c"])
-    cluster.pass_time(0.05)
 
     assert "c is no voter" in (ends(cluster)[0].problem or "")
 
@@ -231,3 +228,25 @@ def test_a_preferred_voter_that_never_takes_over_does_not_stop_the_cluster() -> 
         cluster.settle()
 
     assert 1 <= refused <= 20
+
+
+def test_a_voter_that_no_longer_answers_is_not_chosen_however_far_it_was() -> None:
+    cluster = lead()
+    cluster.change("a", Configuration(voters=ABC, priorities=(("b", 9),)))
+    cluster.settle()
+    cluster.take(lambda _: True)
+    cluster.crash("b")
+    for _ in range(8):
+        cluster.pass_time(0.05)
+        cluster.settle()
+    cluster.transfer("a")
+    cluster.settle()
+
+    assert ["c"] == cluster.leaders
+
+
+def test_a_leader_that_is_told_to_campaign_goes_on_leading() -> None:
+    cluster = lead()
+    cluster.deliver(TimeoutNow(1, "b", "a"))
+
+    assert ("leader", 1) == (cluster["a"].role, cluster["a"].current_term)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liferaft.errors import DamagedLog, DataDirectoryError, DiskFailed
-from liferaft.raft.types import Entry, HardState
+from liferaft.raft.types import Entry, EntryKind, HardState
 from liferaft.storage.faulty import FaultyDisk, Operation
 from liferaft.storage.records import (
     SEGMENT_HEADER_BYTES,
@@ -424,3 +424,22 @@ async def test_a_record_whose_lengths_do_not_add_up_is_damage() -> None:
 
     with pytest.raises(DamagedLog, match="entries that do not fill their run"):
         await open_log(disk)
+
+
+async def test_the_configurations_of_the_log_are_found_but_for_those_that_were_replaced() -> None:
+    """The core needs all of them at its start, however far back they lie."""
+    disk = FaultyDisk(Random(1))
+    opened = await open_log(disk)
+    members = [
+        Entry(term, index, EntryKind.CONFIGURATION, b"members %d" % index)
+        for term, index in ((1, 2), (1, 4), (2, 5))
+    ]
+    first, *others = make_entries(1, 4)
+    await opened.store([first, members[0], others[1]], FIRST)
+    await opened.store([members[1]])
+    await opened.store(make_entries(4, 4, term=2), HardState(2))
+    await opened.store([members[2]])
+    await opened.log.close()
+    recovered, _ = await read_log(disk)
+
+    assert (members[0], members[2]) == recovered.configurations

@@ -43,7 +43,7 @@ def install(state: RaftState, snapshot: Snapshot, outbox: Outbox) -> bool:
     if snapshot.index <= state.commit_index:
         return False
     log, configurations = state.log, state.configurations
-    keeps_log = log.has(snapshot.index, snapshot.term) and log.stable_index >= snapshot.index
+    keeps_log = log.has(snapshot.index, snapshot.term)
     if not keeps_log:
         log.reset(snapshot.index, snapshot.term)
     is_later = keeps_log and configurations.latest_index > snapshot.index

@@ -14,7 +14,6 @@ from liferaft.raft.configuration import (
     encoded,
     first_step,
     is_voter,
-    members,
     promoted,
 )
 from liferaft.raft.effects import ChangeAccepted, ChangeRejected
@@ -108,11 +107,6 @@ def _flaw(state: RaftState, target: Configuration) -> str | None:
         checked(first_step(current, target))
     except ConfigurationError as error:
         return str(error)
-    if again := sorted({*members(target)} & {*current.retired}):
-        return (
-            f"{', '.join(again)} was removed before, and its name is used up:"
-            " give the node a new one"
-        )
     return None
 
 
@@ -126,13 +120,10 @@ def _append(state: RaftState, leader: Leader, configuration: Configuration) -> N
     index = state.log.last_index + 1
     state.append((Entry(state.current_term, index, int(EntryKind.CONFIGURATION), data),))
     for peer in state.peers:
-        leader.departing.pop(peer, None)
         if peer not in leader.progress:
             leader.progress[peer] = _new_progress(state)
     for peer in set(leader.progress) - set(state.peers) - set(leader.departing):
         leader.departing[peer] = index
-    for node_id in [n for n in leader.catching_up if n not in configuration.learners]:
-        del leader.catching_up[node_id]
 
 
 def _new_progress(state: RaftState) -> Progress:

@@ -310,8 +310,8 @@ class Rules:
 
     def _timeout_now(self, message: TimeoutNow) -> None:
         state = self._state
-        is_wish = isinstance(state.role, Follower) and state.role.leader == message.source
-        if is_wish and is_voter(state.configuration, state.node_id):
+        del message  # the term gate has seen to it that it is of who leads this term
+        if isinstance(state.role, Follower) and is_voter(state.configuration, state.node_id):
             self.campaigns += 1
             self._become_candidate(is_transfer=True)
 

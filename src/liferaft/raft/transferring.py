@@ -35,10 +35,9 @@ def pursue_transfer(state: RaftState, leader: Leader, outbox: Outbox) -> None:
     transfer = leader.transfer
     if transfer is None:
         return
-    progress = leader.progress.get(transfer.target)
-    if progress is None or transfer.target not in state.configuration.voters:
-        end_transfer(leader, outbox, f"{transfer.target} is a voter no longer")
-    elif state.now >= transfer.deadline:
+    # No change of the members begins meanwhile, so the target stays a voter.
+    progress = leader.progress[transfer.target]
+    if state.now >= transfer.deadline:
         end_transfer(leader, outbox, f"{transfer.target} did not take over in time")
     elif progress.match_index == state.log.last_index and transfer.sent_round < leader.round:
         # From now on somebody else may be elected in spite of all loyalty, at any time.
@@ -62,8 +61,6 @@ def refused_meanwhile(leader: Leader) -> Rejected | None:
 def prefer(state: RaftState, leader: Leader, outbox: Outbox) -> None:
     """Hand over to a voter of higher priority that has the whole log, where there is one."""
     if leader.transfer is not None or not is_outranked(state.configuration, state.node_id):
-        return
-    if state.configuration.voters_outgoing or state.commit_index < leader.term_start:
         return
     best = best_target(state, leader)
     if best is None or state.now < leader.prefer_at:
