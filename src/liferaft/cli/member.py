@@ -5,6 +5,7 @@ Each command asks the nodes at the given addresses who leads, and the leader for
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -63,13 +64,7 @@ def add(
     learner
         Let it receive the log, and never vote.
     """
-    asyncio.run(
-        _ask(
-            addresses,
-            access,
-            lambda admin: admin.add(node, address, is_learner=learner, replaces=""),
-        )
-    )
+    asyncio.run(_ask(addresses, access, partial(_add, node, address, is_learner=learner)))
     print(f"{node} is a member, and " + ("learns" if learner else "votes once it has caught up"))
     return ExitStatus.OK
 
@@ -91,13 +86,7 @@ def replace(
     address
         Where the other nodes and the clients reach it.
     """
-    asyncio.run(
-        _ask(
-            addresses,
-            access,
-            lambda admin: admin.add(node, address, is_learner=False, replaces=old),
-        )
-    )
+    asyncio.run(_ask(addresses, access, partial(_add, node, address, replaces=old)))
     print(f"{node} takes the place of {old} once it has caught up")
     return ExitStatus.OK
 
@@ -169,6 +158,12 @@ def transfer(addresses: str, /, *, to: str = "", access: Access | None = None) -
     asyncio.run(_ask(addresses, access, lambda admin: admin.transfer(to)))
     print(f"{to} leads" if to else "another node leads")
     return ExitStatus.OK
+
+
+async def _add(
+    node: str, address: str, admin: NodeAdmin, *, is_learner: bool = False, replaces: str = ""
+) -> None:
+    await admin.add(node, address, is_learner=is_learner, replaces=replaces)
 
 
 async def _ask(
