@@ -180,6 +180,10 @@ class DamagedLog(StorageError):
     """
 
 
+class DamagedSnapshot(StorageError):
+    """A snapshot is not what was written. Nothing was taken from it."""
+
+
 class DiskFull(StorageError):
     """No space is left. What was acknowledged is safe; writes go on when there is space again."""
 

@@ -7,6 +7,7 @@ from random import Random
 from liferaft.errors import DamagedLog, DataDirectoryError, InvariantViolated
 from liferaft.raft.log import LogSummary, RaftLog
 from liferaft.raft.types import Configuration, Entry, HardState
+from liferaft.storage.contents import EMPTY
 from liferaft.storage.directory import Identity, open_directory
 from liferaft.storage.faulty import FaultyDisk
 from liferaft.storage.records import (
@@ -62,7 +63,7 @@ def check_recovery(recovery: Recovery) -> None:
 def run_log_files(data: bytes) -> None:
     """Each piece is a segment's file; checksums are rarely right, so this tries the edges."""
     files = {segment_path(DIRECTORY, n): content for n, content in enumerate(pieces(data)[:4], 1)}
-    check_recovery(recover(disk_with(files), DIRECTORY, base_index=0, tail_bytes=100))
+    check_recovery(recover(disk_with(files), DIRECTORY, base=EMPTY, tail_bytes=100))
 
 
 # log_records: what stands behind right checksums.
@@ -81,14 +82,16 @@ def run_log_records(data: bytes) -> None:
         if len(piece) == 1:
             files[segment_path(DIRECTORY, number)] = whole
             number += 1
-            header = SegmentHeader(number, piece[0] // 4, piece[0] % 4, offset, crc)
+            header = SegmentHeader(
+                number, piece[0] // 8, piece[0] % 4, offset, crc, piece[0] % 8 > 3
+            )
             whole, offset = encode_segment_header(header), SEGMENT_HEADER_BYTES
             continue
         record, crc = encode_record(piece, segment=number, offset=offset, previous_crc=crc)
         whole += record
         offset = len(whole)
     files[segment_path(DIRECTORY, number)] = whole
-    check_recovery(recover(disk_with(files), DIRECTORY, base_index=0, tail_bytes=100))
+    check_recovery(recover(disk_with(files), DIRECTORY, base=EMPTY, tail_bytes=100))
 
 
 def record_examples() -> Iterable[bytes]:

@@ -24,6 +24,7 @@ import msgspec
 from liferaft.errors import DamagedLog, DataDirectoryError
 from liferaft.raft.types import Configuration, Entry, HardState
 from liferaft.sim.loop import run_simulated
+from liferaft.storage.contents import EMPTY
 from liferaft.storage.directory import Identity, open_directory
 from liferaft.storage.faulty import FaultyDisk
 from liferaft.storage.recovery import Recovered, recover
@@ -169,7 +170,7 @@ def flip_all(specimen: Specimen, count: int | None = None) -> Tally:
 def _judge(specimen: Specimen, disk: FaultyDisk, path: str, offset: int, tally: Tally) -> None:
     where = f"{specimen.name}: {path} at {offset}"
     try:
-        recovered = recover(disk, DIRECTORY, base_index=0, tail_bytes=2**40).recovered
+        recovered = recover(disk, DIRECTORY, base=EMPTY, tail_bytes=2**40).recovered
     except (DamagedLog, DataDirectoryError) as error:
         if path not in str(error) and not _names_what_follows(specimen, path, str(error)):
             raise Lost(f"{where}: refused for another file: {error}") from error

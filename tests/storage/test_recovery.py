@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from liferaft.errors import DamagedLog, DataDirectoryError, DiskFailed
-from liferaft.raft.types import Entry, EntryKind, HardState
+from liferaft.raft.types import Entry, EntryId, EntryKind, HardState
 from liferaft.storage.faulty import FaultyDisk, Operation
 from liferaft.storage.records import (
     SEGMENT_HEADER_BYTES,
@@ -397,7 +397,7 @@ async def test_a_log_that_begins_above_the_snapshot_is_refused() -> None:
     disk.remove(segment_path(DIRECTORY, 2))
 
     with pytest.raises(DamagedLog, match="before this one are missing"):
-        await WriteAheadLog.open(disk, DIRECTORY, base_index=1)
+        await WriteAheadLog.open(disk, DIRECTORY, base=EntryId(1, 1))
 
 
 @pytest.mark.looptime

@@ -8,12 +8,12 @@ from random import Random
 import pytest
 
 from liferaft.errors import DamagedLog, DiskFailed, DiskFull, InvariantViolated
-from liferaft.raft.types import Entry, HardState, TermRun
+from liferaft.raft.types import Entry, EntryId, HardState, TermRun
 from liferaft.storage.faulty import FaultyDisk
+from liferaft.storage.groups import GROUP_BYTES_MAX
 from liferaft.storage.recovery import Recovered
 from liferaft.storage.segment import segment_path
 from liferaft.storage.wal import (
-    GROUP_BYTES_MAX,
     RETRY_FULL_AFTER,
     SEAL_AFTER,
     WriteAheadLog,
@@ -135,7 +135,7 @@ async def test_every_segment_tells_the_hard_state(disk: FaultyDisk) -> None:
     await opened.log.close()
     for number in range(1, last):
         disk.remove(segment_path(DIRECTORY, number))
-    _, recovered = await WriteAheadLog.open(disk, DIRECTORY, base_index=20)
+    _, recovered = await WriteAheadLog.open(disk, DIRECTORY, base=EntryId(1, 20))
 
     assert last > 3
     assert FIRST == recovered.hard_state

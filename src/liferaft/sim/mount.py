@@ -5,7 +5,8 @@ this sees to it that neither can they.
 """
 
 import errno
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 
 from typing_extensions import override
 
@@ -22,12 +23,25 @@ class Mount(Disk):
 
     @override
     async def run(self, work: Callable[[], ResultT]) -> ResultT:
+        return await self._disk.run(self._guarded(work))
+
+    @override
+    async def run_beside(self, work: Callable[[], ResultT]) -> ResultT:
+        return await self._disk.run_beside(self._guarded(work))
+
+    @override
+    def write_aside(
+        self, chunks: Iterable[bytes], write: Callable[[Iterable[bytes]], bytes]
+    ) -> Awaitable[bytes]:
+        return self._disk.run(self._guarded(partial(write, list(chunks))))
+
+    def _guarded(self, work: Callable[[], ResultT]) -> Callable[[], ResultT]:
         def guarded() -> ResultT:
             if self._life != self._disk.life:
                 raise OSError(errno.EIO, "the machine has crashed")
             return work()
 
-        return await self._disk.run(guarded)
+        return guarded
 
     @override
     def open(self, path: str, *, create: bool = False) -> File:

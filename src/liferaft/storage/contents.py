@@ -6,11 +6,14 @@ small records has millions of them.
 """
 
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 
 import msgspec
 
-from liferaft.raft.types import TermRun
+from liferaft.raft.types import EntryId, TermRun
+
+EMPTY = EntryId(0, 0)
+"""Where the empty log ends, and what is covered while there is no snapshot."""
 
 
 class Terms:
@@ -25,6 +28,11 @@ class Terms:
         self.last = first - 1
         self._prior_term = prior_term
         self._runs: list[TermRun] = []
+
+    @property
+    def prior_term(self) -> int:
+        """The term of the entry before `first`."""
+        return self._prior_term
 
     @property
     def runs(self) -> tuple[TermRun, ...]:
@@ -52,6 +60,18 @@ class Terms:
         if not self._runs or self._runs[-1].term != term:
             self._runs.append(TermRun(term, first))
         self.last = last
+
+    def begin_at(self, first: int) -> None:
+        """Forget the entries below `first`."""
+        assert self.first <= first <= self.last + 1
+        self._prior_term = self.term_at(first - 1)
+        while len(self._runs) > 1 and self._runs[1].first <= first:
+            self._runs.pop(0)
+        if first > self.last:
+            self._runs.clear()
+        elif self._runs and self._runs[0].first < first:
+            self._runs[0] = TermRun(self._runs[0].term, first)
+        self.first = first
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -89,6 +109,17 @@ class Places:
             del column[position:]
             column.append(value)
         self.last = place.last
+
+    def begin_at(self, first: int) -> None:
+        """Forget the entries below `first`, which begins a record unless nothing is left."""
+        position = bisect_right(self._firsts, first - 1)
+        for column in (self._firsts, self._segments, self._offsets, self._lengths):
+            del column[:position]
+
+    def first_from(self, segment: int) -> int:
+        """Return the lowest index that a record in `segment` or behind it holds."""
+        position = bisect_left(self._segments, segment)
+        return self._firsts[position] if position < len(self._firsts) else self.last + 1
 
     def between(self, first: int, last: int, bytes_max: int) -> list[Place]:
         """Return the records that hold entries from `first` on, in order, at least one.

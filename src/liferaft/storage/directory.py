@@ -12,9 +12,10 @@ import msgspec
 from liferaft.errors import DataDirectoryError, DiskFailed, StorageError
 from liferaft.raft.types import Configuration, NodeId
 from liferaft.storage.disk import Disk
-from liferaft.storage.records import FORMAT_VERSION, checksum
+from liferaft.storage.records import checksum
 from liferaft.storage.segment import segment_numbers, sync
 
+_VERSION = 1
 _IDENTITY = "identity"
 _LOCK = "lock"
 _NEW_SUFFIX = ".new"
@@ -181,7 +182,7 @@ def _write(disk: Disk, path: str, identity: Identity, configuration: Configurati
     first = _FirstMembers(
         configuration.voters, configuration.voters_outgoing, configuration.learners
     )
-    content = _Content(FORMAT_VERSION, identity.cluster_id, identity.node_id, first)
+    content = _Content(_VERSION, identity.cluster_id, identity.node_id, first)
     line = msgspec.json.encode(content) + b"\n"
     target = f"{path}/{_IDENTITY}"
     file = disk.open(target + _NEW_SUFFIX, create=True)
@@ -210,7 +211,7 @@ def _read(disk: Disk, path: str) -> _Content:
         )
     try:
         version = msgspec.json.decode(line, type=_Version).version
-        if version == FORMAT_VERSION:
+        if version == _VERSION:
             return msgspec.json.decode(line, type=_Content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataDirectoryError(
@@ -219,7 +220,7 @@ def _read(disk: Disk, path: str) -> _Content:
         ) from error
     raise DataDirectoryError(
         f"{path} has format version {version}, and this program knows"
-        f" {FORMAT_VERSION}: use the program that it is from"
+        f" {_VERSION}: use the program that it is from"
     )
 
 

@@ -11,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -20,6 +20,7 @@ from typing import Protocol, TypeVar
 from typing_extensions import override
 
 from liferaft.errors import DataDirectoryError
+from liferaft.storage.forked import CAN_FORK, run_forked, while_parent_lives
 
 ResultT = TypeVar("ResultT")
 
@@ -54,6 +55,18 @@ class Disk(Protocol):
 
     async def run(self, work: Callable[[], ResultT]) -> ResultT:
         """Carry out `work` away from the event loop and return what it returns or raises."""
+
+    async def run_beside(self, work: Callable[[], ResultT]) -> ResultT:
+        """Carry out `work` as `run` does, but beside what is given to `run`: neither waits."""
+
+    def write_aside(
+        self, chunks: Iterable[bytes], write: Callable[[Iterable[bytes]], bytes]
+    ) -> Awaitable[bytes]:
+        """Give `chunks`, as they are at this very moment, to `write`, away from the event loop.
+
+        The chunks may be made of a state that changes as soon as this returns. Awaiting raises the
+        `OSError` that `write` raises; for anything else perhaps a `DiskFailed` that tells of it.
+        """
 
     def open(self, path: str, *, create: bool = False) -> File:
         """Open for reading and writing. With `create`, an absent file is made, empty."""
@@ -172,6 +185,18 @@ class SystemDisk(Disk):
     def _work(self) -> None:
         while (work := self._queue.get()) is not None:
             work()
+
+    @override
+    async def run_beside(self, work: Callable[[], ResultT]) -> ResultT:
+        return await asyncio.to_thread(work)
+
+    @override
+    def write_aside(
+        self, chunks: Iterable[bytes], write: Callable[[Iterable[bytes]], bytes]
+    ) -> Awaitable[bytes]:
+        if CAN_FORK:
+            return run_forked(partial(write, while_parent_lives(chunks, os.getpid())))
+        return self.run_beside(partial(write, list(chunks)))
 
     async def close(self) -> None:
         """Finish what was given to `run`, then end the thread. May be called again."""

@@ -17,7 +17,7 @@ import errno
 import os
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from itertools import pairwise
 from typing import Literal
@@ -206,6 +206,17 @@ class FaultyDisk(Disk):
         else:
             self._waiting.append(begin)
         return await future
+
+    @override
+    async def run_beside(self, work: Callable[[], ResultT]) -> ResultT:
+        """Wait in the one queue that there is: a disk has one head."""
+        return await self.run(work)
+
+    @override
+    def write_aside(
+        self, chunks: Iterable[bytes], write: Callable[[Iterable[bytes]], bytes]
+    ) -> Awaitable[bytes]:
+        return self.run(partial(write, list(chunks)))
 
     def _end(self, life: int, end: Callable[[], None]) -> None:
         """Let the work under way come to its end, and the next one begin."""

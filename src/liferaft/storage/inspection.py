@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from liferaft.errors import DamagedLog, DataDirectoryError, DiskFailed
-from liferaft.raft.types import Configuration, Entry, HardState, TermRun
+from liferaft.raft.types import Configuration, Entry, EntryId, HardState, Snapshot, TermRun
+from liferaft.storage.contents import EMPTY
 from liferaft.storage.directory import Identity, no_directory, read_identity
 from liferaft.storage.disk import Disk
 from liferaft.storage.records import (
@@ -27,6 +28,7 @@ from liferaft.storage.records import (
 )
 from liferaft.storage.recovery import Damage, Examined, TornTail, examine, find_record
 from liferaft.storage.segment import Position, read_places, segment_numbers, segment_path
+from liferaft.storage.snapshots import newest_proven
 
 _READ_BYTES = 1024 * 1024
 
@@ -91,7 +93,7 @@ class Owner(msgspec.Struct, frozen=True):
 
 
 class Inspection(msgspec.Struct, frozen=True):
-    """What a directory holds, its log up to the first damage if it has any.
+    """What a directory holds: its newest whole snapshot, its log up to the first damage.
 
     `owner` is the error that a start would raise where nothing says whose the directory is.
     """
@@ -100,6 +102,7 @@ class Inspection(msgspec.Struct, frozen=True):
     owner: Owner | DataDirectoryError
     examined: Examined
     segments: tuple[SeenSegment, ...]
+    snapshot: Snapshot | None
 
     @property
     def hard_state(self) -> HardState:
@@ -172,7 +175,10 @@ def inspect(
     try:
         for number in segment_numbers(disk.names(directory)):
             segments[number] = SeenSegment(number, _size(disk, directory, number))
-        examined = examine(disk, directory, on_record=take)
+        newest = newest_proven(disk, directory)
+        snapshot = None if newest is None else newest.snapshot
+        base = EMPTY if snapshot is None else EntryId(snapshot.term, snapshot.index)
+        examined = examine(disk, directory, base=base, on_record=take)
         owner = _owner(disk, directory, has_log=bool(segments))
     except DataDirectoryError:
         raise
@@ -180,7 +186,7 @@ def inspect(
         raise no_directory(directory, error) from error
     except OSError as error:
         raise unreadable(directory, error) from error
-    return Inspection(directory, owner, examined, tuple(segments.values()))
+    return Inspection(directory, owner, examined, tuple(segments.values()), snapshot)
 
 
 def _owner(disk: Disk, directory: str, *, has_log: bool) -> Owner | DataDirectoryError:

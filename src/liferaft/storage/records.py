@@ -1,4 +1,4 @@
-r"""The bytes of the log, format version 1: pure functions, no disk.
+r"""The bytes of the log: pure functions, no disk.
 
 A segment is a file: a segment header, then records without a gap, then zeros. A record is what one
 write carries, so it is whole or it does not count: a header, then a body of items. All integers
@@ -20,6 +20,10 @@ stored as data, is never taken for a record of the log. The entries of a record 
 the first of them replaces what earlier records hold at its index and beyond. A record with an
 empty body is a seal: nothing but the proof that what precedes it was synced.
 
+A segment's version says what the log before it is worth. One of version 1 continues it. One of
+version 2 begins it anew, behind a snapshot: all entries before are void, of the hard state nothing
+is. So a log is of version 2 only where one was needed, and an older program refuses it by name.
+
 Entry data is written as the bytes it came as. Nothing here is ever rewritten in place with other
 bytes.
 """
@@ -34,7 +38,10 @@ import msgspec
 
 from liferaft.raft.types import Entry, HardState
 
-FORMAT_VERSION = 1
+VERSION_CONTINUES = 1
+VERSION_BEGINS_ANEW = 2
+"""The two versions of a segment; see the module's docstring."""
+
 SEGMENT_MAGIC = b"LIFERAFT"
 RECORD_MAGIC = b"\xb1REC"
 
@@ -66,7 +73,7 @@ class SegmentHeader(msgspec.Struct, frozen=True):
     `first` is the index of the entry that would come next when the segment was made, `prior_term`
     the term of the entry before it (0 at the empty prefix). `previous_end` and `previous_crc` say
     where the segment before ends, in bytes, and the crc of its last record: all of that was synced
-    before this segment was made.
+    before this segment was made. With `begins_anew` the entries of the segments before are void.
     """
 
     number: int
@@ -74,6 +81,7 @@ class SegmentHeader(msgspec.Struct, frozen=True):
     prior_term: int
     previous_end: int
     previous_crc: int
+    begins_anew: bool = False
 
 
 class RecordHeader(msgspec.Struct, frozen=True):
@@ -114,7 +122,7 @@ def encode_segment_header(header: SegmentHeader) -> bytes:
     """Return the first `SEGMENT_HEADER_BYTES` of a segment."""
     packed = _SEGMENT.pack(
         SEGMENT_MAGIC,
-        FORMAT_VERSION,
+        VERSION_BEGINS_ANEW if header.begins_anew else VERSION_CONTINUES,
         header.number,
         header.first,
         header.prior_term,
@@ -135,9 +143,12 @@ def decode_segment_header(data: bytes) -> SegmentHeader | None:
     magic, version, number, first, prior_term, previous_end, previous_crc = _SEGMENT.unpack(packed)
     if magic != SEGMENT_MAGIC:
         return None
-    if version != FORMAT_VERSION:
-        raise FormatError(f"format version {version}, and this program knows {FORMAT_VERSION}")
-    return SegmentHeader(number, first, prior_term, previous_end, previous_crc)
+    if version not in (VERSION_CONTINUES, VERSION_BEGINS_ANEW):
+        raise FormatError(
+            f"format version {version}, and this program knows those up to {VERSION_BEGINS_ANEW}"
+        )
+    begins_anew = version == VERSION_BEGINS_ANEW
+    return SegmentHeader(number, first, prior_term, previous_end, previous_crc, begins_anew)
 
 
 def encode_record(

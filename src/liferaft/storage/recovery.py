@@ -17,6 +17,10 @@ is durable, then no byte on this disk says that it had been whole, and it is cut
 as long as the pause before a seal (`wal.SEAL_AFTER`), and only a second write before each
 acknowledgement could close it. Removing the newest segments by hand is not noticed either.
 
+A log that does not hold the entry at which the newest snapshot ends is void: either it was about
+to begin anew behind that snapshot, which came from elsewhere, or the snapshot is the node's own and
+went further than what the disk held of the log. Then the next segment begins it anew.
+
 The last record found is written again, as it was, and synced before it is reported: after a crash
 of the process alone it may have been read from the system's cache, and a sync that failed before
 the crash may have left it there as if it were on the disk.
@@ -32,7 +36,8 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from liferaft.errors import DamagedLog, DataDirectoryError, DiskFailed
-from liferaft.raft.types import Entry, EntryKind, HardState, TermRun
+from liferaft.raft.types import Entry, EntryId, EntryKind, HardState, TermRun
+from liferaft.storage.compaction import LiveSegments
 from liferaft.storage.contents import Place, Places, Terms
 from liferaft.storage.disk import Disk
 from liferaft.storage.records import (
@@ -76,8 +81,9 @@ class TornTail(msgspec.Struct, frozen=True):
 class Recovered(msgspec.Struct, frozen=True):
     """What an opened log holds: entries `first` up to `last`, their terms, and the last of them.
 
-    `last` is `first - 1` when there is none. `tail` ends with entry `last` and holds as many as fit
-    `tail_bytes`, at least one unless the log is empty.
+    `last` is `first - 1` when there is none; `prior_term` is the term of the entry before `first`.
+    `tail` ends with entry `last` and holds as many as fit `tail_bytes`, at least one unless the log
+    is empty.
     """
 
     hard_state: HardState
@@ -87,15 +93,18 @@ class Recovered(msgspec.Struct, frozen=True):
     tail: tuple[Entry, ...]
     torn: TornTail | None
     configurations: tuple[Entry, ...] = ()
+    prior_term: int = 0
 
 
 class Recovery(msgspec.Struct):
-    """`Recovered`, and what the log needs to go on."""
+    """`Recovered`, and what the log needs to go on: with `void_before` it begins anew there."""
 
     recovered: Recovered
     terms: Terms
     places: Places
     position: Position
+    segments: LiveSegments
+    void_before: EntryId | None
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -135,14 +144,14 @@ def hard_state_follows(earlier: HardState, later: HardState) -> bool:
     return earlier.voted_for is None or earlier.voted_for == later.voted_for
 
 
-def recover(disk: Disk, directory: str, *, base_index: int, tail_bytes: int) -> Recovery:
+def recover(disk: Disk, directory: str, *, base: EntryId, tail_bytes: int) -> Recovery:
     """Read the log of a directory; blocking. See the module's docstring.
 
-    `base_index` is what a snapshot covers: a log may begin up to there, no later. Raises
+    `base` is the last entry that a snapshot covers: a log may begin up to there, no later. Raises
     `DamagedLog`, `DataDirectoryError` for an unknown format version, and `DiskFailed`.
     """
     try:
-        return _Reader(disk, directory, base_index).read_all(tail_bytes)
+        return _Reader(disk, directory, base).read_all(tail_bytes)
     except (DamagedLog, DiskFailed, DataDirectoryError):
         raise
     except OSError as error:
@@ -150,13 +159,13 @@ def recover(disk: Disk, directory: str, *, base_index: int, tail_bytes: int) -> 
 
 
 def examine(
-    disk: Disk, directory: str, *, base_index: int = 0, on_record: OnRecord | None = None
+    disk: Disk, directory: str, *, base: EntryId, on_record: OnRecord | None = None
 ) -> Examined:
     """Read a log as `recover` does, as far as it is whole; blocking, and changes nothing.
 
     Raises `DataDirectoryError` for an unknown format version, and `OSError`.
     """
-    return _Reader(disk, directory, base_index, on_record).examine()
+    return _Reader(disk, directory, base, on_record).examine()
 
 
 class _Damaged(Exception):
@@ -171,16 +180,16 @@ class _Reader:
     """One pass over all segments."""
 
     def __init__(
-        self, disk: Disk, directory: str, base_index: int, on_record: OnRecord | None = None
+        self, disk: Disk, directory: str, base: EntryId, on_record: OnRecord | None = None
     ) -> None:
         self._disk = disk
         self._directory = directory
-        self._base_index = base_index
+        self._base = base
         self._on_record = on_record
-        self._terms = Terms(first=base_index + 1, prior_term=0)
-        self._places = Places(first=base_index + 1)
         self._hard_state = HardState()
-        self._configurations: list[Entry] = []
+        self._segments: list[SegmentHeader] = []
+        self._strays: list[int] = []
+        self._begin_behind(base)
         self._position = Position(segment=0, offset=0, crc=0)
         self._torn: TornTail | None = None
         # The bytes of the last record found, or of a segment's header, and where they lie.
@@ -191,23 +200,48 @@ class _Reader:
         if damage is not None:
             raise damage
         self._write_newest_again()
+        void_before = None
+        if not self._holds(self._base):
+            void_before = self._base
+            self._begin_behind(self._base)
         recovered = Recovered(
-            hard_state=self._hard_state,
+            hard_state=_at_least(self._hard_state, self._base.term),
             first=self._terms.first,
             last=self._terms.last,
             runs=self._terms.runs,
             tail=self._read_tail(tail_bytes),
             torn=self._torn,
             configurations=tuple(self._configurations),
+            prior_term=self._terms.prior_term,
         )
-        return Recovery(recovered, self._terms, self._places, self._position)
+        return Recovery(
+            recovered,
+            self._terms,
+            self._places,
+            self._position,
+            LiveSegments(self._segments, self._strays),
+            void_before,
+        )
+
+    def _begin_behind(self, base: EntryId) -> None:
+        """Hold no entry, and expect the one behind `base` next."""
+        self._terms = Terms(first=base.index + 1, prior_term=base.term)
+        self._places = Places(first=base.index + 1)
+        self._configurations: list[Entry] = []
+
+    def _holds(self, base: EntryId) -> bool:
+        terms = self._terms
+        is_within = terms.first - 1 <= base.index <= terms.last
+        return is_within and terms.term_at(base.index) == base.term
 
     def examine(self) -> Examined:
         """Take everything up to the first damage."""
         headers, damage = self._read_headers()
+        self._segments = headers
         try:
             for header, following in zip(headers, [*headers[1:], None], strict=False):
                 self._read_segment(header, following)
+            self._check_hard_state(headers)
         except _Damaged as earlier:
             damage = earlier.damage
         return Examined(
@@ -221,13 +255,17 @@ class _Reader:
         try:
             for number in numbers:
                 expected = headers[-1].number + 1 if headers else 1
-                # What a snapshot covers may have been dropped, with the segments that held it.
-                if number != expected and (headers or self._base_index == 0):
-                    return headers, Damage(expected, 0, "the file is missing")
                 can_be_torn = number == numbers[-1] and number == expected
                 header = self._read_header(number, can_be_torn=can_be_torn)
                 if header is None:
                     continue
+                if number != expected:
+                    # What a snapshot covers is dropped, the last of its segments first.
+                    is_covered = 0 < self._base.index >= header.first - 1
+                    if not is_covered and (headers or self._base.index == 0):
+                        return headers, Damage(expected, 0, "the file is missing")
+                    self._strays += [each.number for each in headers]
+                    headers.clear()
                 if not headers:
                     self._begin_with(header)
                 headers.append(header)
@@ -235,11 +273,16 @@ class _Reader:
             return headers, damaged.damage
         return headers, None
 
+    def _check_hard_state(self, headers: Sequence[SegmentHeader]) -> None:
+        """Make sure that what the first segments told, and were dropped, was told again."""
+        if headers and headers[0].number > 1 and self._hard_state == HardState():
+            what = "its first record, which tells the term and the vote, is missing"
+            raise _Damaged(Damage(headers[0].number, 0, what))
+
     def _begin_with(self, header: SegmentHeader) -> None:
-        if header.first > self._base_index + 1:
+        if header.first > self._base.index + 1:
             raise _Damaged(Damage(header.number, 0, "the segments before this one are missing"))
-        self._terms = Terms(first=header.first, prior_term=header.prior_term)
-        self._places = Places(first=header.first)
+        self._begin_behind(EntryId(header.prior_term, header.first - 1))
         self._position = Position(header.number, header.previous_end, header.previous_crc)
 
     def _read_header(self, number: int, *, can_be_torn: bool) -> SegmentHeader | None:
@@ -266,6 +309,8 @@ class _Reader:
         data = self._read_file(header.number)
         self._newest = (0, data[:SEGMENT_HEADER_BYTES])
         self._position = Position(header.number, SEGMENT_HEADER_BYTES, header.previous_crc)
+        if header.begins_anew:
+            self._begin_behind(EntryId(header.prior_term, header.first - 1))
         end = len(data) if following is None else following.previous_end
         while self._position.offset < end and self._read_record(data):
             pass
@@ -369,6 +414,14 @@ class _Reader:
             return file.read(0, file.size() if length is None else length)
         finally:
             file.close()
+
+
+def _at_least(hard_state: HardState, term: int) -> HardState:
+    """Return the hard state, in `term` at least: what a snapshot holds was committed in its term.
+
+    Where that term was never stored, no vote was given in it either.
+    """
+    return hard_state if hard_state.current_term >= term else HardState(term)
 
 
 def _error(directory: str, damage: Damage, last: int) -> DamagedLog:

@@ -99,6 +99,14 @@ def sync_directory(disk: Disk, directory: str) -> None:
         raise DiskFailed(f"{directory} could not be synced: {error}") from error
 
 
+def drop_segment(disk: Disk, directory: str, number: int) -> None:
+    """Remove a segment for good. May be repeated after an `OSError`."""
+    path = segment_path(directory, number)
+    if disk.exists(path):
+        disk.remove(path)
+    sync_directory(disk, directory)
+
+
 def write_record(file: File, path: str, offset: int, data: bytes) -> None:
     """Write a record and make it durable."""
     file.write(offset, data)

@@ -11,6 +11,9 @@ the hard state never goes back.
 
 Fields that only grow: the mark that is stored, the hard state's term.
 
+What a snapshot covers is dropped, whole segments at a time; and where a snapshot that came from
+elsewhere makes all of it void, the log begins anew behind that.
+
 When the disk is full, writes wait and are tried again; nothing is lost and nothing is reported as
 stored meanwhile. When anything else fails, the log is finished: nothing is written any more, and
 no sync is ever tried again.
@@ -28,9 +31,10 @@ import msgspec
 from msgspec.structs import replace
 
 from liferaft.errors import DiskFailed, DiskFull, InvariantViolated, StorageError
-from liferaft.raft.types import Entry, HardState
-from liferaft.storage.contents import Place
+from liferaft.raft.types import Entry, EntryId, HardState
+from liferaft.storage.contents import EMPTY, Place, Places, Terms
 from liferaft.storage.disk import Disk, File, ResultT
+from liferaft.storage.groups import Group
 from liferaft.storage.records import (
     RECORD_HEADER_BYTES,
     SEGMENT_HEADER_BYTES,
@@ -43,6 +47,7 @@ from liferaft.storage.recovery import Recovered, Recovery, hard_state_follows, r
 from liferaft.storage.segment import (
     Position,
     create_segment,
+    drop_segment,
     finish_segment,
     read_places,
     segment_path,
@@ -54,13 +59,6 @@ SEGMENT_BYTES = 64 * 1024 * 1024
 
 TAIL_BYTES = 4 * 1024 * 1024
 """The default bound of the tail that `open` returns: what the core keeps in memory anyway."""
-
-GROUP_BYTES_MAX = 1024 * 1024
-"""When a group holds this much data, the next append begins another one.
-
-A megabyte is written in about the time of one sync, so more would win nothing, and a reader has to
-read a record whole to prove it.
-"""
 
 RETRY_FULL_AFTER = 0.25
 """Seconds between two tries on a full disk: soon for whoever waits, and no load while full."""
@@ -96,29 +94,6 @@ class LogStatistics(msgspec.Struct, frozen=True):
     blocked_by: str | None = None
 
 
-class _Group:
-    """Appends that are written together. Its entries follow each other without a gap."""
-
-    def __init__(self) -> None:
-        self.mark = 0
-        self.appends = 0
-        self.hard_state: HardState | None = None
-        self.entries: list[Entry] = []
-        self.data_bytes = 0
-
-    def add(self, mark: int, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
-        """Take an append; its first entry replaces the group's from that index on."""
-        self.mark = mark
-        self.appends += 1
-        if hard_state is not None:
-            self.hard_state = hard_state
-        if entries:
-            if self.entries and entries[0].index <= self.entries[-1].index:
-                del self.entries[max(0, entries[0].index - self.entries[0].index) :]
-            self.entries += entries
-            self.data_bytes += sum([len(entry.data) for entry in entries])
-
-
 class _ClosedWhileFull(Exception):
     """The log is closing, and the disk is still full. Never leaves this module."""
 
@@ -137,11 +112,15 @@ class WriteAheadLog:
         self._mark = 0
         self._hard_state = recovery.recovered.hard_state
         self._terms = recovery.terms
-        self._queue: deque[_Group] = deque()
+        self._queue: deque[Group] = deque()
+        self._resets = 0
         # What is written and synced.
         self._written_hard_state = self._hard_state
         self._written_term = recovery.terms.term_at(recovery.terms.last)
         self._places = recovery.places
+        self._segments = recovery.segments
+        self._void_before = recovery.void_before
+        self._covered = 0
         self._position = recovery.position
         self._file: File | None = None
         self._is_sealed = False
@@ -163,14 +142,15 @@ class WriteAheadLog:
         disk: Disk,
         directory: str,
         *,
-        base_index: int = 0,
+        base: EntryId = EMPTY,
         segment_bytes: int = SEGMENT_BYTES,
         tail_bytes: int = TAIL_BYTES,
         on_blocked: Callable[[DiskFull | None], None] | None = None,
     ) -> tuple[Self, Recovered]:
         """Return the log of a directory, made where absent, and what it holds.
 
-        `base_index` is the last index that a snapshot covers. `on_blocked` is told, on the loop,
+        `base` is the last entry that a snapshot covers: a log that does not hold it is void, and
+        begins behind it. `on_blocked` is told, on the loop,
         when writes begin to wait for space, with the reason, and when they go on, with None.
         Raises `DamagedLog` when acknowledged entries may be missing: the node must not start.
         Raises `DiskFailed`. Call `start` next.
@@ -178,7 +158,7 @@ class WriteAheadLog:
 
         def work() -> Recovery:
             disk.make_directory(directory)
-            return recover(disk, directory, base_index=base_index, tail_bytes=tail_bytes)
+            return recover(disk, directory, base=base, tail_bytes=tail_bytes)
 
         recovery = await disk.run(work)
         log = cls(disk, directory, recovery, segment_bytes=segment_bytes)
@@ -206,10 +186,35 @@ class WriteAheadLog:
         self._check(mark, hard_state, entries)
         if self._failure is not None or self._is_closing:
             return
-        if not self._queue or self._queue[-1].data_bytes >= GROUP_BYTES_MAX:
-            self._queue.append(_Group())
+        if not self._queue or self._queue[-1].is_full:
+            self._queue.append(Group())
         self._queue[-1].add(mark, hard_state, entries)
         if self._blocked is None:  # A full disk is tried at its own pace.
+            self._wake_writer()
+
+    def begin_anew(self, base: EntryId) -> None:
+        """Make void what the log holds, and let it begin behind `base`; never blocks.
+
+        A snapshot up to there must be on stable storage: a start from it finds the log void too,
+        should this not have been written.
+        """
+        if base.term > self._hard_state.current_term:
+            raise InvariantViolated(f"the log is to begin behind {base}, at {self._hard_state}")
+        self._terms = Terms(first=base.index + 1, prior_term=base.term)
+        if self._failure is not None or self._is_closing:
+            return
+        self._queue.append(Group(base))
+        self._resets += 1
+        if self._blocked is None:
+            self._wake_writer()
+
+    def compact(self, covered: int) -> None:
+        """Drop segments that hold nothing above `covered`, which a stored snapshot covers.
+
+        Never blocks. What is needed to read the rest is kept, so the log may begin below.
+        """
+        if covered > self._covered:
+            self._covered = covered
             self._wake_writer()
 
     def _check(self, mark: int, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
@@ -250,7 +255,7 @@ class WriteAheadLog:
         return what was written, and `DiskFailed`.
         """
         assert 1 <= first <= last
-        while self._places.last < first <= self._terms.last:
+        while self._resets or self._places.last < first <= self._terms.last:
             await self._next_write()
         if not self._terms.first <= first <= self._places.last:
             return ()
@@ -311,9 +316,11 @@ class WriteAheadLog:
     async def _write_all(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await self._begin_segment()
-            await self._write(_Group())
+            await self._begin_segment(self._void_before)
+            await self._write(Group())
             while group := await self._next_group():
+                if group.base is not None:
+                    await self._begin_segment(group.base)
                 await self._write(group)
                 if group.mark:
                     loop.call_soon(self._on_stored, group.mark)
@@ -336,14 +343,32 @@ class WriteAheadLog:
                 with contextlib.suppress(OSError):
                     await self._disk.run(self._file.close)
 
-    async def _next_group(self) -> _Group | None:
+    async def _next_group(self) -> Group | None:
         """Wait for the next group; an empty one is a seal. None when the log is to end."""
+        await self._drop_segments()
         while not self._queue:
             if self._is_closing:
-                return None if self._is_sealed else _Group()
+                return None if self._is_sealed else Group()
             if await self._is_idle(None if self._is_sealed else SEAL_AFTER):
-                return _Group()
+                return Group()
+            await self._drop_segments()
         return self._queue.popleft()
+
+    async def _drop_segments(self) -> None:
+        """Remove what the snapshot covers, the last of it first.
+
+        Once that is gone, for good, nothing before it counts: a start finds the log to begin behind
+        the gap. In the other order, an interruption could leave a segment as the first in which
+        older entries were replaced.
+        """
+        header = self._segments.beginning(self._covered, self._places)
+        if header is not None:
+            if self._terms.first < header.first:
+                self._terms.begin_at(header.first)
+            self._places.begin_at(header.first)
+        for number in self._segments.superfluous(header):
+            await self._try(partial(drop_segment, self._disk, self._directory, number))
+            self._segments.dropped(number)
 
     async def _is_idle(self, seconds: float | None) -> bool:
         """Wait until there is something to do, or return True after that many seconds."""
@@ -357,7 +382,7 @@ class WriteAheadLog:
             if timer is not None:
                 timer.cancel()
 
-    async def _write(self, group: _Group) -> None:
+    async def _write(self, group: Group) -> None:
         """Write a group as one record and make it durable."""
         body = encode_entries(group.entries)
         if group.hard_state is not None:
@@ -365,7 +390,7 @@ class WriteAheadLog:
         if self._is_full_with(len(body)):
             await self._begin_segment()
         if self._position.offset == SEGMENT_HEADER_BYTES and group.hard_state is None:
-            # Each segment tells the hard state, so that those before it can be dropped one day.
+            # Each segment tells the hard state, so that those before it can be dropped.
             body = encode_hard_state(self._written_hard_state) + body
         position = self._position
         data, crc = encode_record(
@@ -379,10 +404,11 @@ class WriteAheadLog:
         self._take_note(group, position, len(data), asyncio.get_running_loop().time() - started)
 
     def _take_note(
-        self, group: _Group, position: Position, record_bytes: int, seconds: float
+        self, group: Group, position: Position, record_bytes: int, seconds: float
     ) -> None:
         """Remember that a group is on stable storage, and where."""
         self._is_sealed = not group.mark
+        self._resets -= group.base is not None
         if group.hard_state is not None:
             self._written_hard_state = group.hard_state
         if group.entries:
@@ -420,19 +446,29 @@ class WriteAheadLog:
         end = offset + RECORD_HEADER_BYTES + body_bytes
         return offset > SEGMENT_HEADER_BYTES and end > self._segment_bytes
 
-    async def _begin_segment(self) -> None:
-        """Begin a new segment, whose header vouches for the end of the one before it."""
+    async def _begin_segment(self, base: EntryId | None = None) -> None:
+        """Begin a new segment, whose header vouches for the end of the one before it.
+
+        With `base`, all entries before are void, and the log goes on behind that.
+        """
         position = self._position
+        begins_anew = base is not None
+        end = base or EntryId(self._written_term, self._places.last)
         header = SegmentHeader(
             number=position.segment + 1,
-            first=self._places.last + 1,
-            prior_term=self._written_term,
+            first=end.index + 1,
+            prior_term=end.term,
             previous_end=position.offset,
             previous_crc=position.crc,
+            begins_anew=begins_anew,
         )
         create = partial(create_segment, self._disk, self._directory, header, self._segment_bytes)
         file = await self._try(create)
         old, self._file = self._file, file
+        self._segments.add(header)
+        if begins_anew:
+            self._places = Places(first=header.first)
+            self._written_term = header.prior_term
         self._position = Position(header.number, SEGMENT_HEADER_BYTES, position.crc)
         counts = self._statistics
         self._statistics = replace(

@@ -1,0 +1,274 @@
+"""The snapshots of one node: the newest two, and one that is being fetched.
+
+A snapshot is written aside, synced and renamed, and its directory synced, before anybody is told of
+it. Two are kept, with the log behind the older one, so that damage to the newest loses nothing.
+What is fetched gathers in a file of its own, which survives lost links and restarts, and counts for
+nothing until the whole of it was proven.
+
+Every method that waits may be cancelled: what it had begun is thrown away, or gone on with later.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import msgspec
+
+from liferaft.errors import DamagedSnapshot, DataDirectoryError
+from liferaft.raft.types import Configuration, EntryId, Snapshot
+from liferaft.storage.contents import EMPTY
+from liferaft.storage.disk import Disk
+from liferaft.storage.segment import sync, sync_directory
+from liferaft.storage.snapshot_file import (
+    SYNC_BYTES,
+    SnapshotContent,
+    SnapshotHead,
+    proven,
+    read_state,
+    write_snapshot,
+)
+
+KEPT = 2
+
+KEPT_AFTER_READ = 30.0
+"""Seconds: a snapshot that a peer fetches stays, however many are taken meanwhile."""
+
+_DIRECTORY = "snapshots"
+_SUFFIX = ".snapshot"
+_NEW_SUFFIX = ".new"
+_FETCHED_SUFFIX = ".fetched"
+_DAMAGED_SUFFIX = ".damaged"
+_DIGITS = 20
+
+_log = logging.getLogger("liferaft.storage")
+
+
+def snapshot_directory(directory: str) -> str:
+    """Return where a data directory keeps its snapshots."""
+    return f"{directory}/{_DIRECTORY}"
+
+
+def snapshot_name(snapshot: Snapshot | SnapshotHead) -> str:
+    """Return the name of a snapshot's file; the names sort as the snapshots do."""
+    return f"{snapshot.index:0{_DIGITS}d}-{snapshot.term:0{_DIGITS}d}{_SUFFIX}"
+
+
+class SnapshotStore:
+    """The snapshots in a data directory. Use from one event loop."""
+
+    def __init__(self, disk: Disk, directory: str, cluster_id: str) -> None:
+        self._disk = disk
+        self._directory = snapshot_directory(directory)
+        self._cluster_id = cluster_id
+        self._kept: list[Snapshot] = []
+        self._read_at: dict[str, float] = {}
+
+    @classmethod
+    async def open(cls, disk: Disk, directory: str, cluster_id: str) -> "SnapshotStore":
+        """Return the store of a data directory, each snapshot in it proven.
+
+        One that is damaged is told of and put aside: with an older one and the log, nothing may be
+        missing. Raises `DataDirectoryError` where one is another cluster's, or of a version that
+        this program does not know, and `OSError`.
+        """
+        store = cls(disk, directory, cluster_id)
+        await disk.run(store._open)
+        return store
+
+    def _open(self) -> None:
+        self._disk.make_directory(self._directory)
+        for name in self._disk.names(self._directory):
+            path = f"{self._directory}/{name}"
+            if name.endswith(_NEW_SUFFIX):
+                self._disk.remove(path)
+            elif name.endswith(_SUFFIX):
+                try:
+                    content = proven(self._disk, path)
+                except DamagedSnapshot as error:
+                    _log.error("a snapshot is put aside: %s", error)
+                    self._disk.rename(path, path + _DAMAGED_SUFFIX)
+                else:
+                    self._check_owner(path, content.head)
+                    self._kept.append(content.snapshot)
+        # A rename may have been seen but not synced when the process that made it ended.
+        sync_directory(self._disk, self._directory)
+
+    def _check_owner(self, path: str, head: SnapshotHead) -> None:
+        if head.cluster_id != self._cluster_id:
+            raise DataDirectoryError(
+                f"{path} is of cluster {head.cluster_id}, not of {self._cluster_id}: to make a"
+                " cluster of a snapshot, use `liferaft snapshot restore`"
+            )
+
+    @property
+    def newest(self) -> Snapshot | None:
+        """The newest snapshot, None while there is none."""
+        return self._kept[-1] if self._kept else None
+
+    @property
+    def base(self) -> EntryId:
+        """The last entry that the newest snapshot covers."""
+        newest = self.newest
+        return EMPTY if newest is None else EntryId(newest.term, newest.index)
+
+    @property
+    def covered(self) -> int:
+        """The log up to here is needed for no snapshot that is kept: 0 while there is only one."""
+        return self._kept[0].index if len(self._kept) >= KEPT else 0
+
+    async def take(
+        self, index: int, term: int, configuration: Configuration, state: Iterable[bytes]
+    ) -> Snapshot:
+        """Store the state as it is when this is called, which holds all up to that entry.
+
+        Raises `OSError`, of which `StorageError` is one, and whatever `state` raises.
+        """
+        head = SnapshotHead(self._cluster_id, index, term, configuration)
+        path = f"{self._directory}/{snapshot_name(head)}"
+        written = self._disk.write_aside(state, partial(_write, self._disk, path, head))
+        try:
+            content = msgspec.msgpack.decode(await written, type=SnapshotContent)
+        except Exception:
+            # Where the disk is full, half a snapshot is in the way of the log.
+            await self._disk.run_beside(partial(_remove, self._disk, path + _NEW_SUFFIX))
+            raise
+        await self._keep(path + _NEW_SUFFIX, content.snapshot)
+        return content.snapshot
+
+    def state(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """Give the state of a snapshot that is kept, in pieces; blocking."""
+        return read_state(self._disk, self.path(snapshot))
+
+    def path(self, snapshot: Snapshot) -> str:
+        """Return the file of a snapshot that is kept."""
+        return f"{self._directory}/{snapshot_name(snapshot)}"
+
+    async def read(self, index: int, term: int, offset: int, length: int) -> bytes | None:
+        """Return a part of the file of a snapshot; None when it is not kept any more.
+
+        Raises `OSError`.
+        """
+        kept = {EntryId(each.term, each.index): each for each in self._kept}
+        found = kept.get(EntryId(term, index))
+        if found is None:
+            return None
+        path = self.path(found)
+        self._read_at[path] = asyncio.get_running_loop().time()
+        return await self._disk.run_beside(partial(_read, self._disk, path, offset, length))
+
+    # Fetching.
+
+    async def fetched_bytes(self, snapshot: Snapshot) -> int:
+        """Return how much of a snapshot's file is here already. Raises `OSError`."""
+        return await self._disk.run_beside(partial(_size, self._disk, self._fetched_path(snapshot)))
+
+    async def add_fetched(self, snapshot: Snapshot, offset: int, data: bytes) -> None:
+        """Add what follows `offset`, up to where the file has come. Raises `OSError`."""
+        path = self._fetched_path(snapshot)
+        await self._disk.run_beside(partial(_write_at, self._disk, path, offset, data))
+
+    async def finish_fetched(self, snapshot: Snapshot) -> None:
+        """Prove the file that was fetched, and keep it as this node's newest snapshot.
+
+        Raises `DamagedSnapshot` when it is another than was to be fetched, which throws it away,
+        and `OSError`.
+        """
+        path = self._fetched_path(snapshot)
+        try:
+            await self._disk.run_beside(partial(self._check_fetched, path, snapshot))
+        except DamagedSnapshot:
+            await self._disk.run_beside(partial(self._disk.remove, path))
+            raise
+        await self._keep(path, snapshot)
+
+    def _check_fetched(self, path: str, snapshot: Snapshot) -> None:
+        content = proven(self._disk, path)
+        if content.snapshot != snapshot or content.head.cluster_id != self._cluster_id:
+            raise DamagedSnapshot(f"{path} holds another snapshot than {snapshot}")
+
+    def _fetched_path(self, snapshot: Snapshot) -> str:
+        name = f"{snapshot_name(snapshot)}-{snapshot.checksum:08x}{_FETCHED_SUFFIX}"
+        return f"{self._directory}/{name}"
+
+    # Keeping.
+
+    async def _keep(self, path: str, snapshot: Snapshot) -> None:
+        """Give the file its name, and let the oldest go."""
+        await self._disk.run(partial(self._name, path, snapshot))
+        others = [each for each in self._kept if self.path(each) != self.path(snapshot)]
+        kept = sorted([*others, snapshot], key=lambda each: (each.index, each.term))
+        old = [each for each in kept[:-KEPT] if not self._is_read(each)]
+        self._kept = [each for each in kept if each not in old]
+        for each in old:
+            await self._disk.run(partial(self._disk.remove, self.path(each)))
+
+    def _is_read(self, snapshot: Snapshot) -> bool:
+        read_at = self._read_at.get(self.path(snapshot))
+        now = asyncio.get_running_loop().time()
+        return read_at is not None and now - read_at < KEPT_AFTER_READ
+
+    def _name(self, path: str, snapshot: Snapshot) -> None:
+        """Make the file durable under its name, and clear away what was fetched and is older."""
+        file = self._disk.open(path)
+        try:
+            sync(file, path)
+        finally:
+            file.close()
+        self._disk.rename(path, self.path(snapshot))
+        sync_directory(self._disk, self._directory)
+        for name in self._disk.names(self._directory):
+            if name.endswith(_FETCHED_SUFFIX) and name < snapshot_name(snapshot):
+                self._disk.remove(f"{self._directory}/{name}")
+
+
+def _write(disk: Disk, path: str, head: SnapshotHead, state: Iterable[bytes]) -> bytes:
+    return msgspec.msgpack.encode(write_snapshot(disk, path + _NEW_SUFFIX, head, state))
+
+
+def _read(disk: Disk, path: str, offset: int, length: int) -> bytes:
+    file = disk.open(path)
+    try:
+        return file.read(offset, length)
+    finally:
+        file.close()
+
+
+def _remove(disk: Disk, path: str) -> None:
+    if disk.exists(path):
+        disk.remove(path)
+
+
+def _size(disk: Disk, path: str) -> int:
+    if not disk.exists(path):
+        return 0
+    file = disk.open(path)
+    try:
+        return file.size()
+    finally:
+        file.close()
+
+
+def _write_at(disk: Disk, path: str, offset: int, data: bytes) -> None:
+    file = disk.open(path, create=True)
+    try:
+        file.truncate(offset)
+        file.write(offset, data)
+        if offset // SYNC_BYTES != (offset + len(data)) // SYNC_BYTES:
+            file.sync()
+    finally:
+        file.close()
+
+
+def newest_proven(disk: Disk, directory: str) -> SnapshotContent | None:
+    """Return the newest snapshot of a data directory that is whole; blocking, changes nothing.
+
+    Raises `DataDirectoryError` for one of an unknown version, and `OSError`.
+    """
+    place = snapshot_directory(directory)
+    names = disk.names(place) if disk.exists(place) else []
+    for name in reversed([each for each in names if each.endswith(_SUFFIX)]):
+        with contextlib.suppress(DamagedSnapshot):
+            return proven(disk, f"{place}/{name}")
+    return None

@@ -1,0 +1,96 @@
+"""A copy of the process that writes down a state while the process goes on."""
+
+import asyncio
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from liferaft.errors import DiskFailed
+from liferaft.storage.disk import SystemDisk
+from liferaft.storage.forked import run_forked
+
+
+async def test_the_copy_sees_the_state_of_the_moment_at_which_it_began() -> None:
+    state = [b"then"]
+
+    def work() -> bytes:
+        return state[0]
+
+    running = run_forked(work)
+    state[0] = b"now"
+
+    assert await running == b"then"
+
+
+async def test_a_failed_call_of_the_copy_is_raised_as_it_was() -> None:
+    def work() -> bytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match="space") as caught:
+        await run_forked(work)
+
+    assert caught.value.errno == errno.ENOSPC
+
+
+async def test_a_fault_of_the_copy_is_told() -> None:
+    def work() -> bytes:
+        raise ValueError("an integer too large")
+
+    with pytest.raises(DiskFailed, match="ValueError: an integer too large"):
+        await run_forked(work)
+
+
+async def test_a_copy_that_ends_without_a_word_is_told() -> None:
+    with pytest.raises(DiskFailed, match="without a word"):
+        await run_forked(lambda: os._exit(3))
+
+
+async def test_the_copy_holds_none_of_the_files_of_the_process(tmp_path: Path) -> None:
+    """A lock or a socket that it kept would outlive the process."""
+    descriptor = os.open(tmp_path / "held", os.O_RDWR | os.O_CREAT)
+
+    def work() -> bytes:
+        os.fstat(descriptor)
+        return b""
+
+    try:
+        with pytest.raises(OSError, match="descriptor"):
+            await run_forked(work)
+    finally:
+        os.close(descriptor)
+
+
+async def test_who_stops_to_wait_ends_the_copy(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+
+    def work() -> bytes:
+        os.read(reader, 1)
+        return b""
+
+    task = asyncio.ensure_future(run_forked(work))
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    os.close(reader)
+    os.close(writer)
+
+    with pytest.raises(ChildProcessError):
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+
+
+async def test_a_disk_writes_chunks_as_they_are_when_it_is_asked(tmp_path: Path) -> None:
+    state = [b"then"]
+
+    def write(chunks: Iterable[bytes]) -> bytes:
+        (tmp_path / "written").write_bytes(b"".join(chunks))
+        return b"done"
+
+    disk = SystemDisk()
+    writing = disk.write_aside((each for each in state), write)
+    state[0] = b"now"
+    result = await writing
+    await disk.close()
+
+    assert (b"done", b"then") == (result, (tmp_path / "written").read_bytes())
