@@ -102,6 +102,24 @@ def test_trap_33_the_offer_stays_the_same_and_the_log_behind_it_is_kept() -> Non
     assert cluster["c"].last_index == cluster["a"].last_index, "no second snapshot is needed"
 
 
+def test_who_was_away_is_offered_the_newest() -> None:
+    """What it was offered before it left may be gone, and the log behind it is."""
+    cluster = cluster_without_c()
+    beat(cluster)
+    cluster.crash("c")
+    for number in range(2):
+        cluster.propose("a", b"more %d" % number)
+        cluster.settle()
+        cluster.take_snapshot("a")
+    for _ in range(10):
+        beat(cluster)
+    cluster.restart("c")
+    beat(cluster)
+    beat(cluster)
+
+    assert FetchSnapshot("a", cluster.nodes["a"].snapshots[-1]) == cluster.nodes["c"].fetch
+
+
 def test_a_snapshot_that_is_gone_is_replaced_by_the_newest() -> None:
     cluster = cluster_without_c()
     beat(cluster)

@@ -77,7 +77,7 @@ async def test_who_stops_to_wait_ends_the_copy(tmp_path: Path) -> None:
     os.close(writer)
 
     with pytest.raises(ChildProcessError):
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it does not wait
 
 
 async def test_a_disk_writes_chunks_as_they_are_when_it_is_asked(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from liferaft.storage.snapshots import (
     KEPT_AFTER_READ,
     SnapshotStore,
     newest_proven,
+    open_snapshots,
     snapshot_directory,
 )
 from tests.storage.logs import DIRECTORY
@@ -31,7 +32,7 @@ def disk() -> FaultyDisk:
 
 
 async def open_store(disk: FaultyDisk, directory: str = DIRECTORY) -> SnapshotStore:
-    return await SnapshotStore.open(disk, directory, "blue")
+    return await open_snapshots(disk, directory, "blue")
 
 
 async def take(store: SnapshotStore, index: int, state: list[bytes] = STATE) -> Snapshot:
@@ -154,7 +155,7 @@ async def test_a_snapshot_of_another_cluster_is_refused(disk: FaultyDisk) -> Non
     await take(await open_store(disk), 3)
 
     with pytest.raises(DataDirectoryError, match=r"of cluster blue, not of green.*restore"):
-        await SnapshotStore.open(disk, DIRECTORY, "green")
+        await open_snapshots(disk, DIRECTORY, "green")
 
 
 async def test_a_full_disk_takes_no_snapshot_and_leaves_nothing(disk: FaultyDisk) -> None:
@@ -193,13 +194,15 @@ async def test_a_snapshot_is_fetched_in_pieces_and_over_restarts(disk: FaultyDis
     target = await open_store(disk, "/other")
     already = await target.fetched_bytes(taken)
     await copy(source, target, taken, taken.size_bytes)
-    await target.finish_fetched(taken)
+    await target.prove_fetched(taken)
+    fetched = b"".join(target.fetched_state(taken))
+    await target.keep_fetched(taken)
     disk.crash()
     again = await open_store(disk, "/other")
 
     assert already == taken.size_bytes // 2
     assert taken == again.newest
-    assert b"".join(STATE) == b"".join(again.state(taken))
+    assert b"".join(STATE) == fetched == b"".join(again.state(taken))
 
 
 async def test_what_was_fetched_and_is_not_what_was_offered_is_thrown_away(
@@ -210,12 +213,12 @@ async def test_what_was_fetched_and_is_not_what_was_offered_is_thrown_away(
     taken = await take(source, 7)
     await target.add_fetched(taken, 0, b"\0" * taken.size_bytes)
     with pytest.raises(DamagedSnapshot):
-        await target.finish_fetched(taken)
+        await target.prove_fetched(taken)
     left = await target.fetched_bytes(taken)
     other = Snapshot(8, 1, THREE, taken.size_bytes, taken.checksum)
     await target.add_fetched(other, 0, disk.content(source.path(taken)))
     with pytest.raises(DamagedSnapshot, match="another snapshot"):
-        await target.finish_fetched(other)
+        await target.prove_fetched(other)
 
     assert left == 0
     assert target.newest is None
@@ -228,7 +231,8 @@ async def test_a_piece_that_comes_twice_is_written_once(disk: FaultyDisk) -> Non
     await copy(source, target, taken, 100)
     await target.add_fetched(taken, 50, disk.content(source.path(taken))[50:100])
     await copy(source, target, taken, taken.size_bytes)
-    await target.finish_fetched(taken)
+    await target.prove_fetched(taken)
+    await target.keep_fetched(taken)
 
     assert target.newest == taken
 

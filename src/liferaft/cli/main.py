@@ -25,8 +25,10 @@ VERBS: Final = {
     "leaky": "liferaft.cli.leaky:leaky",
     "member": "liferaft.cli.member:member",
     "node": "liferaft.cli.node:node",
+    "recover": "liferaft.cli.recover:recover",
     "shell": "liferaft.cli.shell:shell",
     "sim": "liferaft.cli.sim:sim",
+    "snapshot": "liferaft.cli.snapshot:snapshot",
     "transfer": "liferaft.cli.member:transfer",
     "wal": "liferaft.cli.wal:wal",
 }

@@ -4,20 +4,15 @@ Each command asks the nodes at the given addresses who leads, and the leader for
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
 
 import msgspec
 from cyclopts import App
 
-from liferaft.api import aclose, aconnect
 from liferaft.cli.access import Access
 from liferaft.cli.exits import ExitStatus
-from liferaft.cluster.admin import ADMIN_OBJECT, Membership, NodeAdmin
-from liferaft.errors import ConnectionLost, DeadlineExceeded, NoLeader
-
-ResultT = TypeVar("ResultT")
+from liferaft.cli.leader import ask_leader
+from liferaft.cluster.admin import Membership, NodeAdmin
 
 member = App(name="member", help="Show and change who takes part in a cluster.")
 
@@ -33,7 +28,7 @@ def show(addresses: str, /, *, access: Access | None = None, json: bool = False)
     json
         Print one line of JSON.
     """
-    membership = asyncio.run(_ask(addresses, access, lambda admin: admin.members()))
+    membership = asyncio.run(ask_leader(addresses, access, lambda admin: admin.members()))
     if json:
         print(msgspec.json.encode(membership).decode())
         return ExitStatus.OK
@@ -64,7 +59,7 @@ def add(
     learner
         Let it receive the log, and never vote.
     """
-    asyncio.run(_ask(addresses, access, partial(_add, node, address, is_learner=learner)))
+    asyncio.run(ask_leader(addresses, access, partial(_add, node, address, is_learner=learner)))
     print(f"{node} is a member, and " + ("learns" if learner else "votes once it has caught up"))
     return ExitStatus.OK
 
@@ -86,7 +81,7 @@ def replace(
     address
         Where the other nodes and the clients reach it.
     """
-    asyncio.run(_ask(addresses, access, partial(_add, node, address, replaces=old)))
+    asyncio.run(ask_leader(addresses, access, partial(_add, node, address, replaces=old)))
     print(f"{node} takes the place of {old} once it has caught up")
     return ExitStatus.OK
 
@@ -106,7 +101,7 @@ def remove(
     force
         Remove it though then one failure more could stop the cluster.
     """
-    asyncio.run(_ask(addresses, access, lambda admin: admin.remove(node, is_forced=force)))
+    asyncio.run(ask_leader(addresses, access, lambda admin: admin.remove(node, is_forced=force)))
     print(f"{node} is a member no longer")
     return ExitStatus.OK
 
@@ -122,7 +117,7 @@ def promote(addresses: str, node: str, /, *, access: Access | None = None) -> in
     node
         The learner.
     """
-    asyncio.run(_ask(addresses, access, lambda admin: admin.promote(node)))
+    asyncio.run(ask_leader(addresses, access, lambda admin: admin.promote(node)))
     print(f"{node} votes once it has caught up")
     return ExitStatus.OK
 
@@ -140,7 +135,7 @@ def prioritize(addresses: str, node: str, priority: int, /, *, access: Access | 
     priority
         0, as all have at first, or more.
     """
-    asyncio.run(_ask(addresses, access, lambda admin: admin.prioritize(node, priority)))
+    asyncio.run(ask_leader(addresses, access, lambda admin: admin.prioritize(node, priority)))
     print(f"{node} has priority {priority}")
     return ExitStatus.OK
 
@@ -155,7 +150,7 @@ def transfer(addresses: str, /, *, to: str = "", access: Access | None = None) -
     to
         Who shall lead; the best voter that answers if left out.
     """
-    asyncio.run(_ask(addresses, access, lambda admin: admin.transfer(to)))
+    asyncio.run(ask_leader(addresses, access, lambda admin: admin.transfer(to)))
     print(f"{to} leads" if to else "another node leads")
     return ExitStatus.OK
 
@@ -164,65 +159,6 @@ async def _add(
     node: str, address: str, admin: NodeAdmin, *, is_learner: bool = False, replaces: str = ""
 ) -> None:
     await admin.add(node, address, is_learner=is_learner, replaces=replaces)
-
-
-async def _ask(
-    addresses: str, access: Access | None, work: Callable[[NodeAdmin], Awaitable[ResultT]]
-) -> ResultT:
-    """Return what the leader answers; raises `NoLeader` when no address knows one."""
-    access = access or Access()
-    admin = await _connect(await _leader(addresses, access), access)
-    try:
-        return await work(admin)
-    finally:
-        await aclose(admin)
-
-
-async def _leader(addresses: str, access: Access) -> str:
-    """Return where the leader is, as whoever knows it first says; who is down costs no time."""
-    asking = [
-        asyncio.create_task(_leader_by(each.strip(), access)) for each in addresses.split(",")
-    ]
-    troubles: list[str] = []
-    try:
-        for asked in asyncio.as_completed(asking):
-            try:
-                found = await asked
-            except (ConnectionLost, DeadlineExceeded) as error:
-                troubles.append(str(error))
-                continue
-            if found:
-                return found
-    finally:
-        for task in asking:
-            task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
-    known = "; ".join(troubles) or "every node answers, and none leads at present"
-    raise NoLeader(f"nobody at {addresses} knows a leader that answers: {known}")
-
-
-async def _leader_by(address: str, access: Access) -> str:
-    """Return where the node at this address says that the leader is, empty if it does not know."""
-    admin = await _connect(address, access)
-    try:
-        if (await admin.status()).role == "leader":
-            return address
-        seen = await admin.members()
-        return next((each.address for each in seen.members if each.is_leader), "")
-    finally:
-        await aclose(admin)
-
-
-async def _connect(address: str, access: Access) -> NodeAdmin:
-    return await aconnect(
-        NodeAdmin,
-        address,
-        name=ADMIN_OBJECT,
-        timeout=access.timeout,
-        tls=access.credentials(),
-        token=access.token(),
-        is_insecure=access.insecure,
-    )
 
 
 def _table(membership: Membership) -> str:

@@ -13,6 +13,7 @@ from cyclopts import Parameter
 from liferaft.cli.access import tls_from
 from liferaft.cli.exits import ExitStatus
 from liferaft.cluster.config import CLUSTER_ID_DEFAULT, NodeConfig, checked, parse_peers
+from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.errors import ConfigurationError
 from liferaft.link.leak import Leak
 from liferaft.ops.hosting import Hosting, host_node, new_event_loop
@@ -32,6 +33,8 @@ def node(
     join: bool = False,
     cluster: str = CLUSTER_ID_DEFAULT,
     segment_bytes: int = SEGMENT_BYTES,
+    snapshot_entries: int = SnapshotPolicy().entries,
+    snapshot_log_bytes: int = SnapshotPolicy().log_bytes,
     log_level: Literal["debug", "info", "warning", "error"] = "warning",
     loss: float = 0.0,
     delay_max: float = 0.0,
@@ -69,6 +72,10 @@ def node(
         The cluster's name, which keeps nodes of different clusters apart.
     segment_bytes
         The size of the log's files.
+    snapshot_entries
+        Write down the whole state after so many entries, and drop the log before it.
+    snapshot_log_bytes
+        Do so, too, when the log has grown by so many bytes.
     log_level
         How much is logged to stderr.
     loss
@@ -107,6 +114,7 @@ def node(
         is_joining=join,
         cluster_id=cluster,
         segment_bytes=segment_bytes,
+        snapshots=SnapshotPolicy(entries=snapshot_entries, log_bytes=snapshot_log_bytes),
         tls=tls_from(tls_certificate, tls_key, tls_authority),
         is_insecure=insecure,
         tokens=tokens,

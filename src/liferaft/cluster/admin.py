@@ -63,6 +63,15 @@ class Membership(msgspec.Struct, frozen=True):
     spare: int
 
 
+class TakenSnapshot(msgspec.Struct, frozen=True):
+    """A snapshot that a node has: the state up to the entry `index`, of `term`, in a file."""
+
+    index: int
+    term: int
+    size_bytes: int
+    checksum: int
+
+
 @role(ADMIN_ROLE)
 class NodeAdmin(Protocol):
     """What an operator asks of a node. Changes are for the leader; every other node refuses them.
@@ -100,6 +109,16 @@ class NodeAdmin(Protocol):
     @raises(ChangeRefused)
     async def transfer(self, target: NodeId) -> None:
         """Let `target` lead, or the best where it is empty; returns when this node does not."""
+
+    @raises(ChangeRefused)
+    async def take_snapshot(self) -> TakenSnapshot:
+        """Write down the whole state, with all that was acknowledged by now; the leader does.
+
+        It can be read from this node until two newer ones were taken, and while it is read.
+        """
+
+    async def read_snapshot(self, index: int, term: int, offset: int, length: int) -> bytes | None:
+        """Return a piece of the file of a snapshot, as much as fits; None when it is gone."""
 
     async def status(self) -> NodeStatus:
         """Return who leads, and how far this node is."""

@@ -10,8 +10,10 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from liferaft.cluster.admin import Member, Membership, NodeStatus, StateDigest
+from liferaft.cluster.admin import Member, Membership, NodeStatus, StateDigest, TakenSnapshot
 from liferaft.cluster.driver import Driver
+from liferaft.cluster.reads import Barrier
+from liferaft.cluster.snapshot_source import SnapshotShelf
 from liferaft.errors import AddressError, ChangeRefused
 from liferaft.link.address import parse_address
 from liferaft.raft.configuration import members
@@ -28,6 +30,10 @@ class AdministeredNode(Protocol):
     @property
     def addresses(self) -> Mapping[NodeId, str]:
         """Where the nodes are reached."""
+
+    @property
+    def shelf(self) -> SnapshotShelf:
+        """The node's snapshots, for who reads them."""
 
     def status(self) -> NodeStatus:
         """Return how far the node is."""
@@ -56,6 +62,19 @@ class Admin:
     async def state(self, name: str) -> bytes:
         """Return the state of one object."""
         return self._node.encoded_state(name)
+
+    async def take_snapshot(self) -> TakenSnapshot:
+        """Store the state as it is after all that was acknowledged by now."""
+        driver = self._node.driver
+        barrier = Barrier(_does_not_lead)
+        driver.read(barrier)
+        await barrier.reached
+        taken = await driver.take_snapshot()
+        return TakenSnapshot(taken.index, taken.term, taken.size_bytes, taken.checksum)
+
+    async def read_snapshot(self, index: int, term: int, offset: int, length: int) -> bytes | None:
+        """Return a piece of the file of a snapshot."""
+        return await self._node.shelf.read_own(index, term, offset, length)
 
     async def members(self) -> Membership:
         """Return who takes part."""
@@ -126,8 +145,7 @@ class Admin:
         """Return the configuration that counts, with the addresses of all members."""
         core = self._node.driver.core
         if core.role != "leader":
-            where = f": {core.leader} does" if core.leader else ", and knows nobody who does"
-            raise ChangeRefused(f"this node does not lead{where}")
+            raise _does_not_lead(core.leader)
         now = core.configuration
         if now.voters_outgoing:
             raise ChangeRefused(
@@ -173,6 +191,11 @@ class Admin:
             raise ChangeRefused(
                 f"then no voter more could fail, and now {before} can: add one first, or force it"
             )
+
+
+def _does_not_lead(leader: NodeId | None) -> ChangeRefused:
+    where = f": {leader} does" if leader else ", and knows nobody who does"
+    return ChangeRefused(f"this node does not lead{where}")
 
 
 def _without(now: Configuration, node_id: NodeId) -> Configuration:

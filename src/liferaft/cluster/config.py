@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from liferaft.cluster.snapshot_policy import SnapshotPolicy, checked_policy
 from liferaft.errors import ConfigurationError
 from liferaft.link.address import parse_address
 from liferaft.link.tls import Tls
@@ -28,7 +29,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
     it waits to be added to a cluster that runs, some nodes of which `peers` names beside it.
     `listen` is where this node listens, its own address in
     `peers` unless said otherwise. `data` is its directory, which it shares with nobody; its log is
-    made of files of `segment_bytes`.
+    made of files of `segment_bytes`, and `snapshots` says when what they hold is written down
+    as one state.
 
     With `tls` nodes and clients talk encrypted, and show each other certificates where an authority
     is given; without, a node listens beyond this machine only if `is_insecure`. `tokens` is the
@@ -44,6 +46,7 @@ class NodeConfig(msgspec.Struct, frozen=True):
     cluster_id: str = CLUSTER_ID_DEFAULT
     raft: RaftConfig = msgspec.field(default_factory=RaftConfig)
     segment_bytes: int = SEGMENT_BYTES
+    snapshots: SnapshotPolicy = msgspec.field(default_factory=SnapshotPolicy)
     tls: Tls | None = None
     is_insecure: bool = False
     tokens: str = ""
@@ -73,6 +76,7 @@ def checked(config: NodeConfig) -> NodeConfig:
             f"segment_bytes is {config.segment_bytes}: give {SEGMENT_BYTES_MIN} to "
             f"{SEGMENT_BYTES_MAX}"
         )
+    checked_policy(config.snapshots)
     addresses = [str(parse_address(address)) for address in config.peers.values()]
     if len(set(addresses)) != len(addresses):
         raise ConfigurationError("two peers have the same address: give each node its own")

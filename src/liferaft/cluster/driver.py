@@ -16,7 +16,8 @@ from typing import Final, Protocol
 from liferaft.cluster.changes import Changes
 from liferaft.cluster.proposals import Proposal, Proposals
 from liferaft.cluster.reads import Read, Reads
-from liferaft.errors import ChangeRefused, InvariantViolated, LiferaftError, StorageError
+from liferaft.cluster.snapshotting import SnapshotMachine, Snapshots
+from liferaft.errors import ChangeRefused, LiferaftError, StorageError
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import (
     Accepted,
@@ -43,23 +44,25 @@ from liferaft.raft.events import (
     Event,
     Proposed,
     ReadAsked,
-    SnapshotLost,
     Stored,
     TimePassed,
     TransferAsked,
 )
 from liferaft.raft.messages import Message
-from liferaft.raft.types import Configuration, Entry, EntryKind, NodeId
+from liferaft.raft.types import Configuration, Entry, EntryId, EntryKind, NodeId, Snapshot
 from liferaft.storage.wal import WriteAheadLog
 
 Deliver = Callable[[NodeId, tuple[Message, ...]], None]
 """Gives messages to a peer, or loses them; never blocks."""
 
+SnapshotsMaker = Callable[[Callable[[Event], None]], Snapshots]
+"""Makes the driver's snapshots; what they post is stepped in the driver's next turn."""
+
 Observer = Callable[["Driver", Sequence[Event], Sequence[Effect]], None]
 """Sees every turn after it was carried out: how the simulator checks Raft's promises."""
 
 
-class StateMachine(Protocol):
+class StateMachine(SnapshotMachine, Protocol):
     """What the log's commands are for. Deterministic: the same entries give the same answers."""
 
     def apply(self, entry: Entry) -> bytes:
@@ -83,12 +86,13 @@ class Driver:
         log: WriteAheadLog,
         machine: StateMachine,
         deliver: Deliver,
+        snapshots: SnapshotsMaker,
         on_failure: Callable[[LiferaftError], None],
         on_configuration: Callable[[ConfigurationChanged], None] = _ignore,
         observer: Observer | None = None,
     ) -> None:
         self.core: Final = core
-        self.applied_index = 0
+        self.applied_index = core.commit_index
         self._log = log
         self._machine = machine
         self._deliver = deliver
@@ -98,6 +102,7 @@ class Driver:
         self._proposals = Proposals()
         self._reads = Reads()
         self._changes = Changes()
+        self._snapshots = snapshots(self.post)
         self._events: list[Event] = []
         self._stored_mark = 0
         self._held: deque[Send] = deque()
@@ -122,9 +127,9 @@ class Driver:
             ChangeRejected: self._changes.rejected,
             ConfigurationChanged: self._configuration_changed,
             TransferEnded: self._changes.transfer_ended,
-            FetchSnapshot: self._fetch_snapshot,
-            RestoreSnapshot: self._unexpected,
-            Compact: self._unexpected,
+            FetchSnapshot: self._snapshots.fetch,
+            RestoreSnapshot: self._restore_snapshot,
+            Compact: self._compact,
         }
 
     def start(self) -> None:
@@ -137,6 +142,7 @@ class Driver:
         self._is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
+        await self._snapshots.stop()
         for task in self._disk_reads:
             task.cancel()
         await asyncio.gather(*self._disk_reads, return_exceptions=True)
@@ -167,6 +173,17 @@ class Driver:
         transferred = self._changes.ask_transfer(target)
         self.post(TransferAsked(target))
         await transferred
+
+    async def take_snapshot(self) -> Snapshot:
+        """Store the state as it is now, or have it stored already, and return what is stored.
+
+        Raises `OSError` where it cannot be stored.
+        """
+        self._check_running()
+        newest = self._snapshots.store.newest
+        if newest is not None and newest.index >= self.applied_index:
+            return newest
+        return await asyncio.shield(self._snapshots.take(self.core, self.applied_index))
 
     def _check_running(self) -> None:
         if self._is_stopped:
@@ -227,6 +244,7 @@ class Driver:
             self._carry_out[type(effect)](effect)
         self._flush()
         self._reads.answer(self.applied_index)
+        self._snapshots.after_turn(self.core, self.applied_index, self._log.written_bytes)
         self._arm_timer()
         if self._observer is not None:
             self._observer(self, events, effects)
@@ -309,12 +327,16 @@ class Driver:
         self._on_configuration(effect)
         self._changes.configuration_changed(effect)
 
-    def _fetch_snapshot(self, effect: FetchSnapshot) -> None:
-        # Nodes take no snapshots yet, so none can be had.
-        self.post(SnapshotLost(effect.snapshot))
+    def _restore_snapshot(self, effect: RestoreSnapshot) -> None:
+        snapshot = effect.snapshot
+        self._snapshots.restore(snapshot)
+        self.applied_index = snapshot.index
+        if not effect.keeps_log:
+            self._log.begin_anew(EntryId(snapshot.term, snapshot.index))
 
-    def _unexpected(self, effect: Effect) -> None:
-        raise InvariantViolated(f"this node has no snapshot, and yet the core wants {effect}")
+    def _compact(self, effect: Compact) -> None:
+        # The older of the snapshots that are kept must be worth something without the newest.
+        self._log.compact(min(effect.index, self._snapshots.store.covered))
 
     def _fail(self, error: LiferaftError) -> None:
         if not self._is_stopped:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random as random_module
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Protocol
 
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus, StateDigest
@@ -16,12 +17,19 @@ from liferaft.cluster.administration import Admin
 from liferaft.cluster.config import NodeConfig, checked
 from liferaft.cluster.driver import Driver, Observer, StateMachine
 from liferaft.cluster.peers import PEER_OBJECT, Mailbox, Peers, RaftPeer
+from liferaft.cluster.snapshot_source import (
+    SNAPSHOT_OBJECT,
+    Reach,
+    SnapshotShelf,
+    SnapshotSource,
+)
+from liferaft.cluster.snapshotting import Snapshots
 from liferaft.errors import DiskFull, LiferaftError, Removed, StorageError, StubClosed
 from liferaft.link.address import parse_address
 from liferaft.link.base import Network
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import ConfigurationChanged
-from liferaft.raft.events import Received
+from liferaft.raft.events import Event, Received
 from liferaft.raft.log import LogSummary
 from liferaft.raft.messages import Message
 from liferaft.raft.types import NodeId
@@ -33,6 +41,7 @@ from liferaft.rpc.interface import Interface
 from liferaft.rpc.server import Server
 from liferaft.storage.directory import Directory, Identity, open_directory
 from liferaft.storage.disk import Disk
+from liferaft.storage.snapshots import SnapshotStore, open_snapshots
 from liferaft.storage.wal import WriteAheadLog
 
 _log = logging.getLogger("liferaft.cluster")
@@ -75,6 +84,7 @@ class Node:
         self._observer = observer
         self._addresses = dict(config.peers)
         self._directory: Directory | None = None
+        self._shelf: SnapshotShelf | None = None
         self._wal: WriteAheadLog | None = None
         self._driver: Driver | None = None
         self._peers: Peers | None = None
@@ -87,6 +97,13 @@ class Node:
         if self._driver is None:
             raise StubClosed(f"node {self.config.node_id} is not running")
         return self._driver
+
+    @property
+    def shelf(self) -> SnapshotShelf:
+        """The node's snapshots, for who reads them; raises `StubClosed` as `driver` does."""
+        if self._shelf is None:
+            raise StubClosed(f"node {self.config.node_id} is not running")
+        return self._shelf
 
     @property
     def is_running(self) -> bool:
@@ -111,9 +128,12 @@ class Node:
         self._directory = await open_directory(
             self._disk, config.data, identity, config.configuration
         )
+        store = await open_snapshots(self._disk, config.data, config.cluster_id)
+        self._shelf = SnapshotShelf(store, config.cluster_id)
         self._wal, recovered = await WriteAheadLog.open(
             self._disk,
             config.data,
+            base=store.base,
             segment_bytes=config.segment_bytes,
             on_blocked=self._blocked,
         )
@@ -129,8 +149,10 @@ class Node:
                 last=recovered.last,
                 runs=recovered.runs,
                 tail=recovered.tail,
+                prior_term=recovered.prior_term,
                 configurations=recovered.configurations,
             ),
+            snapshot=store.newest,
             now=asyncio.get_running_loop().time(),
             random=self._random,
         )
@@ -142,11 +164,13 @@ class Node:
             random=self._random,
             token=read_token(config.token) if config.token else "",
         )
+        await self._restore(store)
         self._driver = Driver(
             core=core,
             log=self._wal,
             machine=self._machine,
             deliver=self._peers.deliver,
+            snapshots=partial(self._snapshots, store, self._peers.reach_snapshots),
             on_failure=self._fail,
             on_configuration=self._configuration_changed,
             observer=self._observer,
@@ -154,6 +178,27 @@ class Node:
         await self._listen(self._driver)
         self._peers.start()
         self._driver.start()
+
+    async def _restore(self, store: SnapshotStore) -> None:
+        """Begin with the state of the newest snapshot."""
+        if store.newest is not None:
+            state = store.state(store.newest)
+            prepared = await self._disk.run(partial(self._machine.prepare, state))
+            prepared.install()
+
+    def _snapshots(
+        self, store: SnapshotStore, reach: Reach, post: Callable[[Event], None]
+    ) -> Snapshots:
+        config = self.config
+        return Snapshots(
+            store,
+            self._machine,
+            disk=self._disk,
+            cluster_id=config.cluster_id,
+            policy=config.snapshots,
+            reach=reach,
+            post=post,
+        )
 
     async def _listen(self, driver: Driver) -> None:
         self._server = Server(
@@ -165,6 +210,8 @@ class Node:
         mailbox = Mailbox(self.config.cluster_id, self.config.node_id, self._receive)
         host_directory(self._server)
         self._server.host(PEER_OBJECT, ObjectDispatcher(mailbox, Interface.of(RaftPeer), threads=0))
+        source = ObjectDispatcher(self.shelf, Interface.of(SnapshotSource))
+        self._server.host(SNAPSHOT_OBJECT, source)
         admin = Admin(self)
         self._server.host(ADMIN_OBJECT, ObjectDispatcher(admin, Interface.of(NodeAdmin)))
         for name, dispatcher in self._dispatchers(driver, self._addresses).items():

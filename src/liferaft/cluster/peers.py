@@ -7,9 +7,12 @@ nothing but the attempt to connect. Nothing here opens a socket: rpc does, over 
 import asyncio
 import logging
 import random as random_module
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
+from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotSource
+from liferaft.errors import Unreachable
 from liferaft.link.address import parse_addresses
 from liferaft.link.base import Network
 from liferaft.raft.messages import Message
@@ -140,6 +143,31 @@ class Peers:
             self._stubs[node_id] = self._creator.create(connection)
             if self._is_started:
                 connection.open()
+
+    @asynccontextmanager
+    async def reach_snapshots(self, node_id: NodeId) -> AsyncIterator[SnapshotSource]:
+        """Connect to a node's snapshots, over a link of their own: heartbeats do not wait for them.
+
+        Raises `Unreachable` for a node of which no address is known.
+        """
+        address = self._addresses.get(node_id)
+        if address is None:
+            raise Unreachable(f"nobody has said where {node_id} is reached")
+        creator = CallerStubCreator(Interface.of(SnapshotSource))
+        connection = CallerConnection(
+            parse_addresses(address),
+            interface=creator.interface,
+            object=SNAPSHOT_OBJECT,
+            network=self._network,
+            random=self._random,
+            timing=PEER_TIMING,
+            token=self._token,
+        )
+        connection.open()
+        try:
+            yield creator.create(connection)
+        finally:
+            await connection.aclose()
 
     def deliver(self, target: NodeId, messages: tuple[Message, ...]) -> None:
         """Send the messages, or lose them; messages for an unknown node are lost."""

@@ -4,8 +4,10 @@ All reads that arrive between two turns of the driver share one `ReadAsked`, and
 the leader's heartbeats (dissertation, section 6.4).
 """
 
+import asyncio
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from liferaft.raft.types import NodeId
 
@@ -18,6 +20,27 @@ class Read(Protocol):
 
     def rejected(self, leader: NodeId | None) -> None:
         """Learn that this node cannot answer; `leader` may, if it is known."""
+
+
+class Barrier:
+    """A read that only waits: `reached` is done when the state holds all that was acknowledged.
+
+    `on_rejected` makes the exception that it raises where this node cannot answer.
+    """
+
+    def __init__(self, on_rejected: Callable[[NodeId | None], Exception]) -> None:
+        self.reached: Final[asyncio.Future[None]] = asyncio.get_running_loop().create_future()
+        self._on_rejected = on_rejected
+
+    def ready(self) -> None:
+        """Let go on who waits."""
+        if not self.reached.done():
+            self.reached.set_result(None)
+
+    def rejected(self, leader: NodeId | None) -> None:
+        """Send away who waits."""
+        if not self.reached.done():
+            self.reached.set_exception(self._on_rejected(leader))
 
 
 class Reads:

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from liferaft.raft.configuration import ConfigurationLog
 from liferaft.raft.effects import Compact, FetchSnapshot, Outbox, RestoreSnapshot
 from liferaft.raft.messages import InstallSnapshot, InstallSnapshotReply
-from liferaft.raft.progress import ProgressState
 from liferaft.raft.state import Leader, RaftState
 from liferaft.raft.types import NodeId, Snapshot
 
@@ -78,8 +77,7 @@ def compact(state: RaftState, outbox: Outbox) -> None:
     if isinstance(state.role, Leader):
         fresh = state.now - state.config.election_timeout
         for progress in state.role.progress.values():
-            is_fetching = progress.state is ProgressState.SNAPSHOT and progress.contact > fresh
-            if is_fetching and progress.snapshot is not None:
+            if progress.is_fetching(fresh) and progress.snapshot is not None:
                 index = min(index, progress.snapshot.index)
     if index > state.log.base_index:
         state.log.compact(index)

@@ -150,9 +150,8 @@ def replicate(state: RaftState, leader: Leader, outbox: Outbox) -> int | None:
     """
     missing: int | None = None
     last_index = state.log.last_index
-    base_index = state.log.base_index
     for peer, progress in leader.progress.items():
-        if progress.next_index <= base_index and progress.state is not ProgressState.SNAPSHOT:
+        if _needs_offer(state, progress):
             assert state.snapshot is not None, "what the log forgot a snapshot covers"
             progress.offer(state.snapshot)
         if progress.round_sent < leader.round:
@@ -163,6 +162,14 @@ def replicate(state: RaftState, leader: Leader, outbox: Outbox) -> int | None:
         if not _send_entries(state, leader, peer, progress, outbox):
             missing = progress.next_index if missing is None else min(missing, progress.next_index)
     return missing
+
+
+def _needs_offer(state: RaftState, progress: Progress) -> bool:
+    """Return whether the newest snapshot shall be offered: who fetches one already keeps to it."""
+    if progress.state is not ProgressState.SNAPSHOT:
+        return progress.next_index <= state.log.base_index
+    is_newest = progress.snapshot is state.snapshot
+    return not is_newest and not progress.is_fetching(state.now - state.config.election_timeout)
 
 
 def _send_entries(

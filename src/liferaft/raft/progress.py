@@ -107,6 +107,10 @@ class Progress:
         self.state = ProgressState.SNAPSHOT
         self.snapshot = snapshot
 
+    def is_fetching(self, since: float) -> bool:
+        """Return whether the follower fetches what it is offered, having answered since then."""
+        return self.state is ProgressState.SNAPSHOT and self.contact > since
+
     def resume(self, match_index: int) -> None:
         """Go on with the log behind what the follower holds since it has a snapshot."""
         self.match_index = max(self.match_index, match_index)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from liferaft.cluster.driver import Driver
+from liferaft.cluster.reads import Barrier
 from liferaft.errors import NoSuchObject, Overloaded, PermissionDenied, SessionExpired
 from liferaft.raft.types import NodeId
 from liferaft.replicated.command import SEED_BITS, CommandKind, pack
@@ -57,9 +58,9 @@ class ReplicatedDispatcher:
         was known once and is forgotten, `Overloaded` when the log takes no more at present.
         """
         del send
-        barrier = _Barrier(self)
+        barrier = Barrier(lambda leader: Redirected(self.address_of(leader)))
         self._driver.read(barrier)
-        await barrier.future
+        await barrier.reached
         if self._machine.sessions.get(session) is not None:
             return
         if is_resumed:
@@ -183,22 +184,6 @@ class _Query:
 
     def rejected(self, leader: NodeId | None) -> None:
         self._request.redirect(self._dispatcher.address_of(leader))
-
-
-class _Barrier:
-    """Waits until this node is known to lead and has applied all that was acknowledged."""
-
-    def __init__(self, dispatcher: ReplicatedDispatcher) -> None:
-        self._dispatcher = dispatcher
-        self.future: Final = asyncio.get_running_loop().create_future()
-
-    def ready(self) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
-
-    def rejected(self, leader: NodeId | None) -> None:
-        if not self.future.done():
-            self.future.set_exception(Redirected(self._dispatcher.address_of(leader)))
 
 
 class _Opening:

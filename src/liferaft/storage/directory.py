@@ -1,6 +1,7 @@
 """A node's data directory: locked against other processes, bound to one node of one cluster.
 
-The file `identity` is written once, when the directory is made, and never changed: a node must
+The file `identity` is written once, when the directory is made, and never changed but by the
+recovery of a cluster that lost its quorum, which makes it one of another name: a node must
 never work on another node's log, and a voter that lost its log must not pass for the one it was.
 Its first line is JSON, for whoever looks; its second the checksum of the first.
 """
@@ -116,7 +117,7 @@ def read_identity(disk: Disk, path: str) -> tuple[Identity, Configuration]:
 
     Raises `DataDirectoryError` when nothing says so, and `OSError`.
     """
-    if not disk.exists(f"{path}/{_IDENTITY}"):
+    if not is_bound(disk, path):
         try:
             names = disk.names(path)
         except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
@@ -154,10 +155,10 @@ def lock_path(path: str) -> str:
 
 def _bind(disk: Disk, path: str, identity: Identity, configuration: Configuration) -> Configuration:
     """Return the configuration the directory was made with; write it where there is none."""
-    if not disk.exists(f"{path}/{_IDENTITY}"):
+    if not is_bound(disk, path):
         if segment_numbers(disk.names(path)):
             raise _ownerless(path)
-        _write(disk, path, identity, configuration)
+        bind_directory(disk, path, identity, configuration)
         return configuration
     content = _read(disk, path)
     found = Identity(content.cluster_id, content.node_id)
@@ -178,7 +179,13 @@ def _ownerless(path: str) -> DataDirectoryError:
     )
 
 
-def _write(disk: Disk, path: str, identity: Identity, configuration: Configuration) -> None:
+def is_bound(disk: Disk, path: str) -> bool:
+    """Return whether a directory says whose it is; blocking."""
+    return disk.exists(f"{path}/{_IDENTITY}")
+
+
+def bind_directory(disk: Disk, path: str, identity: Identity, configuration: Configuration) -> None:
+    """Say whose directory it is, for good and in one step; blocking. Raises `OSError`."""
     first = _FirstMembers(
         configuration.voters, configuration.voters_outgoing, configuration.learners
     )
@@ -194,6 +201,16 @@ def _write(disk: Disk, path: str, identity: Identity, configuration: Configurati
         file.close()
     disk.rename(target + _NEW_SUFFIX, target)
     disk.sync_directory(path)
+
+
+def rename_cluster(disk: Disk, path: str, cluster_id: str) -> None:
+    """Let a directory be of another cluster; blocking. The caller holds its lock.
+
+    For the recovery of a cluster that lost its quorum, and nothing else. Raises as `read_identity`
+    does.
+    """
+    identity, configuration = read_identity(disk, path)
+    bind_directory(disk, path, Identity(cluster_id, identity.node_id), configuration)
 
 
 def _read(disk: Disk, path: str) -> _Content:

@@ -16,7 +16,7 @@ from functools import partial
 
 import msgspec
 
-from liferaft.errors import DamagedSnapshot, DataDirectoryError
+from liferaft.errors import DamagedSnapshot, DataDirectoryError, DiskFailed, StorageError
 from liferaft.raft.types import Configuration, EntryId, Snapshot
 from liferaft.storage.contents import EMPTY
 from liferaft.storage.disk import Disk
@@ -65,19 +65,8 @@ class SnapshotStore:
         self._kept: list[Snapshot] = []
         self._read_at: dict[str, float] = {}
 
-    @classmethod
-    async def open(cls, disk: Disk, directory: str, cluster_id: str) -> "SnapshotStore":
-        """Return the store of a data directory, each snapshot in it proven.
-
-        One that is damaged is told of and put aside: with an older one and the log, nothing may be
-        missing. Raises `DataDirectoryError` where one is another cluster's, or of a version that
-        this program does not know, and `OSError`.
-        """
-        store = cls(disk, directory, cluster_id)
-        await disk.run(store._open)
-        return store
-
-    def _open(self) -> None:
+    def find(self) -> None:
+        """Look at what there is, once; blocking. See `open_snapshots`."""
         self._disk.make_directory(self._directory)
         for name in self._disk.names(self._directory):
             path = f"{self._directory}/{name}"
@@ -169,8 +158,8 @@ class SnapshotStore:
         path = self._fetched_path(snapshot)
         await self._disk.run_beside(partial(_write_at, self._disk, path, offset, data))
 
-    async def finish_fetched(self, snapshot: Snapshot) -> None:
-        """Prove the file that was fetched, and keep it as this node's newest snapshot.
+    async def prove_fetched(self, snapshot: Snapshot) -> None:
+        """Prove that the file which was fetched is the snapshot's.
 
         Raises `DamagedSnapshot` when it is another than was to be fetched, which throws it away,
         and `OSError`.
@@ -181,7 +170,14 @@ class SnapshotStore:
         except DamagedSnapshot:
             await self._disk.run_beside(partial(self._disk.remove, path))
             raise
-        await self._keep(path, snapshot)
+
+    def fetched_state(self, snapshot: Snapshot) -> Iterator[bytes]:
+        """Give the state of a snapshot whose fetched file was proven, in pieces; blocking."""
+        return read_state(self._disk, self._fetched_path(snapshot))
+
+    async def keep_fetched(self, snapshot: Snapshot) -> None:
+        """Keep the file that was fetched, and proven, as one of this node's snapshots."""
+        await self._keep(self._fetched_path(snapshot), snapshot)
 
     def _check_fetched(self, path: str, snapshot: Snapshot) -> None:
         content = proven(self._disk, path)
@@ -259,6 +255,23 @@ def _write_at(disk: Disk, path: str, offset: int, data: bytes) -> None:
             file.sync()
     finally:
         file.close()
+
+
+async def open_snapshots(disk: Disk, directory: str, cluster_id: str) -> SnapshotStore:
+    """Return the snapshots of a data directory, each of them proven.
+
+    One that is damaged is told of and put aside: with an older one and the log, nothing may be
+    missing. Raises `DataDirectoryError` where one is another cluster's, or of a version that this
+    program does not know, and `DiskFailed`.
+    """
+    store = SnapshotStore(disk, directory, cluster_id)
+    try:
+        await disk.run(store.find)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise DiskFailed(f"the snapshots in {directory} could not be read: {error}") from error
+    return store
 
 
 def newest_proven(disk: Disk, directory: str) -> SnapshotContent | None:

@@ -288,6 +288,16 @@ class WriteAheadLog:
         """Whether writes wait for space on the disk."""
         return self._blocked is not None
 
+    @property
+    def last_written(self) -> int:
+        """The highest index that is on stable storage, but for what replaces it now."""
+        return self._places.last
+
+    @property
+    def written_bytes(self) -> int:
+        """How much was written since the log was opened."""
+        return self._statistics.written_bytes
+
     def statistics(self) -> LogStatistics:
         """Return the counts so far."""
         return replace(
