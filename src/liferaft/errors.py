@@ -28,6 +28,7 @@ has a class for the same thing, ours derives from that too, so `except TimeoutEr
     |-- StorageError (OSError)
     |   |-- DataDirectoryError           it is locked, or belongs to another cluster or node
     |   |-- DamagedLog                   damage before the tail; the node must not guess
+    |   |-- DamagedSnapshot              the bytes are not a whole snapshot; nothing of it was used
     |   |-- DiskFull                     writes stop until there is space; nothing is lost
     |   `-- DiskFailed                   a write or sync failed; the node ends, never retries it
     `-- InvariantViolated                our own promise is broken; the node stops at once
@@ -181,7 +182,11 @@ class DamagedLog(StorageError):
 
 
 class DamagedSnapshot(StorageError):
-    """A snapshot is not what was written. Nothing was taken from it."""
+    """The bytes are not one whole snapshot, or are of a format that this version does not know.
+
+    Nothing of it was used, and the state is what it was. Take an older snapshot, or fetch one from
+    another node.
+    """
 
 
 class DiskFull(StorageError):

@@ -96,7 +96,7 @@ class Counting:
         self.lives = 0
         self.policy = policy or SnapshotPolicy(entries=20)
         self.raft = RaftConfig(keep_entries=keep_entries)
-        self.data = {node_id: "/data" for node_id in self.peers}
+        self.data = dict.fromkeys(self.peers, "/data")
 
     async def start(self, *node_ids: NodeId) -> None:
         """Start these nodes, all of them if none is named."""
@@ -145,6 +145,6 @@ class Counting:
 
     async def wait_equal(self) -> None:
         """Wait until every node that runs has applied what the leader has."""
-        while len({node.status().applied_index for node in self.nodes.values()}) > 1:
+        while len({node.status().applied_index for node in self.nodes.values()}) > 1:  # noqa: ASYNC110 - virtual time
             await asyncio.sleep(0.01)
         assert len({self.machines[node_id].digest() for node_id in self.nodes}) == 1

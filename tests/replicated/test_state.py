@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from liferaft.errors import ConfigurationError
-from liferaft.replicated.state import encoded_state
+from liferaft.replicated.state import encoded_state, has_own_state
 
 
 class Holder:
@@ -58,7 +58,9 @@ PROGRAM = """
 from tests.replicated.test_state import Holder, Room, Shelf
 from liferaft.replicated.state import encoded_state
 words = {f"word {i}" for i in range(50)}
+keys = {(1, frozenset(words)): 1, frozenset(words): 2}
 print(encoded_state("it", Holder([words, Room([Shelf(words)]), {"k": frozenset(words)}])).hex())
+print(encoded_state("it", Holder(keys)).hex())
 """
 
 
@@ -78,6 +80,25 @@ def test_the_order_of_a_set_does_not_show() -> None:
     assert 1 == len(states)
 
 
-def test_a_state_that_cannot_be_encoded_is_named() -> None:
+class Slotted:
+    __slots__ = ("value",)
+
+
+class Hollow:
+    """Says yes to every attribute, and has none."""
+
+    def __getattr__(self, name: str) -> object:
+        return print
+
+
+@pytest.mark.parametrize("value", [object(), 2**64, "\ud800", Slotted()])
+def test_a_state_that_cannot_be_encoded_is_named(value: object) -> None:
     with pytest.raises(ConfigurationError, match=r"the state of it \(Holder\) cannot be encoded"):
-        encoded_state("it", Holder(object()))
+        encoded_state("it", Holder(value))
+    with pytest.raises(ConfigurationError, match=r"the state of it \(Slotted\) cannot be encoded"):
+        encoded_state("it", Slotted())
+
+
+def test_only_the_class_can_say_what_the_state_is() -> None:
+    assert not has_own_state(Hollow())
+    assert {} == decoded(Hollow())

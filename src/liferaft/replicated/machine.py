@@ -7,7 +7,7 @@ exception is a result like any other and the same on every replica (trap 47).
 Invariant: two machines that applied the same entries are equal, sessions included.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -23,8 +23,10 @@ from liferaft.errors import (
 from liferaft.raft.types import Entry
 from liferaft.replicated.command import Command, CommandKind, unpack
 from liferaft.replicated.determinism import CommandContext
+from liferaft.replicated.restoring import state_of
 from liferaft.replicated.sessions import REPLIES_MAX, Session, SessionTable
-from liferaft.replicated.state import digest_of, encoded_state
+from liferaft.replicated.snapshot import Contents, MachineHead, read_snapshot, write_snapshot
+from liferaft.replicated.state import OWN_STATE_METHODS, digest_of, encoded_state
 from liferaft.rpc.codec import encode, encode_failure
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.wire import Call, Reply
@@ -45,13 +47,14 @@ class ReplicatedObject:
     """One object of the machine, with its methods looked up once.
 
     Raises `InterfaceError` for a class whose methods cannot be commands, and `ConfigurationError`
-    for one whose state cannot be encoded.
+    for one whose state cannot be encoded, or restored from a snapshot.
     """
 
     def __init__(self, name: str, instance: object) -> None:
         self.name: Final = name
         self.instance: Final = instance
-        self.interface: Final = Interface.of(type(instance))
+        self.state: Final = state_of(instance)
+        self.interface: Final = _interface_of(type(instance))
         self.queries: Final = frozenset(
             method
             for method in self.interface.methods
@@ -81,6 +84,15 @@ class ReplicatedObject:
             return encode_failure(call.number, _without_traceback(error), signature.declared)
 
 
+def _interface_of(cls: type) -> Interface:
+    """Return what clients may call: not `restore`, by which they could replace the state."""
+    declared = Interface.of(cls)
+    methods = {
+        name: method for name, method in declared.methods.items() if name not in OWN_STATE_METHODS
+    }
+    return Interface(declared.name, declared.cls, methods)
+
+
 def _missing(call: Call) -> bytes:
     """Return the answer to a call of an object that there is not: clients write what they like."""
     return encode_failure(call.number, NoSuchObject(f"there is no object {call.object!r}"))
@@ -92,8 +104,33 @@ def _without_traceback(error: Exception) -> Exception:
     return error.with_traceback(None)
 
 
+class Prepared:
+    """The state in a snapshot, ready to be installed, once, in the machine that prepared it."""
+
+    def __init__(self, machine: "ReplicatedMachine", contents: Contents) -> None:
+        self._machine = machine
+        self._contents: Contents | None = contents
+        self.applied_index: Final = contents.machine.applied_index
+
+    def install(self) -> None:
+        """Make it the machine's state; see `ReplicatedMachine.install`."""
+        self._machine.install(self)
+
+    def take(self, machine: "ReplicatedMachine") -> Contents:
+        """Give the state away to `machine`."""
+        contents, self._contents = self._contents, None
+        if contents is None or machine is not self._machine:
+            # Two machines, or two moments of one, would share what commands change.
+            raise InvariantViolated("a prepared snapshot is installed twice, or somewhere else")
+        return contents
+
+
 class ReplicatedMachine:
-    """All objects of one cluster, and the sessions of their clients."""
+    """All objects of one cluster, and the sessions of their clients.
+
+    Raises `ConfigurationError` when two objects share what can be changed, and whatever
+    `ReplicatedObject` raises.
+    """
 
     def __init__(self, objects: Mapping[str, object]) -> None:
         self.objects: Final = {
@@ -102,6 +139,9 @@ class ReplicatedMachine:
         self.sessions: Final = SessionTable()
         self.applied_index = 0
         self._wall_now = 0.0
+        # What the objects share would be parted by a snapshot; this finds it before there is one.
+        for _ in self.snapshot():
+            pass
 
     def apply(self, entry: Entry) -> bytes:
         """Carry out one command of the log and return its answer as a frame."""
@@ -120,6 +160,51 @@ class ReplicatedMachine:
             return b""
         raise InvariantViolated(f"entry {entry.index} has the unknown kind {command.kind}")
 
+    def snapshot(self) -> Iterator[bytes]:
+        """Yield the whole state at `applied_index` in chunks that are made as they are asked for.
+
+        Nothing may be applied from the first one to the last: take them at once, or in a forked
+        process. Raises `ConfigurationError` when something would not come back as it is; the chunks
+        are of no use then, and the state is unharmed.
+        """
+        index = self.applied_index
+        states = {name: hosted.state for name, hosted in self.objects.items()}
+        for chunk in write_snapshot(
+            MachineHead(index, self._wall_now), self.sessions.state(), states
+        ):
+            if self.applied_index != index:
+                raise InvariantViolated(
+                    f"entry {self.applied_index} was applied while a snapshot was taken at {index}"
+                )
+            yield chunk
+
+    def prepare(self, chunks: Iterable[bytes]) -> Prepared:
+        """Return the state in a snapshot, decoded beside the present one, on whichever thread.
+
+        The chunks may end anywhere. Raises `DamagedSnapshot` when they are not one whole snapshot,
+        and `ConfigurationError` when it is of objects or classes that are not hosted here.
+        """
+        states = {name: hosted.state for name, hosted in self.objects.items()}
+        return Prepared(self, read_snapshot(chunks, states))
+
+    def install(self, prepared: Prepared) -> None:
+        """Replace the whole state by a snapshot's, on the thread that applies entries.
+
+        Raises `InvariantViolated` when a class's own `restore` fails or when the state would go
+        back; the node must end.
+        """
+        contents = prepared.take(self)
+        if contents.machine.applied_index < self.applied_index:
+            raise InvariantViolated(
+                f"a snapshot at {contents.machine.applied_index} is to replace the state at "
+                f"{self.applied_index}"
+            )
+        for name, pieces in contents.objects.items():
+            self.objects[name].state.install(pieces)
+        self.sessions.replace(contents.sessions)
+        self.applied_index = contents.machine.applied_index
+        self._wall_now = contents.machine.wall_now
+
     def execute_query(self, call: Call) -> bytes:
         """Run a query on the state as it is and return its answer as a frame."""
         hosted = self.objects.get(call.object)
@@ -132,7 +217,7 @@ class ReplicatedMachine:
 
     def digest(self) -> str:
         """Return the digest of the whole state at `applied_index`."""
-        states = {name: self.encoded_state(name) for name in self.objects}
+        states = {name: self.encoded_state(name) for name in sorted(self.objects)}
         return digest_of(states, self.sessions.state())
 
     def encoded_state(self, name: str) -> bytes:

@@ -74,6 +74,10 @@ class SessionTable:
         """Return everything, for a digest or a snapshot; not to be changed."""
         return self._sessions
 
+    def replace(self, sessions: dict[bytes, Session]) -> None:
+        """Take over what `state` returned on a replica, decoded: the longest idle one first."""
+        self._sessions = sessions
+
     def _forget_idle(self, wall_now: float) -> None:
         while True:
             oldest_id, oldest = next(iter(self._sessions.items()))

@@ -3,6 +3,8 @@
 An object's state is what its `snapshot()` returns, where it has one, or else its attributes. It
 must be made of what msgspec can encode. The order of a dictionary is part of the state, as methods
 can see it, and the same on every replica; the order of a set is neither, and is fixed here.
+
+These bytes are compared, never decoded: what is to come back is encoded by `restoring`.
 """
 
 import dataclasses
@@ -17,6 +19,11 @@ from liferaft.replicated.sessions import Session
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
+OWN_STATE_METHODS: Final = frozenset({"snapshot", "restore"})
+"""A class that has both says itself what its state is; clients cannot call them."""
+
+_SCALARS: Final = (str, bytes, int, float, type(None))
+
 DIGEST_BYTES: Final = 16
 """128 bits: two different states never meet by chance."""
 
@@ -26,15 +33,31 @@ def encoded_state(name: str, instance: object) -> bytes:
 
     Raises `ConfigurationError` when its state cannot be encoded.
     """
-    snapshot = getattr(instance, "snapshot", None)
-    state: Any = snapshot() if callable(snapshot) else vars(instance)
+    owner: Any = instance
     try:
-        return _encode(_ordered(state))
-    except (TypeError, ValueError, RecursionError) as error:
+        has_snapshot = callable(getattr(type(instance), "snapshot", None))
+        return _encode(_ordered(owner.snapshot() if has_snapshot else vars(instance)))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise ConfigurationError(
             f"the state of {name} ({type(instance).__qualname__}) cannot be encoded: {error}; "
-            "keep to types that msgspec knows, or give the class a snapshot() method"
+            "keep to types that msgspec knows, or give the class snapshot() and restore(state)"
         ) from error
+
+
+def has_own_state(instance: object) -> bool:
+    """Return whether the class says itself what its state is, by `snapshot()` and `restore()`.
+
+    Raises `ConfigurationError` when it has only one of them.
+    """
+    cls = type(instance)
+    missing = [name for name in OWN_STATE_METHODS if not callable(getattr(cls, name, None))]
+    if len(missing) == 1:
+        (present,) = OWN_STATE_METHODS - set(missing)
+        raise ConfigurationError(
+            f"{cls.__qualname__} has {present}() and no {missing[0]}(): these two say "
+            "what the state is and take it back; have both, or give the one another name"
+        )
+    return not missing
 
 
 def digest_of(states: Mapping[str, bytes], sessions: Mapping[bytes, Session]) -> str:
@@ -46,16 +69,21 @@ def digest_of(states: Mapping[str, bytes], sessions: Mapping[bytes, Session]) ->
 
 def _ordered(value: Any) -> Any:
     """Return the value with each set in it as a list in the order of its elements' bytes."""
-    if isinstance(value, (str, bytes, int, float, type(None))):
+    if isinstance(value, _SCALARS):
         return value
     if isinstance(value, dict):
-        return {key: _ordered(each) for key, each in value.items()}
+        return {_ordered_key(key): _ordered(each) for key, each in value.items()}
     if isinstance(value, (set, frozenset)):
         return sorted(_encode(_ordered(each)) for each in value)
     if isinstance(value, (list, tuple)):
         return [_ordered(each) for each in value]
     names = _field_names(value)
     return {name: _ordered(getattr(value, name)) for name in names} if names else value
+
+
+def _ordered_key(key: Any) -> Any:
+    """Return the key, as bytes where a set may be in it."""
+    return key if isinstance(key, _SCALARS) else _encode(_ordered(key))
 
 
 def _field_names(value: Any) -> tuple[str, ...]:

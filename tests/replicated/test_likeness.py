@@ -1,0 +1,194 @@
+"""What does not come back as it was is found, named, and refused."""
+
+import enum
+from collections import OrderedDict, defaultdict
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from liferaft.errors import ConfigurationError
+from liferaft.replicated.likeness import Likeness, restore_ints
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+class Rank(enum.IntEnum):
+    LOW = 1
+
+
+class Point(NamedTuple):
+    x: int
+    y: float = 0.5
+
+
+@dataclass
+class Item:
+    text: str
+    tags: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    text: str
+
+
+class Special(Item):
+    pass
+
+
+class Node(msgspec.Struct):
+    items: list[Item]
+
+
+class Fact(msgspec.Struct, frozen=True):
+    text: str
+
+
+def come_back(value: object, hint: Any) -> None:
+    after = msgspec.msgpack.decode(msgspec.msgpack.encode(value), type=hint)
+    ints = Likeness().compare(value, after, "Bank.it")
+
+    assert repr(value) == repr(restore_ints(after, ints))
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        ({b"k": b"v"}, dict[bytes, bytes]),
+        ({(1, "a"): [None, True]}, dict[tuple[int, str], list[bool | None]]),
+        ({frozenset({1, 2}): {3, 4}}, dict[frozenset[int], set[int]]),
+        ([float("nan"), -0.0], list[float]),
+        ([Item("a", {"x", "y"})], list[Item]),
+        ({Frozen("a"): Node([Item("b")])}, dict[Frozen, Node]),
+        ({Point(1): Point(2, 1.5)}, dict[Point, Point]),
+        ([Colour.RED, None], list[Colour | None]),
+        ({Rank.LOW: 1}, dict[Rank, int]),
+        ([Decimal("1.00"), Decimal("sNaN")], list[Decimal]),
+        (UUID(int=7), UUID),
+        ([datetime(2020, 1, 1, tzinfo=UTC), datetime(2020, 1, 1)], list[datetime]),  # noqa: DTZ001 - one without a zone
+        ((date(2020, 1, 1), time(1, 2), timedelta(days=-1)), tuple[date, time, timedelta]),
+        (bytearray(b"x"), bytearray),
+    ],
+)
+def test_what_msgspec_knows_comes_back(value: object, hint: object) -> None:
+    come_back(value, hint)
+
+
+FROM_ROME = datetime(2020, 1, 1, tzinfo=timezone(timedelta(hours=1)))
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "what"),
+    [
+        ({"a": defaultdict(int)}, dict[str, dict[str, int]], r"it\['a'\] is of the type defaultd"),
+        (OrderedDict({1: 2}), dict[int, int], "Bank.it is of the type OrderedDict"),
+        ([{3}], list[set[float]], r"it\[0\] has an int where a float is declared"),
+        ((1,), list[int], "of the type tuple, comes back as list"),
+        ([Special("a")], list[Item], r"it\[0\] is of the type Special"),
+        (Node([Item("a")]), dict[str, Any], "of the type Node"),
+        ([FROM_ROME], list[datetime], r"it\[0\] is .*3600.*, comes back as .*utc"),
+        (Rank.LOW, int, "of the type Rank, comes back as int"),
+    ],
+)
+def test_what_would_come_back_as_something_else_is_named(
+    value: object, hint: object, what: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=what):
+        come_back(value, hint)
+
+
+def test_what_was_put_beside_the_fields_is_not_lost() -> None:
+    item = Item("a")
+    item.note = "remember"  # type: ignore[attr-defined] # this is what is tried
+
+    with pytest.raises(ConfigurationError, match=r"Bank\.it\.note is of the type str"):
+        come_back(item, Item)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what"),
+    [
+        ([1], [1, 2], "has 1 elements, comes back with 2"),
+        ({1: 1}, {}, "has 1 elements, comes back with 0"),
+        ({1: 1, "a": 1}, {"a": 1, 1: 1}, r"the key 1 of Bank\.it is of the type int"),
+        ({1, 2}, {1}, "has 2 elements, comes back with 1"),
+        ({1, 2}, {1, 3}, "comes back without 2"),
+        (Colour.RED, None, "of the type Colour"),
+        (Item("a"), Item("a", {"b"}), r"Bank\.it\.tags has 0 elements, comes back with 1"),
+    ],
+)
+def test_differences_in_number_and_order_are_found(
+    before: object, after: object, what: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=what):
+        Likeness().compare(before, after, "Bank.it")
+
+
+SHARED: list[object] = [[1], {1: 1}, {1}, bytearray(), Item("a"), Node([])]
+
+
+@pytest.mark.parametrize("shared", SHARED, ids=lambda shared: type(shared).__name__)
+def test_what_is_reached_from_two_places_would_be_parted(shared: object) -> None:
+    """A command that changes it at one place changes the other only where it is one thing."""
+    with pytest.raises(ConfigurationError, match=r"it\[1\] is a .* that another part of the state"):
+        come_back([shared, shared], list[type(shared)])  # type: ignore[misc] # made at run time
+
+
+def test_sharing_is_found_between_attributes_and_objects_too() -> None:
+    likeness = Likeness()
+    shared = [1]
+    likeness.compare(shared, [1], "Bank.it")
+
+    with pytest.raises(ConfigurationError, match=r"Shop\.it is a list that another part"):
+        likeness.compare(shared, [1], "Shop.it")
+
+
+@pytest.mark.parametrize("shared", [Frozen("a"), Fact("a"), (1, 2), Point(1), "text", Colour.RED])
+def test_what_nobody_can_change_may_be_shared(shared: object) -> None:
+    come_back([shared, shared], list[type(shared)])  # type: ignore[misc] # made at run time
+
+
+class Weights(NamedTuple):
+    one: float
+    other: float = 0
+
+
+@dataclass(frozen=True)
+class Measured:
+    weight: float
+    history: list[float] = field(default_factory=list, hash=False)
+
+
+class Scale(msgspec.Struct, frozen=True):
+    limit: float
+    by_weight: dict[float, Measured | None]
+
+
+@pytest.mark.parametrize(
+    ("value", "hint"),
+    [
+        (3, float),
+        ([0.5, 1, 2.0, 3], list[float]),
+        ({1: 2.0, 2.0: 3}, dict[float, float]),
+        ([Weights(1, 2.0), Weights(1.5)], list[Weights]),
+        ({(1, 2.0): (3.5, 4)}, dict[tuple[int, float], tuple[float, float]]),
+        (({1.5, 2.5}, {"a": 1, "b": 2.0}), tuple[set[float], dict[str, float]]),
+        (
+            {"a": (1.0, Measured(1, [2, 3.0]), {4: None, 5.0: Measured(6.0)})},
+            dict[str, tuple[float, Measured, dict[float, Measured | None]]],
+        ),
+        (Scale(1, {2: Measured(3.5, [4]), 0.25: None, 5.0: Measured(2**60 + 1)}), Scale),
+        ({Measured(1): 2, Measured(3.0): 1}, dict[Measured, float]),
+        (2**63 + 1, float),
+    ],
+)
+def test_an_int_where_a_float_is_declared_comes_back_as_an_int(value: Any, hint: Any) -> None:
+    """Type checkers allow it, everybody writes it, and replies show which of them it is."""
+    come_back(value, hint)
