@@ -17,6 +17,7 @@ from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.errors import ConfigurationError
 from liferaft.link.leak import Leak
 from liferaft.ops.hosting import Hosting, host_node, new_event_loop
+from liferaft.raft.config import RaftConfig
 from liferaft.replicated.loading import load_objects
 from liferaft.storage.wal import SEGMENT_BYTES
 
@@ -35,6 +36,7 @@ def node(
     segment_bytes: int = SEGMENT_BYTES,
     snapshot_entries: int = SnapshotPolicy().entries,
     snapshot_log_bytes: int = SnapshotPolicy().log_bytes,
+    keep_entries: int = RaftConfig().keep_entries,
     log_level: Literal["debug", "info", "warning", "error"] = "warning",
     loss: float = 0.0,
     delay_max: float = 0.0,
@@ -76,6 +78,8 @@ def node(
         Write down the whole state after so many entries, and drop the log before it.
     snapshot_log_bytes
         Do so, too, when the log has grown by so many bytes.
+    keep_entries
+        How many entries before a snapshot stay in the log, for nodes that are nearly there.
     log_level
         How much is logged to stderr.
     loss
@@ -114,6 +118,7 @@ def node(
         is_joining=join,
         cluster_id=cluster,
         segment_bytes=segment_bytes,
+        raft=RaftConfig(keep_entries=keep_entries),
         snapshots=SnapshotPolicy(entries=snapshot_entries, log_bytes=snapshot_log_bytes),
         tls=tls_from(tls_certificate, tls_key, tls_authority),
         is_insecure=insecure,

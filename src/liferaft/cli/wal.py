@@ -147,6 +147,10 @@ def _told(inspection: Inspection) -> list[str]:
             f"first configuration: {_members(owner.configuration)}",
         ]
     lines.append(f"hard state: {_hard_state(inspection.hard_state)}")
+    if inspection.snapshot is not None:
+        snapshot = inspection.snapshot
+        size = f"{snapshot.size_bytes} bytes"
+        lines.append(f"snapshot: up to entry {snapshot.index} of term {snapshot.term}, {size}")
     lines.append(f"log: {_entries(inspection.first, inspection.last)}")
     for run, following in zip(inspection.runs, [*inspection.runs[1:], None], strict=True):
         last = inspection.last if following is None else following.first - 1

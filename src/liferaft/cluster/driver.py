@@ -16,7 +16,7 @@ from typing import Final, Protocol
 from liferaft.cluster.changes import Changes
 from liferaft.cluster.proposals import Proposal, Proposals
 from liferaft.cluster.reads import Read, Reads
-from liferaft.cluster.snapshotting import SnapshotMachine, Snapshots
+from liferaft.cluster.snapshotting import Position, SnapshotMachine, Snapshots
 from liferaft.errors import ChangeRefused, LiferaftError, StorageError
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import (
@@ -55,8 +55,8 @@ from liferaft.storage.wal import WriteAheadLog
 Deliver = Callable[[NodeId, tuple[Message, ...]], None]
 """Gives messages to a peer, or loses them; never blocks."""
 
-SnapshotsMaker = Callable[[Callable[[Event], None]], Snapshots]
-"""Makes the driver's snapshots; what they post is stepped in the driver's next turn."""
+SnapshotsMaker = Callable[[Callable[[Event], None], Callable[[], Position]], Snapshots]
+"""Makes the driver's snapshots of what they post to, and what tells how far the machine is."""
 
 Observer = Callable[["Driver", Sequence[Event], Sequence[Effect]], None]
 """Sees every turn after it was carried out: how the simulator checks Raft's promises."""
@@ -102,7 +102,7 @@ class Driver:
         self._proposals = Proposals()
         self._reads = Reads()
         self._changes = Changes()
-        self._snapshots = snapshots(self.post)
+        self._snapshots = snapshots(self.post, self._position)
         self._events: list[Event] = []
         self._stored_mark = 0
         self._held: deque[Send] = deque()
@@ -180,10 +180,11 @@ class Driver:
         Raises `OSError` where it cannot be stored.
         """
         self._check_running()
-        newest = self._snapshots.store.newest
-        if newest is not None and newest.index >= self.applied_index:
-            return newest
-        return await asyncio.shield(self._snapshots.take(self.core, self.applied_index))
+        return await self._snapshots.take()
+
+    def _position(self) -> Position:
+        index, core = self.applied_index, self.core
+        return Position(index, core.term_at(index), core.configuration_at(index))
 
     def _check_running(self) -> None:
         if self._is_stopped:
@@ -244,7 +245,7 @@ class Driver:
             self._carry_out[type(effect)](effect)
         self._flush()
         self._reads.answer(self.applied_index)
-        self._snapshots.after_turn(self.core, self.applied_index, self._log.written_bytes)
+        self._snapshots.after_turn(self.applied_index, self._log.written_bytes)
         self._arm_timer()
         if self._observer is not None:
             self._observer(self, events, effects)

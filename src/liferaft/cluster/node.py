@@ -23,7 +23,7 @@ from liferaft.cluster.snapshot_source import (
     SnapshotShelf,
     SnapshotSource,
 )
-from liferaft.cluster.snapshotting import Snapshots
+from liferaft.cluster.snapshotting import Position, Snapshots
 from liferaft.errors import DiskFull, LiferaftError, Removed, StorageError, StubClosed
 from liferaft.link.address import parse_address
 from liferaft.link.base import Network
@@ -187,7 +187,11 @@ class Node:
             prepared.install()
 
     def _snapshots(
-        self, store: SnapshotStore, reach: Reach, post: Callable[[Event], None]
+        self,
+        store: SnapshotStore,
+        reach: Reach,
+        post: Callable[[Event], None],
+        position: Callable[[], Position],
     ) -> Snapshots:
         config = self.config
         return Snapshots(
@@ -198,6 +202,7 @@ class Node:
             policy=config.snapshots,
             reach=reach,
             post=post,
+            position=position,
         )
 
     async def _listen(self, driver: Driver) -> None:

@@ -12,13 +12,14 @@ from contextlib import aclosing
 from functools import partial
 from typing import Protocol
 
+import msgspec
+
 from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.cluster.snapshot_source import Reach, fetch_pieces
 from liferaft.errors import InvariantViolated, LiferaftError
-from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import FetchSnapshot
 from liferaft.raft.events import Event, SnapshotFetched, SnapshotLost, SnapshotStored
-from liferaft.raft.types import Snapshot
+from liferaft.raft.types import Configuration, Snapshot
 from liferaft.storage.disk import Disk
 from liferaft.storage.snapshots import SnapshotStore
 
@@ -29,6 +30,14 @@ FETCH_AGAIN_AFTER = 0.5
 """Seconds between a fetch that failed and what the leader offers next."""
 
 _log = logging.getLogger("liferaft.cluster")
+
+
+class Position(msgspec.Struct, frozen=True):
+    """How far the machine is: the last entry that it applied, and who took part there."""
+
+    index: int
+    term: int
+    configuration: Configuration
 
 
 class Prepared(Protocol):
@@ -64,6 +73,7 @@ class Snapshots:
         policy: SnapshotPolicy,
         reach: Reach,
         post: Callable[[Event], None],
+        position: Callable[[], Position],
     ) -> None:
         self.store = store
         self._machine = machine
@@ -72,6 +82,7 @@ class Snapshots:
         self._policy = policy
         self._reach = reach
         self._post = post
+        self._position = position
         self._loop = asyncio.get_running_loop()
         self._taking: asyncio.Task[Snapshot] | None = None
         self._take_after = 0.0
@@ -89,7 +100,7 @@ class Snapshots:
 
     # Taking.
 
-    def after_turn(self, core: RaftCore, applied_index: int, log_bytes: int) -> None:
+    def after_turn(self, applied_index: int, log_bytes: int) -> None:
         """Begin to take a snapshot when the policy says so; `log_bytes` were written so far.
 
         What was fetched is forgotten: the core has heard of it, and has said what is to be done.
@@ -103,24 +114,32 @@ class Snapshots:
             return
         if self._taking is None and self._loop.time() >= self._take_after:
             self._log_bytes_at_last = log_bytes
-            self._taking = self._take(core, applied_index)
-            self._taking.add_done_callback(self._taken)
+            self._begin()
 
-    def take(self, core: RaftCore, applied_index: int) -> "asyncio.Task[Snapshot]":
-        """Take a snapshot of the state as it is now; joins the one that is being taken."""
+    async def take(self) -> Snapshot:
+        """Take a snapshot of a state that is no older than this call, and return it.
+
+        Raises `OSError` where it cannot be stored.
+        """
+        if self._taking is not None:
+            # It may be of the state before.
+            await asyncio.wait([self._taking])
+        newest = self.store.newest
+        if newest is not None and newest.index >= self._position().index:
+            return newest
+        return await asyncio.shield(self._begin())
+
+    def _begin(self) -> "asyncio.Task[Snapshot]":
         if self._taking is None:
-            self._taking = self._take(core, applied_index)
+            self._taking = self._loop.create_task(self._take())
             self._taking.add_done_callback(self._taken)
         return self._taking
 
-    def _take(self, core: RaftCore, applied_index: int) -> "asyncio.Task[Snapshot]":
-        taking = self.store.take(
-            applied_index,
-            core.term_at(applied_index),
-            core.configuration_at(applied_index),
-            self._machine.snapshot(),
-        )
-        return self._loop.create_task(taking)
+    async def _take(self) -> Snapshot:
+        await self._disk.get_ready_aside()
+        at = self._position()
+        state = self._machine.snapshot()
+        return await self.store.take(at.index, at.term, at.configuration, state)
 
     def _taken(self, taking: "asyncio.Task[Snapshot]") -> None:
         self._taking = None

@@ -30,6 +30,10 @@ class Mount(Disk):
         return await self._disk.run_beside(self._guarded(work))
 
     @override
+    async def get_ready_aside(self) -> None:
+        """Do nothing: there is no process to copy."""
+
+    @override
     def write_aside(
         self, chunks: Iterable[bytes], write: Callable[[Iterable[bytes]], bytes]
     ) -> Awaitable[bytes]:

@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from liferaft.errors import DataDirectoryError
 from liferaft.storage.forked import CAN_FORK, run_forked, while_parent_lives
+from liferaft.storage.huge_pages import gather
 
 ResultT = TypeVar("ResultT")
 
@@ -58,6 +59,9 @@ class Disk(Protocol):
 
     async def run_beside(self, work: Callable[[], ResultT]) -> ResultT:
         """Carry out `work` as `run` does, but beside what is given to `run`: neither waits."""
+
+    async def get_ready_aside(self) -> None:
+        """Do what lets the next `write_aside` begin quickly, for as long as it takes."""
 
     def write_aside(
         self, chunks: Iterable[bytes], write: Callable[[Iterable[bytes]], bytes]
@@ -189,6 +193,11 @@ class SystemDisk(Disk):
     @override
     async def run_beside(self, work: Callable[[], ResultT]) -> ResultT:
         return await asyncio.to_thread(work)
+
+    @override
+    async def get_ready_aside(self) -> None:
+        if CAN_FORK:
+            await self.run_beside(gather)
 
     @override
     def write_aside(

@@ -213,6 +213,10 @@ class FaultyDisk(Disk):
         return await self.run(work)
 
     @override
+    async def get_ready_aside(self) -> None:
+        """Do nothing: there is no process to copy."""
+
+    @override
     def write_aside(
         self, chunks: Iterable[bytes], write: Callable[[Iterable[bytes]], bytes]
     ) -> Awaitable[bytes]:
