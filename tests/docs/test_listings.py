@@ -20,6 +20,7 @@ PAGES = (
     "interfaces",
     "leaky",
     "references",
+    "replicated",
     "security",
     "streams",
 )

@@ -5,18 +5,26 @@ from collections.abc import Iterable
 import msgspec
 
 from liferaft.cluster.config import parse_peers
-from liferaft.errors import AddressError, ConfigurationError, InvariantViolated, ProtocolError
+from liferaft.errors import (
+    AddressError,
+    ConfigurationError,
+    DamagedSnapshot,
+    InvariantViolated,
+    ProtocolError,
+)
 from liferaft.link.address import parse_addresses
 from liferaft.raft.types import Entry
 from liferaft.recipes.kv import KeyValue
 from liferaft.recipes.todo import TodoList
 from liferaft.replicated.command import CommandKind, pack
 from liferaft.replicated.machine import ReplicatedMachine
+from liferaft.replicated.sections import SectionKind, read_sections, write_sections
 from liferaft.rpc import wire
 from liferaft.rpc.codec import decode_frame, encode
 from tests.fuzz.target import Broken, Target, join, pieces
 
 SESSION = b"s" * 16
+NO_SNAPSHOT = (DamagedSnapshot, ConfigurationError)
 
 
 def run_entry(data: bytes) -> None:
@@ -91,6 +99,44 @@ def entry_examples() -> Iterable[bytes]:
     yield join([b"\x07" + opening[1:]])
 
 
+def run_snapshot(data: bytes) -> None:
+    """The pieces are sections: the first byte is the kind. Their checksums are made right."""
+    sections = ((SectionKind(1 + piece[0] % 4), piece[1:]) for piece in pieces(data))
+    machine = new_machine()
+    machine.install(machine.prepare(write_sections(sections)))
+    machine.digest()
+
+
+def run_snapshot_bytes(data: bytes) -> None:
+    """A whole snapshot of which a part was changed; nothing gets through but what was written."""
+    machine = new_machine()
+    machine.install(machine.prepare([data[:7], data[7:]]))
+    if b"".join(machine.snapshot()) != data:
+        raise Broken("what was read was never written so")
+
+
+def snapshot_examples() -> Iterable[bytes]:
+    for machine in (new_machine(), written_machine()):
+        sections = list(read_sections(machine.snapshot()))
+        yield join(bytes([kind - 1]) + body for kind, body in sections)
+        yield join(bytes([kind - 1]) + body for kind, body in sections[:-1])
+
+
+def snapshot_bytes_examples() -> Iterable[bytes]:
+    yield b"".join(new_machine().snapshot())
+    yield b"".join(written_machine().snapshot())
+
+
+def written_machine() -> ReplicatedMachine:
+    machine = new_machine()
+    opening = pack(CommandKind.OPEN_SESSION, session=SESSION, wall_now=1.0, seed=1, frame=b"")
+    machine.apply(Entry(1, 1, 0, opening))
+    for index, frame in enumerate(client_frames(), 2):
+        command = pack(CommandKind.CALL, session=SESSION, wall_now=2.0, seed=index, frame=frame)
+        machine.apply(Entry(1, index, 0, command))
+    return machine
+
+
 # text: addresses and peers, as users write them.
 
 
@@ -130,6 +176,8 @@ def peer_examples() -> Iterable[bytes]:
 TARGETS = (
     Target("entry", run_entry, (InvariantViolated,), entry_examples),
     Target("commands", run_commands, (), command_examples),
+    Target("snapshot", run_snapshot, NO_SNAPSHOT, snapshot_examples),
+    Target("snapshot_bytes", run_snapshot_bytes, NO_SNAPSHOT, snapshot_bytes_examples),
     Target("addresses", run_addresses, (AddressError,), address_examples, input_bytes_max=512),
     Target("peers", run_peers, (ConfigurationError,), peer_examples, input_bytes_max=512),
 )

@@ -392,8 +392,11 @@ def test_sections_that_follow_no_order_of_ours_are_refused(
         new_machine().prepare(write_sections(sections[place] for place in order))
 
 
+NEGATIVE = {"applied_index": -1, "wall_now": 1.0}
+
+
 @pytest.mark.parametrize("place", [MACHINE, SESSIONS, BOOK])
-@pytest.mark.parametrize("body", [b"", b"\xc1", msgspec.msgpack.encode({"applied_index": "x"})])
+@pytest.mark.parametrize("body", [b"", b"\xc1", msgspec.msgpack.encode(NEGATIVE)])
 def test_a_body_that_is_none_of_ours_is_refused(place: int, body: bytes) -> None:
     sections = sections_of(written(Log()))
     sections[place] = (sections[place][0], body)

@@ -12,7 +12,7 @@ to prove it. Reading makes the state beside the present one, which is not touche
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
@@ -33,7 +33,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 class MachineHead(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The state of the machine itself."""
 
-    applied_index: int
+    applied_index: Annotated[int, msgspec.Meta(ge=0)]
     wall_now: float
 
 
