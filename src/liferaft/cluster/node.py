@@ -32,7 +32,7 @@ from liferaft.raft.effects import ConfigurationChanged
 from liferaft.raft.events import Event, Received
 from liferaft.raft.log import LogSummary
 from liferaft.raft.messages import Message
-from liferaft.raft.types import NodeId
+from liferaft.raft.types import Configuration, NodeId, Snapshot
 from liferaft.rpc.access import Tokens, read_token
 from liferaft.rpc.callee import ObjectDispatcher
 from liferaft.rpc.directory import host_directory
@@ -41,6 +41,7 @@ from liferaft.rpc.interface import Interface
 from liferaft.rpc.server import Server
 from liferaft.storage.directory import Directory, Identity, open_directory
 from liferaft.storage.disk import Disk
+from liferaft.storage.recovery import Recovered
 from liferaft.storage.snapshots import SnapshotStore, open_snapshots
 from liferaft.storage.wal import WriteAheadLog
 
@@ -129,7 +130,6 @@ class Node:
             self._disk, config.data, identity, config.configuration
         )
         store = await open_snapshots(self._disk, config.data, config.cluster_id)
-        self._shelf = SnapshotShelf(store, config.cluster_id)
         self._wal, recovered = await WriteAheadLog.open(
             self._disk,
             config.data,
@@ -139,23 +139,8 @@ class Node:
         )
         if recovered.torn is not None:
             _log.warning("node %s cut a torn tail off its log: %s", config.node_id, recovered.torn)
-        core = RaftCore(
-            config.node_id,
-            config.raft,
-            self._directory.configuration,
-            recovered.hard_state,
-            LogSummary(
-                first=recovered.first,
-                last=recovered.last,
-                runs=recovered.runs,
-                tail=recovered.tail,
-                prior_term=recovered.prior_term,
-                configurations=recovered.configurations,
-            ),
-            snapshot=store.newest,
-            now=asyncio.get_running_loop().time(),
-            random=self._random,
-        )
+        core = self._make_core(self._directory.configuration, recovered, store.newest)
+        await self._restore(store)
         self._addresses.update(core.configuration.addresses)
         self._peers = Peers(
             config.cluster_id,
@@ -164,7 +149,6 @@ class Node:
             random=self._random,
             token=read_token(config.token) if config.token else "",
         )
-        await self._restore(store)
         self._driver = Driver(
             core=core,
             log=self._wal,
@@ -175,9 +159,31 @@ class Node:
             on_configuration=self._configuration_changed,
             observer=self._observer,
         )
-        await self._listen(self._driver)
+        await self._listen(self._driver, SnapshotShelf(store, config.cluster_id))
         self._peers.start()
         self._driver.start()
+
+    def _make_core(
+        self, first: Configuration, recovered: Recovered, snapshot: Snapshot | None
+    ) -> RaftCore:
+        log = LogSummary(
+            first=recovered.first,
+            last=recovered.last,
+            runs=recovered.runs,
+            tail=recovered.tail,
+            prior_term=recovered.prior_term,
+            configurations=recovered.configurations,
+        )
+        return RaftCore(
+            self.config.node_id,
+            self.config.raft,
+            first,
+            recovered.hard_state,
+            log,
+            snapshot=snapshot,
+            now=asyncio.get_running_loop().time(),
+            random=self._random,
+        )
 
     async def _restore(self, store: SnapshotStore) -> None:
         """Begin with the state of the newest snapshot."""
@@ -205,7 +211,7 @@ class Node:
             position=position,
         )
 
-    async def _listen(self, driver: Driver) -> None:
+    async def _listen(self, driver: Driver, shelf: SnapshotShelf) -> None:
         self._server = Server(
             parse_address(self.config.address),
             network=self._network,
@@ -215,7 +221,8 @@ class Node:
         mailbox = Mailbox(self.config.cluster_id, self.config.node_id, self._receive)
         host_directory(self._server)
         self._server.host(PEER_OBJECT, ObjectDispatcher(mailbox, Interface.of(RaftPeer), threads=0))
-        source = ObjectDispatcher(self.shelf, Interface.of(SnapshotSource))
+        self._shelf = shelf
+        source = ObjectDispatcher(shelf, Interface.of(SnapshotSource))
         self._server.host(SNAPSHOT_OBJECT, source)
         admin = Admin(self)
         self._server.host(ADMIN_OBJECT, ObjectDispatcher(admin, Interface.of(NodeAdmin)))
