@@ -5,7 +5,7 @@ written down, and the whole history judged by the linearizability checker.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Final, Protocol
@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from liferaft.check.history import Operation
 from liferaft.check.linearizability import Outcome, check
 from liferaft.check.models import KeyValue as KeyValueModel
+from liferaft.errors import Overloaded
 from liferaft.raft.types import NodeId
 from liferaft.replicated.machine import query
 from liferaft.sim.network import FAIR, Conditions
@@ -20,6 +21,8 @@ from liferaft.testing.simulated import SimulatedCluster
 
 PATIENCE: Final = 60.0
 """Virtual seconds: a clerk asks until it is answered."""
+
+OVERLOAD_PAUSE: Final = 0.1
 
 UNRELIABLE: Final = Conditions(loss=0.1, delay_min=0.0, delay_max=0.026)
 THINKING: Final = 0.04
@@ -59,6 +62,15 @@ class AsyncStore(Protocol):
         """Return the text of a key."""
 
 
+async def asked_until_taken(call: Callable[[], Awaitable[None]]) -> None:
+    """Make a call, again for as long as the leader's queue is full: nothing is done then."""
+    while True:
+        try:
+            return await call()
+        except Overloaded:
+            await asyncio.sleep(OVERLOAD_PAUSE)
+
+
 class Clerk:
     """A client of the service, one call at a time."""
 
@@ -70,13 +82,13 @@ class Clerk:
     async def put(self, key: str, text: str) -> None:
         """Set the text of a key."""
         invoked_at = self._lab.cluster.now
-        await self._store.put(key, text)
+        await asked_until_taken(lambda: self._store.put(key, text))
         self._note(key, ("put", text, None), invoked_at)
 
     async def append(self, key: str, text: str) -> None:
         """Add to the end of a key's text."""
         invoked_at = self._lab.cluster.now
-        await self._store.append(key, text)
+        await asked_until_taken(lambda: self._store.append(key, text))
         self._note(key, ("append", text, None), invoked_at)
 
     async def get(self, key: str) -> str | None:

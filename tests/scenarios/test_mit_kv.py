@@ -1,8 +1,8 @@
 """MIT 6.5840, lab 4 parts B and C: a key-value service on Raft, as far as it needs no snapshots.
 
 Times are virtual; rounds are as in the course, three of five seconds, but clients pause for some
-20 ms between two calls. Missing until nodes take snapshots: SnapshotRPC, SnapshotSize, and the bound of
-the log (8,000 bytes) in the others of part C, whose crashes and partitions are here.
+20 ms between two calls. Missing until nodes take snapshots: SnapshotRPC, SnapshotSize, and the
+bound of the log (8,000 bytes) in the others of part C, whose crashes and partitions are here.
 """
 
 import asyncio
