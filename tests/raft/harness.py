@@ -65,6 +65,7 @@ from liferaft.raft.types import (
 )
 
 NODES = ("a", "b", "c", "d", "e")
+MANY_NODES = (*NODES, "f", "g")
 
 
 def entries_of(terms: Sequence[int], *, first: int = 1) -> tuple[Entry, ...]:
@@ -165,14 +166,15 @@ class Cluster:
         self.is_disk_fast = True
         self.random = Random(seed)
         self.config = config or RaftConfig()
-        self.configuration = Configuration(voters=NODES[:size], learners=tuple(learners))
+        assert size <= len(MANY_NODES)
+        self.configuration = Configuration(voters=MANY_NODES[:size], learners=tuple(learners))
         self.nodes: dict[NodeId, Node] = {}
         self.tail_length: int | None = None
         self._leaders: dict[int, NodeId] = {}
         self._seen: dict[tuple[int, int], tuple[int, bytes]] = {}
         self._committed: list[Entry] = []
         self._commit_at_read: dict[tuple[NodeId, int], int] = {}
-        for node_id in (*NODES[:size], *learners):
+        for node_id in members(self.configuration):
             entries = list(entries_of((logs or {}).get(node_id, ())))
             term = max((entry.term for entry in entries), default=0)
             hard_state = (hard_states or {}).get(node_id, HardState(current_term=term))

@@ -1,16 +1,18 @@
 """The term gate, dispatch, role changes, effects of several events, and memory."""
 
 import typing
+from random import Random
 
 import pytest
 
 from liferaft.errors import ConfigurationError, InvariantViolated
 from liferaft.raft.config import RaftConfig
+from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import Apply, Persist, ReadEntries, Rejected, RoleChanged, Send
 from liferaft.raft.events import EntriesRead, Event, Proposed, Received, Stored, TimePassed
 from liferaft.raft.messages import AppendEntries, Message, RequestVote
-from liferaft.raft.types import HardState
-from tests.raft.harness import Cluster, core_of, entries_of
+from liferaft.raft.types import Configuration, HardState, Snapshot
+from tests.raft.harness import Cluster, core_of, entries_of, summary_of
 
 
 def heartbeat(source: str, *, term: int, target: str = "a") -> AppendEntries:
@@ -261,3 +263,21 @@ def test_statistics_tell_of_every_follower() -> None:
         (follower.node_id, follower.state, follower.match_index)
         for follower in statistics.followers
     ]
+
+
+@pytest.mark.parametrize("covered", [1, 7])
+def test_trap_31_a_log_that_does_not_meet_its_snapshot_is_refused(covered: int) -> None:
+    """It begins behind a gap, or ends below what the node has promised to hold."""
+    everybody = Configuration(voters=("a", "b", "c"))
+    log = summary_of(entries_of([1, 1, 1, 1, 1]), base=3)
+    with pytest.raises(InvariantViolated, match=f"the snapshot ends at {covered}"):
+        RaftCore(
+            "a",
+            RaftConfig(),
+            everybody,
+            HardState(1),
+            log,
+            now=0.0,
+            random=Random(1),
+            snapshot=Snapshot(covered, 1, everybody),
+        )

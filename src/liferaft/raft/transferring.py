@@ -22,6 +22,7 @@ def ask_transfer(state: RaftState, leader: Leader, target: NodeId | None, outbox
     if chosen is None:
         outbox.answer(TransferEnded(None, "no other voter answers: nobody can take over"))
     elif chosen == state.node_id:
+        end_transfer(leader, outbox, f"given up: {chosen} shall go on leading")
         outbox.answer(TransferEnded(chosen, None))
     elif chosen not in state.configuration.voters:
         outbox.answer(TransferEnded(chosen, f"{chosen} is no voter of this cluster"))

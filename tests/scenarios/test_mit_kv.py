@@ -1,0 +1,185 @@
+"""MIT 6.5840, lab 4 parts B and C: a key-value service on Raft, as far as it needs no snapshots.
+
+Times are virtual; rounds are as in the course, three of five seconds, but clients pause for some
+20 ms between two calls. Missing until nodes take snapshots: SnapshotRPC, SnapshotSize, and the
+bound of the log (8,000 bytes) in the others of part C, whose crashes and partitions are here.
+"""
+
+import asyncio
+
+import pytest
+
+from tests.scenarios.kv_lab import KvLab, kv_lab
+
+ROUNDS = 3
+ROUND_SECONDS = 5.0
+
+
+async def run_rounds(
+    lab: KvLab,
+    *,
+    clients: int,
+    crashes: bool = False,
+    partitions: bool = False,
+    seconds: float = ROUND_SECONDS,
+) -> None:
+    """Let clients work at keys of their own, while the network splits, and nodes lose power."""
+    clerks = [lab.clerk() for _ in range(clients)]
+    for _ in range(ROUNDS):
+        async with asyncio.TaskGroup() as group:
+            for clerk in clerks:
+                group.create_task(lab.work(clerk, clerk.name, seconds))
+            if partitions:
+                group.create_task(lab.make_partitions(seconds))
+        if crashes:
+            await lab.crash_all()
+    for clerk in clerks:
+        await clerk.get(clerk.name)
+
+
+# Part 4B.
+
+
+@pytest.mark.slow
+def test_basic_one_client() -> None:
+    with kv_lab(5) as lab:
+        lab.cluster.run(run_rounds(lab, clients=1))
+
+
+@pytest.mark.slow
+def test_speed() -> None:
+    """A thousand calls one after the other take at most 33.3 ms each."""
+    with kv_lab(3) as lab:
+        clerk = lab.clerk()
+
+        async def story() -> float:
+            await clerk.put("x", "")
+            began = lab.cluster.now
+            for number in range(1000):
+                await clerk.put("x", f"{number}")
+            return lab.cluster.now - began
+
+        assert lab.cluster.run(story) / 1000 <= 0.0333
+
+
+@pytest.mark.slow
+def test_concurrent_clients() -> None:
+    with kv_lab(5) as lab:
+        lab.cluster.run(run_rounds(lab, clients=5))
+
+
+@pytest.mark.slow
+def test_unreliable() -> None:
+    """A tenth of all frames is lost, each way; nothing is executed twice for that."""
+    with kv_lab(5, is_unreliable=True) as lab:
+        lab.cluster.run(run_rounds(lab, clients=5))
+
+
+@pytest.mark.slow
+def test_many_clients_append_to_one_key() -> None:
+    """Unreliable: each append of five clients is there once, each client's in its order."""
+    with kv_lab(3, is_unreliable=True) as lab:
+        clerks = [lab.clerk() for _ in range(5)]
+
+        async def append(number: int) -> None:
+            for count in range(10):
+                await clerks[number].append("k", f"{number}.{count} ")
+
+        async def story() -> list[str]:
+            await asyncio.gather(*map(append, range(5)))
+            return (await clerks[0].get("k") or "").split()
+
+        texts = lab.cluster.run(story)
+
+        assert 50 == len(texts)
+        for number in range(5):
+            own = [text for text in texts if text.startswith(f"{number}.")]
+            assert [f"{number}.{count}" for count in range(10)] == own
+
+
+@pytest.mark.slow
+def test_one_partition() -> None:
+    """Nothing is done in the minority within 1 s; all that waited is done 3 s after healing."""
+    with kv_lab(5) as lab:
+        cluster = lab.cluster
+        leader = cluster.run(cluster.wait_leader)
+        others = [node for node in cluster.nodes if node != leader]
+        minority, majority = [leader, others[0]], others[1:]
+        before, writer, reader, elsewhere = (lab.clerk() for _ in range(4))
+
+        async def story() -> None:
+            await before.put("1", "13")
+            cluster.partition(minority, majority)
+            for clerk in (writer, reader):
+                lab.cut_clerk(clerk, *majority)
+            lab.cut_clerk(elsewhere, *minority)
+            await elsewhere.put("1", "14")
+            assert "14" == await elsewhere.get("1")
+
+            waiting = [
+                asyncio.ensure_future(writer.put("1", "15")),
+                asyncio.ensure_future(reader.get("1")),
+            ]
+            done, _ = await asyncio.wait(waiting, timeout=1.0)
+            assert set() == done
+            assert "14" == await elsewhere.get("1")
+            await elsewhere.put("1", "16")
+            assert "16" == await elsewhere.get("1")
+
+            cluster.heal()
+            async with asyncio.timeout(3.0):
+                await asyncio.gather(*waiting)
+            assert "15" == await before.get("1")
+
+        cluster.run(story)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clients", [1, 5])
+def test_many_partitions(clients: int) -> None:
+    with kv_lab(5) as lab:
+        lab.cluster.run(run_rounds(lab, clients=clients, partitions=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_unreliable", [False, True], ids=["reliable", "unreliable"])
+@pytest.mark.parametrize(
+    ("clients", "partitions"),
+    [(1, False), (5, False), (5, True)],
+    ids=["one client", "concurrent", "partition"],
+)
+def test_persist(clients: int, *, partitions: bool, is_unreliable: bool) -> None:
+    """After each round the power of all nodes fails; partitions and losses come on top."""
+    with kv_lab(5, is_unreliable=is_unreliable) as lab:
+        lab.cluster.run(run_rounds(lab, clients=clients, crashes=True, partitions=partitions))
+
+
+@pytest.mark.slow
+def test_persist_partition_unreliable_linearizable() -> None:
+    """Fifteen clients at random keys, seven nodes, everything that can go wrong at once."""
+    with kv_lab(7, is_unreliable=True) as lab:
+        clerks = [lab.clerk() for _ in range(15)]
+        keys = [f"{number}" for number in range(10)]
+
+        async def story() -> None:
+            for _ in range(ROUNDS):
+                async with asyncio.TaskGroup() as group:
+                    for clerk in clerks:
+                        group.create_task(lab.work_anywhere(clerk, keys, ROUND_SECONDS))
+                    group.create_task(lab.make_partitions(ROUND_SECONDS))
+                await lab.crash_all()
+            for key in keys:
+                await clerks[0].get(key)
+
+        lab.cluster.run(story)
+        assert len(lab.history) > 100
+
+
+# Part 4C, without its snapshots.
+
+
+@pytest.mark.slow
+def test_recover_many_clients() -> None:
+    """Twenty clients, and all nodes lose power after each round; these are of one second."""
+    with kv_lab(5) as lab:
+        lab.cluster.run(run_rounds(lab, clients=20, crashes=True, seconds=1.0))
