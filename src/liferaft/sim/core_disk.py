@@ -124,11 +124,15 @@ class CoreDisk:
     def append(self, write: Persist) -> None:
         """Queue a write."""
         self._last_mark = write.mark
-        self._put(write)
+        self._queue.append(write)
+        if not self._writing:
+            self._begin()
 
     def reset(self, snapshot: Snapshot) -> None:
         """Let the log be void, and begin behind a snapshot, once what is queued is written."""
-        self._put(Reset(self._last_mark, snapshot))
+        self._queue.append(Reset(self._last_mark, snapshot))
+        if not self._writing:
+            self._begin()
 
     def compact(self, index: int) -> None:
         """Drop entries up to `index`, or some of them: the real log drops whole files."""
@@ -193,11 +197,6 @@ class CoreDisk:
         if self._is_due and not self._stuck:
             self._is_due = False
             self._scheduler.at(self._scheduler.now, self._host, self._written, self._life)
-
-    def _put(self, write: Persist | Reset) -> None:
-        self._queue.append(write)
-        if not self._writing:
-            self._begin()
 
     def _begin(self) -> None:
         self._writing = len(self._queue)

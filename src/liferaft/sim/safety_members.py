@@ -1,6 +1,6 @@
 """Only members elect and commit, in the joint phase both majorities (section 6 of the paper)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 
 from liferaft.errors import InvariantViolated
@@ -20,7 +20,7 @@ def check_members(node_id: NodeId, core: RaftCore, expected: Configuration) -> N
 def check_won(node_id: NodeId, core: RaftCore, granted: AbstractSet[NodeId]) -> None:
     """Check that these votes elect a leader."""
     for voters in _majorities(core.configuration):
-        if not is_majority(granted.__contains__, voters):
+        if 2 * len(granted & set(voters)) <= len(voters):
             raise InvariantViolated(
                 f"won votes: {node_id} leads term {core.current_term}, in which {sorted(granted)} "
                 f"of {len(voters)} voted for it"
@@ -30,19 +30,21 @@ def check_won(node_id: NodeId, core: RaftCore, granted: AbstractSet[NodeId]) -> 
 def check_counted(
     node_id: NodeId,
     core: RaftCore,
-    before: tuple[int, Configuration],
+    node: Node,
     nodes: Mapping[NodeId, Node],
 ) -> None:
     """Check that what a leader has committed in this turn is stored by a quorum.
 
-    `before` are the members that counted at the end of its last turn. Where others were appended in
-    this one, any of both may have counted; but the others only after those were committed.
+    Where other members than those at the end of its last turn were appended in this one, any of
+    both may have counted; but the new ones only after the others were committed.
     """
-    index = core.commit_index
+    index, before = core.commit_index, node.members
+    assert before is not None
     is_counted = _has_quorum(core, index, core.configuration, nodes)
-    if core.configuration is not before[1]:
-        was_counted = _has_quorum(core, max(before[0], core.state.log.base_index), before[1], nodes)
-        is_counted = (is_counted and was_counted) or _has_quorum(core, index, before[1], nodes)
+    if core.configuration is not before:
+        named_at = max(node.members_index, core.state.log.base_index)
+        was_counted = _has_quorum(core, named_at, before, nodes)
+        is_counted = (is_counted and was_counted) or _has_quorum(core, index, before, nodes)
     if not is_counted:
         raise InvariantViolated(
             f"quorum: {node_id} leads term {core.current_term} and commits entry {index}, which "
@@ -54,20 +56,20 @@ def _has_quorum(
     core: RaftCore, index: int, configuration: Configuration, nodes: Mapping[NodeId, Node]
 ) -> bool:
     term = core.term_at(index)
+    for voters in _majorities(configuration):
+        lacking = len(voters) // 2 + 1
+        for voter in voters:
+            node = nodes.get(voter)
+            if node is not None and node.may_have(index, term):
+                lacking -= 1
+                if not lacking:
+                    break
+        if lacking:
+            return False
+    return True
 
-    def has_stored(voter: NodeId) -> bool:
-        node = nodes.get(voter)
-        return node is not None and node.may_have(index, term)
 
-    return all(is_majority(has_stored, voters) for voters in _majorities(configuration))
-
-
-def is_majority(agrees: Callable[[NodeId], bool], voters: tuple[NodeId, ...]) -> bool:
-    """Return whether more than half of the voters do."""
-    return 2 * sum(map(agrees, voters)) > len(voters)
-
-
-def _majorities(configuration: Configuration) -> Iterator[tuple[NodeId, ...]]:
-    yield configuration.voters
+def _majorities(configuration: Configuration) -> tuple[tuple[NodeId, ...], ...]:
     if configuration.voters_outgoing:
-        yield configuration.voters_outgoing
+        return (configuration.voters, configuration.voters_outgoing)
+    return (configuration.voters,)
