@@ -1,5 +1,7 @@
 """Snapshots as the core sees them: Figure 13, and what can go wrong around it."""
 
+from random import Random
+
 import msgspec
 import pytest
 
@@ -14,6 +16,7 @@ from liferaft.raft.effects import (
     RestoreSnapshot,
 )
 from liferaft.raft.events import Received, SnapshotFetched, SnapshotLost, SnapshotStored, Stored
+from liferaft.raft.log import LogSummary
 from liferaft.raft.messages import AppendEntries, InstallSnapshot, InstallSnapshotReply
 from liferaft.raft.types import Configuration, HardState, Snapshot
 from tests.raft.harness import Cluster, core_of, entries_of, sent
@@ -345,3 +348,36 @@ def test_who_is_deposed_by_an_offer_says_who_leads() -> None:
     cluster.step("a", Received(InstallSnapshot(9, "c", "a", Snapshot(8, 8, ABC), 1)))
 
     assert ReadRejected((7,), "c") in cluster.nodes["a"].effects
+
+
+def test_a_restart_with_a_snapshot_of_a_later_term_than_the_stored_one_begins_in_that_term() -> (
+    None
+):
+    """The snapshot was whole on disk before the write of the term that it was offered in."""
+    snapshot = Snapshot(5, 3, ABC)
+    core = RaftCore(
+        "a",
+        CONFIG,
+        ABC,
+        HardState(1, "b"),
+        LogSummary(first=6, last=5, prior_term=3),
+        now=0.0,
+        random=Random(1),
+        snapshot=snapshot,
+    )
+
+    assert HardState(3, None) == core.state.hard_state
+    assert [Persist(1, HardState(3, None), ())] == core.take_effects()
+
+
+def test_a_snapshot_that_does_not_tell_the_members_is_neither_offered_nor_compacted_for() -> None:
+    """A node that was added applies entries from before the first that names the members."""
+    cluster = Cluster(3, config=CONFIG)
+    cluster.elect("a")
+    for number in range(5):
+        cluster.propose("a", b"%d" % number)
+        cluster.settle()
+    effects = cluster.step("a", SnapshotStored(Snapshot(5, 1, Configuration(voters=()))))
+
+    assert [] == effects
+    assert (0, None) == (cluster["a"].statistics().base_index, cluster["a"].state.snapshot)

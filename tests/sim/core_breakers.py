@@ -83,8 +83,9 @@ def forget_the_vote(patch: pytest.MonkeyPatch) -> None:
     disk_open = CoreDisk.open
 
     def broken(self: CoreDisk, user: Any) -> Any:
-        hard_state, log = disk_open(self, user)
-        return HardState(hard_state.current_term, None), log
+        held = disk_open(self, user)
+        forgetful = HardState(held.hard_state.current_term, None)
+        return msgspec.structs.replace(held, hard_state=forgetful)
 
     patch.setattr(CoreDisk, "open", broken)
 

@@ -53,6 +53,13 @@ def written(core: RaftCore, terms: Sequence[int], *, mark: int = 1) -> Persist:
     return Persist(mark, core.state.hard_state, entries_of(terms))
 
 
+def store(checker: SafetyChecker, node_id: str, terms: Sequence[int], *, term: int) -> None:
+    """Let the checker see that a node has entries of these terms on its disk."""
+    checker.observe(
+        node_id, core_of(node_id=node_id, terms=terms, hard_state=HardState(term)), [], []
+    )
+
+
 def test_a_sound_run_passes_and_is_counted() -> None:
     checker = SafetyChecker()
     leader = knowing(leader_of("a", term=1), 1)
@@ -329,6 +336,8 @@ def test_an_older_term_is_committed_through_an_entry_of_the_own() -> None:
     checker = SafetyChecker()
     leader = leader_of("a", term=2, terms=[1, 1])
     elect(checker, leader)
+    for node_id in ("b", "c"):
+        store(checker, node_id, [1, 1, 2], term=2)
     checker.observe("a", knowing(leader, 3), [], [])
 
     assert 3 == checker.committed_index

@@ -19,7 +19,7 @@ from liferaft.sim import shrink as shrinking
 from liferaft.sim.campaign import Outcome, SeedFailure, Summary, run_campaign
 from liferaft.sim.dispatch import run_seed
 from liferaft.sim.failure import SimulationFailed
-from liferaft.sim.options import Fidelity, SimulationOptions, checked
+from liferaft.sim.options import Changes, Fidelity, SimulationOptions, checked
 from liferaft.sim.record import Recording
 from liferaft.sim.result import SimulationResult
 from liferaft.sim.timeline import RunSummary
@@ -41,6 +41,7 @@ def sim(
     seconds: float = _DEFAULTS.seconds,
     profile: str = _DEFAULTS.profile,
     fidelity: Fidelity = _DEFAULTS.fidelity,
+    changes: Changes = _DEFAULTS.changes,
     keep: str = "",
     workload: str = "",
     invariant: list[str] | None = None,
@@ -78,6 +79,10 @@ def sim(
     fidelity
         "full" runs all that ships; "core" the Raft cores alone, on a simpler disk and network, for
         many seeds.
+    changes
+        In which runs of the cores members come and go, leadership is handed over, and snapshots are
+        taken and installed: in "no" run, in "some" (about every second one, but no calm one), or in
+        "many": every one. The others of a seed's faults are the same in all three.
     keep
         Carry out these steps of the fault schedule alone: their numbers, with commas, or none.
     workload
@@ -106,6 +111,7 @@ def sim(
             commands_per_second=commands_per_second,
             seconds=seconds,
             profile=profile,
+            changes=changes,
             keep=_parse_keep(keep),
             target=target,
             workload=workload,

@@ -126,7 +126,11 @@ class RaftCore:
         return self._state.log.term_at(index)
 
     def configuration_at(self, index: int) -> Configuration:
-        """Return the configuration in force at `index`, of what is applied and not compacted."""
+        """Return the configuration in force at `index`, of what is applied and not compacted.
+
+        One without voters where this node, added to a cluster, has not come to the entry that tells
+        them.
+        """
         return self._state.configurations.at(index)
 
     def step(self, event: Event, now: float) -> None:
@@ -220,6 +224,17 @@ class RaftCore:
         self._outbox.answer(ConfigurationChanged(index, configurations.latest, is_committed))
 
 
+def _not_below(stored: HardState, snapshot: Snapshot | None) -> HardState:
+    """Return the term and vote to start with: the stored ones, or those of the snapshot's term.
+
+    A fetched snapshot is written beside the log, so a crash can leave it without the term that it
+    was offered in. What was not stored was promised to nobody: there can be no vote in that term.
+    """
+    if snapshot is None or snapshot.term <= stored.current_term:
+        return stored
+    return HardState(snapshot.term)
+
+
 def _first_state(
     node_id: NodeId,
     *,
@@ -233,6 +248,7 @@ def _first_state(
 ) -> RaftState:
     """Return the state of a server that starts with what its disk held."""
     raft_log = RaftLog(log)
+    hard_state = _not_below(hard_state, snapshot)
     if raft_log.last_term > hard_state.current_term:
         raise InvariantViolated(
             f"the log is of term {raft_log.last_term}, the node of {hard_state.current_term}"

@@ -71,7 +71,12 @@ class EntriesRead(msgspec.Struct, frozen=True):
 
 
 class SnapshotStored(msgspec.Struct, frozen=True):
-    """A snapshot of this node's own state, up to what it has applied, is on stable storage."""
+    """A snapshot of this node's own state, up to what it has applied, is on stable storage.
+
+    None is to be taken while `RaftCore.configuration_at` names no voters: a node that was added to
+    a cluster may apply much before it comes to the entry that tells the members. The core makes no
+    use of such a one.
+    """
 
     snapshot: Snapshot
 

@@ -210,6 +210,8 @@ class Rules:
             raise InvariantViolated(
                 f"a snapshot up to {snapshot.index} was taken, {state.last_applied} is applied"
             )
+        if not snapshot.configuration.voters:
+            return  # it would tell nobody who the members are: it can neither be offered nor kept
         if state.snapshot is None or snapshot.index > state.snapshot.index:
             state.snapshot = snapshot
             compact(state, self._outbox)

@@ -14,10 +14,10 @@ import msgspec
 
 from liferaft.errors import InvariantViolated
 from liferaft.raft.types import NodeId
+from liferaft.sim.core_host import Machine
 from liferaft.sim.core_machine import OLD_COPY, Command, WriteId, encode_command
 from liferaft.sim.core_marks import Marks
 from liferaft.sim.core_network import CoreNetwork
-from liferaft.sim.core_node import Machine
 from liferaft.sim.scheduler import NOBODY, Scheduler
 
 KEYS: Final = 8
@@ -214,7 +214,7 @@ class Client:
         self._writes: dict[int, bytes] = {}
         self._read_key: int | None = None
         self._read_begun = 0
-        self._target = random.randrange(len(machines))
+        self._target = random.choice(machines)
         self._attempt = 0  # never begins anew: a late reply must not pass for that of what follows
         self._is_asked_again = False
         self._timeout = random.uniform(0.2, 1.0)
@@ -241,7 +241,7 @@ class Client:
         self.is_idle = False
         self._read_key, self._read_begun = key, self._history.begin(key)
         if self._random.random() < 0.3:  # a leader of old may still take it for its own
-            self._target = self._random.randrange(len(self._machines))
+            self._target = self._random.choice(self._machines)
         self._send(None)
 
     def write(self, count: int) -> None:
@@ -265,7 +265,7 @@ class Client:
         self._is_asked_again = True
         writes = tuple(self._writes.items())
         request = _Request(self._attempt, writes, self._read_key or 0, self._deliver)
-        machine = self._machines[self._target]
+        machine = self._target
         self._network.call(machine.number, lambda asked: serve(machine, asked), request)
         self._scheduler.at(
             self._scheduler.now + self._timeout, NOBODY, self._timed_out, self._attempt
@@ -278,7 +278,7 @@ class Client:
     def _timed_out(self, attempt: int) -> None:
         if attempt == self._attempt and not self.is_idle:
             self._marks["a client heard nothing"] += 1
-            self._target = self._random.randrange(len(self._machines))
+            self._target = self._random.choice(self._machines)
             self._send(None)
 
     def _answered(self, reply: _Reply) -> None:
@@ -317,11 +317,9 @@ class Client:
 
     def _try_elsewhere(self, leader: NodeId | None) -> None:
         """Ask who is said to lead, or anyone, after a while; the timeout goes on for this one."""
-        names = [machine.node_id for machine in self._machines]
-        self._target = (
-            names.index(leader) if leader in names else self._random.randrange(len(names))
-        )
-        pause = 0.001 if leader in names else 0.02 + 0.08 * self._random.random()
+        known = next((each for each in self._machines if each.node_id == leader), None)
+        self._target = known or self._random.choice(self._machines)
+        pause = 0.001 if known else 0.02 + 0.08 * self._random.random()
         self._attempt += 1  # what still comes of the old one is no reason to ask a third time
         self._scheduler.at(self._scheduler.now + pause, NOBODY, self._send_again, self._attempt)
 

@@ -30,6 +30,16 @@ class Command(msgspec.Struct, frozen=True, array_like=True):
     padding: bytes = b""
 
 
+class _State(msgspec.Struct, frozen=True, array_like=True):
+    """All registers and sessions, in the order of their numbers: equal states, equal bytes."""
+
+    registers: list[tuple[int, int, WriteId]]
+    sessions: list[tuple[int, int, list[tuple[int, int]]]]
+
+
+_encode_state = msgspec.msgpack.Encoder().encode
+_decode_state = msgspec.msgpack.Decoder(_State).decode
+
 encode_command = msgspec.msgpack.Encoder().encode
 decode_command = msgspec.msgpack.Decoder(Command).decode
 
@@ -79,6 +89,24 @@ class RegisterMachine:
         """Return the version of a key, 0 before the first write."""
         register = self._registers.get(key)
         return register[0] if register is not None else 0
+
+    def encoded(self) -> bytes:
+        """Return the whole state, for a snapshot."""
+        registers = [(key, *register) for key, register in sorted(self._registers.items())]
+        sessions = [
+            (client, session.acked_below, sorted(session.replies.items()))
+            for client, session in sorted(self._sessions.items())
+        ]
+        return _encode_state(_State(registers, sessions))
+
+    def restore(self, state: bytes) -> None:
+        """Make the state what `encoded` returned."""
+        decoded = _decode_state(state)
+        self._registers = {key: (version, write) for key, version, write in decoded.registers}
+        self._sessions = {
+            client: _Session(acked_below, dict(replies))
+            for client, acked_below, replies in decoded.sessions
+        }
 
     def state(self) -> dict[int, tuple[int, WriteId]]:
         """Return everything, to be compared."""

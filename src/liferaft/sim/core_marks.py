@@ -53,7 +53,38 @@ CORE_MARKS: Final = (
     "message to a node that is down",
 )
 
+CHANGE_MARKS: Final = (
+    # snapshots
+    "snapshot taken",
+    "snapshot write failed",
+    "snapshot lost in a crash",
+    "snapshot survived a crash, unreported",
+    "snapshot installed",
+    "snapshot installed under a log",
+    "snapshot fetch resumed",
+    "snapshot fetch replaced",
+    "snapshot fetch lost",
+    "snapshot to fetch was gone",
+    "log compacted",
+    "log void at a start",
+    "log not reset before a crash",
+    # members
+    "change accepted",
+    "change refused",
+    "change committed",
+    "change taken back",
+    "joint phase survived its leader's crash",
+    "learner promoted",
+    "removed node stopped",
+    "removed node never came back",
+    "leader removed itself",
+    # leadership
+    "transfer done",
+    "transfer given up",
+)
+"""What needs an operator and snapshots."""
+
 
 def no_marks() -> Marks:
     """Return every mark at 0."""
-    return Counter(dict.fromkeys(CORE_MARKS, 0))
+    return Counter(dict.fromkeys((*CORE_MARKS, *CHANGE_MARKS), 0))

@@ -5,6 +5,7 @@ a fate of its own. A message may reach its target in a later life: nothing here 
 nothing is ever reported to the sender.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final
@@ -41,43 +42,41 @@ class CoreNetwork:
     """Carries messages between hosts that are numbered from 0, and draws what becomes of them."""
 
     def __init__(
-        self, scheduler: Scheduler, random: Random, size: int, *, jitter: float, marks: Marks
+        self, scheduler: Scheduler, random: Random, *, jitter: float, marks: Marks
     ) -> None:
         self._scheduler = scheduler
         self._random = random
         self._draw: Final[Callable[[], float]] = random.random
-        self._size = size
         self._jitter = jitter
         self._marks = marks
         self._receive: list[Callable[[list[Received]], None]] = []
-        self._cuts = [0] * (size * size)
-        self._slow = [0.0] * (size * size)
+        self._cuts: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self._slow: defaultdict[tuple[int, int], float] = defaultdict(float)
         self._weathers: list[Weather] = []
         self._weather = FAIR
         self._is_fair = True
 
-    def set_receivers(self, receive: list[Callable[[list[Received]], None]]) -> None:
-        """Name who takes the frames of each host."""
-        self._receive = receive
+    def add_receiver(self, receive: Callable[[list[Received]], None]) -> None:
+        """Name who takes the frames of the next host."""
+        self._receive.append(receive)
 
     # What the faults do. Each can be made several times at once, and is undone as often.
 
     def cut(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Swallow what goes from the first to the second host of each pair."""
-        for source, target in pairs:
-            self._cuts[source * self._size + target] += 1
+        for pair in pairs:
+            self._cuts[pair] += 1
         self._look()
 
     def mend(self, pairs: Sequence[tuple[int, int]]) -> None:
         """Undo one `cut` of these pairs."""
-        for source, target in pairs:
-            self._cuts[source * self._size + target] -= 1
+        for pair in pairs:
+            self._cuts[pair] -= 1
         self._look()
 
     def slow(self, pairs: Sequence[tuple[int, int]], seconds: float) -> None:
         """Delay what goes from the first to the second host of each pair by so much more."""
-        for source, target in pairs:
-            pair = source * self._size + target
+        for pair in pairs:
             self._slow[pair] = max(self._slow[pair] + seconds, 0.0)
         self._look()
 
@@ -93,8 +92,8 @@ class CoreNetwork:
 
     def heal(self) -> None:
         """Undo everything."""
-        self._cuts = [0] * (self._size * self._size)
-        self._slow = [0.0] * (self._size * self._size)
+        self._cuts.clear()
+        self._slow.clear()
         self._weathers.clear()
         self._look()
 
@@ -106,7 +105,9 @@ class CoreNetwork:
             long_delay=max(weather.long_delay for weather in weathers),
             spread=max(weather.spread for weather in weathers),
         )
-        self._is_fair = self._weather == FAIR and not any(self._cuts) and not any(self._slow)
+        self._is_fair = self._weather == FAIR and not (
+            any(self._cuts.values()) or any(self._slow.values())
+        )
 
     # What the nodes and the clients do.
 
@@ -133,22 +134,35 @@ class CoreNetwork:
             self._marks["a client's frame came twice"] += 1
             scheduler.at(scheduler.now + self._delay(weather), target, function, argument)
 
+    def carry(
+        self, source: int, target: int, function: Callable[[Any], None], argument: object
+    ) -> None:
+        """Carry what is no message of the cores from host to host: `function(argument)` there."""
+        pair, weather, scheduler = (source, target), self._weather, self._scheduler
+        if self._cuts.get(pair) or self._is_lost(weather):
+            return
+        at = scheduler.now + self._delay(weather) + self._slow.get(pair, 0.0)
+        scheduler.at(at, target, function, argument)
+        if weather.duplicate and self._draw() < weather.duplicate:
+            scheduler.at(at + self._delay(weather), target, function, argument)
+
     def _send_in_foul_weather(self, source: int, target: int, frame: list[Received]) -> None:
-        pair = source * self._size + target
+        pair = (source, target)
         weather, marks, scheduler = self._weather, self._marks, self._scheduler
-        if self._cuts[pair]:
+        if self._cuts.get(pair):
             marks["message cut off"] += len(frame)
             return
+        slow = self._slow.get(pair, 0.0)
         receive = self._receive[target]
         for received in frame:
             if self._is_lost(weather):
                 marks["message lost"] += 1
             else:
-                at = scheduler.now + self._delay(weather) + self._slow[pair]
+                at = scheduler.now + self._delay(weather) + slow
                 scheduler.at(at, target, receive, [received])
             if weather.duplicate and self._draw() < weather.duplicate:
                 marks["message repeated"] += 1
-                at = scheduler.now + self._delay(weather) + self._slow[pair]
+                at = scheduler.now + self._delay(weather) + slow
                 scheduler.at(at, target, receive, [received])
 
     def _is_lost(self, weather: Weather) -> bool:

@@ -1,4 +1,4 @@
-"""One machine of the core fidelity, and each life of the node on it.
+"""One life of a node in the core fidelity.
 
 `Process` is what cluster/driver.py is, on the simulator's scheduler instead of an event loop: it
 steps every event that waits, takes the effects once and carries them out in their order, holds
@@ -7,223 +7,83 @@ for commands and reads is kept by the very classes that the driver uses.
 """
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from math import inf
 from random import Random
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from liferaft.cluster.proposals import Proposal, Proposals
 from liferaft.cluster.reads import Read, Reads
-from liferaft.raft.config import RaftConfig
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import (
     Accepted,
     Apply,
-    Effect,
+    ChangeAccepted,
+    ChangeRejected,
+    Compact,
+    ConfigurationChanged,
+    FetchSnapshot,
     Persist,
     ReadEntries,
     ReadReady,
     ReadRejected,
     Rejected,
+    RestoreSnapshot,
     RoleChanged,
     Send,
+    TransferEnded,
 )
 from liferaft.raft.events import (
+    ChangeAsked,
     EntriesRead,
     Event,
     Proposed,
     ReadAsked,
-    Received,
     Stored,
     TimePassed,
+    TransferAsked,
 )
 from liferaft.raft.messages import AppendEntriesReply, Message, RequestVoteReply
 from liferaft.raft.types import Configuration, Entry, EntryKind, NodeId
-from liferaft.sim.core_disk import CoreDisk
 from liferaft.sim.core_machine import OLD_COPY, RegisterMachine
-from liferaft.sim.core_marks import Marks
-from liferaft.sim.core_network import CoreNetwork
-from liferaft.sim.scheduler import Scheduler
+from liferaft.sim.core_snapshots import Snapshots
+
+if TYPE_CHECKING:
+    from liferaft.sim.core_host import Machine, Surroundings
 
 _COMMAND: Final = int(EntryKind.COMMAND)
 
-Trigger = Callable[[Sequence[Event], Sequence[Effect]], bool]
-"""Says of a turn whether its node crashes in it."""
-
-
-class Watcher(Protocol):
-    """Who sees what happens on the machines."""
-
-    def started(self, machine: "Machine") -> None:
-        """Learn that a node begins a life."""
-
-    def before_turn(self, machine: "Machine") -> None:
-        """Look at a node before it takes a turn."""
-
-    def after_turn(
-        self, machine: "Machine", events: Sequence[Event], effects: Sequence[Effect]
-    ) -> None:
-        """Look at a node that has taken a turn."""
-
-    def crashed(self, machine: "Machine") -> None:
-        """Learn that a node ended by itself, or at a moment that was chosen."""
-
-
-class Surroundings:
-    """What all machines of a cluster share."""
-
-    def __init__(
-        self,
-        *,
-        scheduler: Scheduler,
-        network: CoreNetwork,
-        configuration: Configuration,
-        config: RaftConfig,
-        watcher: Watcher,
-        marks: Marks,
-    ) -> None:
-        self.scheduler: Final = scheduler
-        self.network: Final = network
-        self.configuration: Final = configuration
-        self.config: Final = config
-        self.watcher: Final = watcher
-        self.marks: Final = marks
-        self.number_of: Final = {name: i for i, name in enumerate(configuration.voters)}
-
-
-class Machine:
-    """A host: its disk and its clock outlive the node's crashes.
-
-    The clock shows `offset + rate * virtual time`, in seconds.
-    """
-
-    def __init__(
-        self, number: int, node_id: NodeId, around: Surroundings, disk: CoreDisk, random: Random
-    ) -> None:
-        self.number: Final = number
-        self.node_id: Final = node_id
-        self.disk: Final = disk
-        self.process: Process | None = None
-        self.lives = 0
-        self.trigger: Trigger | None = None
-        self.is_paused = False
-        self.deferred: list[tuple[Callable[[Any], None], Any]] = []
-        self.slowness = 0.0
-        self.offset = random.uniform(0.0, 1e5)
-        self.rate = 1.0
-        self._around = around
-        self._random = random
-        self._pauses = 0
-        self._next_turn = 0.0
-
-    # Life and death.
-
-    def start(self) -> None:
-        """Begin a life with what the disk holds."""
-        assert self.process is None, f"{self.node_id} runs already"
-        self.lives += 1
-        self.process = Process(self, self._around, self._random)
-        self._around.watcher.started(self)
-
-    def crash(self, *, is_silent: bool = False) -> None:
-        """End the life. With `is_silent`, what its last turn wanted to send does not leave."""
-        process, self.process = self.process, None
-        assert process is not None, f"{self.node_id} is down already"
-        process.end(is_silent=is_silent)
-        self.trigger = None
-        self.deferred.clear()
-        self._pauses, self.is_paused = 0, False
-        self.disk.crash()
-
-    # What the scheduler calls.
-
-    def receive(self, frame: list[Received]) -> None:
-        """Take a frame of messages, if a node is there to take it."""
-        if self.process is None:
-            self._around.marks["message to a node that is down"] += len(frame)
-        else:
-            self.process.events += frame
-
-    def turn(self) -> None:
-        """Let the node work on what reached it, if there is anything and the machine is free."""
-        process = self.process
-        if process is None or not (process.events or process.is_asked):
-            return
-        if self.slowness and not self._is_free():
-            return
-        process.turn()
-
-    def _is_free(self) -> bool:
-        scheduler = self._around.scheduler
-        if scheduler.now >= self._next_turn:
-            self._next_turn = scheduler.now + self.slowness
-            return True
-        scheduler.at(self._next_turn, self.number, _nothing, None)
-        return False
-
-    # Clock and pauses.
-
-    def local_time(self) -> float:
-        """Return what the machine's clock shows."""
-        return self.offset + self.rate * self._around.scheduler.now
-
-    def virtual_time(self, local_time: float) -> float:
-        """Return when the clock shows `local_time`, or a nanosecond later."""
-        return (local_time - self.offset) / self.rate + 1e-9
-
-    def set_clock(self, *, rate: float, jump: float = 0.0) -> None:
-        """Let the clock run at another rate from now on, and jump forward by so many seconds."""
-        assert jump >= 0, "a monotonic clock does not go back"
-        now = self._around.scheduler.now
-        self.offset, self.rate = self.local_time() + jump - rate * now, rate
-        if self.process is not None:
-            self.process.look_at_clock()
-
-    def pause(self) -> int:
-        """Stop the node as SIGSTOP does; what reaches it gathers. Returns its life."""
-        self._pauses += 1
-        self.is_paused = True
-        return self.lives
-
-    def resume(self, life: int) -> None:
-        """Undo one `pause` of that life; once all are undone, the node goes on."""
-        if life != self.lives or not self._pauses:
-            return
-        self._pauses -= 1
-        if not self._pauses:
-            self.resume_all()
-
-    def resume_all(self) -> None:
-        """Undo every pause."""
-        self._pauses, self.is_paused = 0, False
-        calls, self.deferred = self.deferred, []
-        scheduler = self._around.scheduler
-        for function, argument in calls:
-            scheduler.at(scheduler.now, self.number, function, argument)
+ChangeAnswer = Callable[[ChangeAccepted | ChangeRejected], None]
 
 
 class Process:
     """One life of a node."""
 
-    def __init__(self, machine: Machine, around: Surroundings, random: Random) -> None:
+    def __init__(self, machine: "Machine", around: "Surroundings", random: Random) -> None:
         self.events: list[Event] = []
         self.is_asked = False
         self.applied_index = 0
         self._has_proposed = False
-        self.registers: Final = RegisterMachine()
+        self.registers = RegisterMachine()
         self._machine = machine
         self._around = around
         self._marks = around.marks
-        hard_state, log = machine.disk.open(self)
+        held = machine.disk.open(self)
         self.core: Final = RaftCore(
             machine.node_id,
             around.config,
-            around.configuration,
-            hard_state,
-            log,
+            around.first_configuration(machine.node_id),
+            held.hard_state,
+            held.log,
             now=machine.local_time(),
             random=Random(random.getrandbits(64)),
+            snapshot=None if held.stored is None else held.stored.snapshot,
         )
+        self._snapshots: Final = Snapshots(machine, around, self)
+        if held.stored is not None:
+            self._snapshots.recover(held.stored)
+        self._changes: deque[ChangeAnswer] = deque()
+        self._configuration_index = 0
         self._proposals = Proposals()
         self._reads = Reads()
         self._stored_mark = 0
@@ -232,9 +92,14 @@ class Process:
         self._is_over = False
         self._timer_at = inf
         self._timer = 0
-        self._role = RoleChanged("follower", hard_state.current_term, None)
-        self._last_persisted = log.last
-        self._carry_out: Final[dict[type, Callable[..., None]]] = {
+        self.role = RoleChanged("follower", self.core.current_term, None)
+        self._last_persisted = held.log.last
+        self._carry_out: Final = self._handlers()
+        self._arm_timer()
+
+    def _handlers(self) -> dict[type, Callable[..., None]]:
+        """Return who carries out each effect."""
+        return {
             Persist: self._persist,
             Send: self._send,
             Apply: self._apply,
@@ -244,8 +109,14 @@ class Process:
             ReadReady: self._read_ready,
             ReadRejected: self._read_rejected,
             RoleChanged: self._role_changed,
+            ChangeAccepted: self._change_answered,
+            ChangeRejected: self._change_answered,
+            ConfigurationChanged: self._configuration_changed,
+            TransferEnded: self._transfer_ended,
+            FetchSnapshot: self._snapshots.fetch,
+            RestoreSnapshot: self._restore,
+            Compact: self._compact,
         }
-        self._arm_timer()
 
     def propose(self, command: bytes, proposal: Proposal) -> None:
         """Queue a command for the next turn."""
@@ -256,6 +127,15 @@ class Process:
         """Queue a linearizable read for the next turn."""
         self._reads.add(read)
         self.is_asked = True
+
+    def change(self, target: Configuration, answer: ChangeAnswer) -> None:
+        """Ask for other members in the next turn."""
+        self._changes.append(answer)
+        self.events.append(ChangeAsked(target))
+
+    def transfer(self, target: NodeId | None) -> None:
+        """Ask in the next turn that somebody else leads."""
+        self.events.append(TransferAsked(target))
 
     def turn(self) -> None:
         """Step what waits, take the effects once, carry them out."""
@@ -285,6 +165,7 @@ class Process:
     def end(self, *, is_silent: bool) -> None:
         """End this life. Clients learn nothing; unless `is_silent`, the last messages leave."""
         self._is_over = True
+        self._snapshots.end()
         if not is_silent:
             self._flush()
 
@@ -382,6 +263,19 @@ class Process:
             if proposal is not None:
                 proposal.applied(b"%d %d %d" % (version, entry.index, entry.term))
         self.applied_index = effect.entries[-1].index
+        if self.applied_index >= self._snapshots.due_at:
+            self._snapshots.take()
+
+    def _restore(self, effect: RestoreSnapshot) -> None:
+        self._snapshots.restore(effect.snapshot)
+        if effect.keeps_log:
+            self._marks["snapshot installed under a log"] += 1
+        else:
+            self._last_persisted = effect.snapshot.index
+            self._machine.disk.reset(effect.snapshot)
+
+    def _compact(self, effect: Compact) -> None:
+        self._machine.disk.compact(effect.index)
 
     def _read_entries(self, effect: ReadEntries) -> None:
         self._machine.disk.read(effect)
@@ -400,15 +294,30 @@ class Process:
         self._marks["read refused"] += 1
         self._reads.rejected(effect.read_ids, effect.leader)
 
+    def _change_answered(self, effect: ChangeAccepted | ChangeRejected) -> None:
+        is_accepted = isinstance(effect, ChangeAccepted)
+        self._marks["change accepted" if is_accepted else "change refused"] += 1
+        self._changes.popleft()(effect)
+
+    def _configuration_changed(self, effect: ConfigurationChanged) -> None:
+        if effect.index < self._configuration_index:
+            self._marks["change taken back"] += 1
+        self._configuration_index = effect.index
+        if effect.is_committed:
+            self._around.watcher.members_committed(self._machine, effect)
+
+    def _transfer_ended(self, effect: TransferEnded) -> None:
+        self._marks["transfer done" if effect.problem is None else "transfer given up"] += 1
+
     def _role_changed(self, effect: RoleChanged) -> None:
         if effect.role != "leader":
-            if self._role.role == "leader" and len(self._proposals):
+            if self.role.role == "leader" and len(self._proposals):
                 self._marks["leader deposed with commands under way"] += 1
             self._proposals.lose_all(effect.leader)
-        mark = _mark_of_change(self._role, effect)
+        mark = _mark_of_change(self.role, effect)
         if mark is not None:
             self._marks[mark] += 1
-        self._role = effect
+        self.role = effect
 
 
 def _mark_of_change(before: RoleChanged, after: RoleChanged) -> str | None:
@@ -423,7 +332,3 @@ def _mark_of_change(before: RoleChanged, after: RoleChanged) -> str | None:
         ("pre-candidate", "follower", True): "pre-candidate yielded",
         ("candidate", "leader", True): "election won",
     }.get((before.role, after.role, is_same_term))
-
-
-def _nothing(_: object) -> None:
-    """Be called, so that a machine that was busy takes its turn."""

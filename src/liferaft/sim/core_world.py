@@ -12,29 +12,34 @@ within `PROGRESS_SECONDS` of virtual time after the last fault, equal states on 
 every command was executed once.
 """
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from random import Random
 from typing import Final
 
-import msgspec
-
 from liferaft.errors import InvariantViolated
 from liferaft.raft.config import RaftConfig
-from liferaft.raft.effects import Effect, RoleChanged
+from liferaft.raft.configuration import members
+from liferaft.raft.effects import ConfigurationChanged, Effect, RoleChanged
 from liferaft.raft.events import Event
 from liferaft.raft.invariants import Observation, check_state, check_transition
 from liferaft.raft.invariants import observe as look_at
-from liferaft.raft.types import Configuration, NodeId
+from liferaft.raft.types import Configuration, NodeId, Snapshot
 from liferaft.sim.chronicle import Chronicle, FaultSpan
 from liferaft.sim.core_clients import Client, History, Load
 from liferaft.sim.core_disk import CoreDisk
-from liferaft.sim.core_faults import FaultPlayer, counts_of, draw_schedule
+from liferaft.sim.core_faults import ALL_KINDS, counts_of, draw_schedule
+from liferaft.sim.core_host import Machine, Surroundings
 from liferaft.sim.core_machine import executed_once
 from liferaft.sim.core_marks import Marks, no_marks
+from liferaft.sim.core_members import MemberWatch
 from liferaft.sim.core_network import CoreNetwork
-from liferaft.sim.core_node import Machine, Surroundings
+from liferaft.sim.core_operator import Plan, draw_plan
+from liferaft.sim.core_player import FaultPlayer
+from liferaft.sim.core_reference import Reference
+from liferaft.sim.core_shelf import SnapshotPace
+from liferaft.sim.core_texture import draw_config, draw_load
+from liferaft.sim.core_trace import Trace
 from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.observer import TurnObserver
 from liferaft.sim.options import SimulationOptions
@@ -48,9 +53,6 @@ PROGRESS_SECONDS: Final = 20.0
 
 SAMPLED: Final = 32
 """One turn in so many is held against all of raft/invariants.py."""
-
-TRACE_CHUNK: Final = 32
-"""Turns that are encoded and hashed together."""
 
 
 def simulate_core(
@@ -88,9 +90,9 @@ class CoreWorld:
         nodes, profile = options.nodes, options.profile
         self.seed: Final = seed
         self.scheduler: Final = Scheduler()
-        self.safety: Final = SafetyChecker()
         self.marks: Final[Marks] = no_marks()
         self._seconds = options.seconds
+        self._plan = self._draw_plan(options)
         self._faults: Counter[str] = Counter()
         self._observers = tuple(observers)
         self._trace: Final = Trace()
@@ -103,39 +105,55 @@ class CoreWorld:
         self.network: Final = CoreNetwork(
             self.scheduler,
             self._source("network"),
-            nodes,
             jitter=self._jitter,
             marks=self.marks,
         )
-        voters = tuple(f"n{number + 1}" for number in range(nodes))
+        config = RaftConfig() if calm else draw_config(texture)
+        first = Configuration(voters=tuple(f"n{number + 1}" for number in range(nodes)))
+        self.safety: Final = SafetyChecker(first)
         self.around: Final = Surroundings(
             scheduler=self.scheduler,
             network=self.network,
-            configuration=Configuration(voters=voters),
-            config=RaftConfig() if calm else draw_config(texture),
+            configuration=first,
+            config=config if self._plan is None else self._plan.applied_to(config),
             watcher=self,
             marks=self.marks,
+            pace=SnapshotPace() if self._plan is None else self._plan.pace,
         )
-        self.machines: Final = tuple(
-            self._make_machine(number, node_id) for number, node_id in enumerate(voters)
-        )
-        self.scheduler.set_hosts(self.machines)
-        self.network.set_receivers([machine.receive for machine in self.machines])
+        self.machines: Final[list[Machine]] = []
+        for _ in range(nodes):
+            self._make_machine()
+        self._members = MemberWatch(first, self.marks)
+        self._reference = Reference(self.safety.applied, first)
+        self._snapshots_seen: list[tuple[NodeId, Snapshot, bytes]] = []
         self._history = History()
         load = Load() if calm else draw_load(texture)
         self._clients = [self._make_client(i + 1, load) for i in range(load.clients)]
         steps = draw_schedule(self._source("schedule"), profile=profile, seconds=options.seconds)
+        if self._plan is not None:
+            steps += self._plan.steps
         self._steps = dict(enumerate(steps))
         self.schedule: Final = options.kept(
             [FaultStep(number, step.at, step.kind) for number, step in self._steps.items()]
         )
-        self._player = FaultPlayer(self)
+        self._player = FaultPlayer(self, ALL_KINDS)
 
     def _source(self, name: str) -> Random:
         """Return the source of chance of one part of the world."""
         return Random(f"{self.seed} {name}")
 
-    def _make_machine(self, number: int, node_id: NodeId) -> Machine:
+    def _draw_plan(self, options: SimulationOptions) -> Plan | None:
+        """Return what changes in this run; None leaves all other chance what it would be."""
+        random = self._source("operator")
+        is_calm = options.profile == "calm"
+        is_changing = options.changes == "all" or (
+            options.changes == "some" and not is_calm and random.random() < 0.5
+        )
+        return draw_plan(random, seconds=options.seconds, is_calm=is_calm) if is_changing else None
+
+    def _make_machine(self) -> Machine:
+        number = len(self.around.machines)
+        node_id = f"n{number + 1}"
         disk = CoreDisk(
             self.scheduler,
             number,
@@ -143,7 +161,19 @@ class CoreWorld:
             jitter=self._jitter,
             marks=self.marks,
         )
-        return Machine(number, node_id, self.around, disk, self._source(node_id))
+        machine = Machine(
+            number,
+            node_id,
+            self.around,
+            disk,
+            random=self._source(node_id),
+            snapshot_random=self._source(f"snapshots {node_id}"),
+        )
+        self.around.add(machine)
+        self.scheduler.add_host(machine)
+        self.network.add_receiver(machine.receive)
+        self.machines.append(machine)
+        return machine
 
     def _make_client(self, number: int, load: Load) -> Client:
         return Client(
@@ -190,22 +220,30 @@ class CoreWorld:
         return (
             judge.is_idle
             and all(client.is_idle for client in self._clients)
+            and self._members.are_settled
             and all(
                 machine.process is not None
                 and machine.process.applied_index == len(self.safety.applied)
-                for machine in self.machines
+                for machine in self._member_machines()
             )
         )
+
+    def _member_machines(self) -> list[Machine]:
+        """Return the machines of whoever is a member at present."""
+        around = self.around
+        names = members(self._members.committed)
+        return [around.machines[around.number_of[name]] for name in names]
 
     def _what_is_missing(self, judge: Client) -> str:
         waiting = [client.number for client in (*self._clients, judge) if not client.is_idle]
         applied = {
             machine.node_id: machine.process.applied_index if machine.process else None
-            for machine in self.machines
+            for machine in self._member_machines()
         }
         return (
             f"{PROGRESS_SECONDS:g} s after the faults ended, clients {waiting} wait, and of "
-            f"{len(self.safety.applied)} entries the nodes have applied {applied}"
+            f"{len(self.safety.applied)} entries the members have applied {applied}"
+            + ("" if self._members.are_settled else f"; {self._members.committed} is committed")
         )
 
     def _check_end(self) -> None:
@@ -218,8 +256,9 @@ class CoreWorld:
                 )
         expected = {key: (version, write) for write, (key, version) in writes.items()}
         for machine in self.machines:
-            assert machine.process is not None
             self._count_repeats(machine)
+        for machine in self._member_machines():
+            assert machine.process is not None
             state = machine.process.registers.state()
             if state != expected:
                 raise InvariantViolated(
@@ -268,13 +307,34 @@ class CoreWorld:
     def crash(self, machine: Machine, *, down: float, is_silent: bool = False) -> None:
         """Crash the node on a machine, and start it again after so many seconds."""
         self._count_repeats(machine)
+        self._members.note_crash(machine)
         machine.crash(is_silent=is_silent)
         self.safety.node_started(machine.node_id)
         self.scheduler.at(self.scheduler.now + down, NOBODY, self._start, machine)
 
     def _start(self, machine: Machine) -> None:
-        if machine.process is None:
+        if machine.process is None and not machine.is_retired:
             machine.start()
+
+    def add_machine(self) -> Machine:
+        """Start a node on a new machine, which waits to be made a member."""
+        machine = self._make_machine()
+        machine.start()
+        return machine
+
+    def _retire(self, machine: Machine) -> None:
+        """Let a node that was removed never come back."""
+        if machine.is_retired:
+            return
+        if machine.process is None:
+            self.marks["removed node never came back"] += 1
+        else:
+            self.marks["removed node stopped"] += 1
+            self._count_repeats(machine)
+            machine.crash()
+            self.safety.node_started(machine.node_id)
+        machine.is_retired = True
+        self.machines.remove(machine)
 
     def note(self, kind: str, text: str) -> None:
         """Count a fault that was made, and put it into the trace."""
@@ -313,6 +373,8 @@ class CoreWorld:
         for observer in self._observers:
             observer.turn(machine.node_id, now, core, events, effects)
         self.safety.observe(machine.node_id, core, events, effects)
+        if self._snapshots_seen:
+            self._check_snapshots()
         if self._before is not None:
             before, self._before = self._before, None
             check_state(core)
@@ -320,61 +382,29 @@ class CoreWorld:
         elif effects and isinstance(effects[0], RoleChanged):
             check_state(core)
 
+    def members_committed(self, machine: Machine, effect: ConfigurationChanged) -> None:
+        """Stop a node that learns of its removal, and forget the dead ones that were removed."""
+        is_news = self._members.learn(machine, effect)
+        now, retired = self.scheduler.now, effect.configuration.retired
+        if machine.node_id in retired:
+            soon = now + self._random.choice((0.0, 0.0, 0.05)) * self._random.random()
+            self.scheduler.at(soon, machine.number, self._retire, machine)
+        if is_news:
+            for other in list(self.machines):
+                is_dead = other.node_id in retired and other.process is None
+                if is_dead and self._random.random() < 0.7:
+                    self._retire(other)
+
+    def saw_snapshot(self, machine: Machine, snapshot: Snapshot, state: bytes) -> None:
+        """Remember a snapshot until all that it covers was seen to be applied."""
+        self._snapshots_seen.append((machine.node_id, snapshot, state))
+
+    def _check_snapshots(self) -> None:
+        for node_id, snapshot, state in self._snapshots_seen:
+            self._reference.check(node_id, snapshot, state)
+        self._snapshots_seen.clear()
+
     def crashed(self, machine: Machine) -> None:
         """Start a node again that ended by itself or at a moment that was chosen."""
         down = self._random.choice((0.0, 0.05, 0.5)) * self._random.random()
         self.crash(machine, down=down, is_silent=self._random.random() < 0.5)
-
-
-class Trace:
-    """The digest of everything that happened, taken in chunks."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.blake2b(digest_size=16)
-        self._encode = msgspec.msgpack.Encoder().encode
-        self._waiting: list[tuple[object, ...]] = []
-
-    def add(self, happening: tuple[object, ...]) -> None:
-        """Add what happened; it is never changed afterwards."""
-        waiting = self._waiting
-        waiting.append(happening)
-        if len(waiting) >= TRACE_CHUNK:
-            self._hash.update(self._encode(waiting))
-            waiting.clear()
-
-    def digest(self) -> str:
-        """Return the digest of all that was added."""
-        self._hash.update(self._encode(self._waiting))
-        self._waiting.clear()
-        return self._hash.hexdigest()
-
-
-def draw_config(random: Random) -> RaftConfig:
-    """Return settings for a run: roomy, small, or so small that every bound is met often."""
-    election_timeout = random.choice((0.15, 0.3, 0.3, 0.5))
-    heartbeat_interval = election_timeout / random.choice((3, 6, 10))
-    unit = random.choice((0, 100, 1000))
-    if not unit:
-        return RaftConfig(election_timeout=election_timeout, heartbeat_interval=heartbeat_interval)
-    append_bytes_max = unit * random.choice((1, 2, 5))
-    return RaftConfig(
-        election_timeout=election_timeout,
-        heartbeat_interval=heartbeat_interval,
-        append_bytes_max=append_bytes_max,
-        inflight_messages_max=random.choice((1, 2, 8)),
-        inflight_bytes_max=append_bytes_max * random.choice((1, 4)),
-        tail_bytes_max=unit * random.choice((1, 10, 100)),
-        uncommitted_bytes_max=append_bytes_max + unit * random.choice((10, 100)),
-        apply_bytes_max=unit * random.choice((1, 10)),
-        read_bytes_max=unit * random.choice((1, 10)),
-    )
-
-
-def draw_load(random: Random) -> Load:
-    """Return what the clients of a run ask for: about 100 commands a second, in other shapes."""
-    return Load(
-        clients=random.choice((3, 5, 5, 10)),
-        commands_per_second=random.choice((50.0, 100.0, 100.0, 200.0)),
-        burst=random.choice((1, 3, 10, 10, 20)),
-        large=random.choice((0.0, 0.0, 0.02)),
-    )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from liferaft.sim.chronicle import Chronicle
-from liferaft.sim.core_marks import CORE_MARKS
+from liferaft.sim.core_marks import CHANGE_MARKS, CORE_MARKS
 from liferaft.sim.core_world import simulate_core
 from liferaft.sim.marks import MARKS
 from liferaft.sim.observer import TurnObserver
@@ -15,7 +15,9 @@ from liferaft.sim.user import user_workload
 
 def known_marks(options: SimulationOptions) -> tuple[str, ...]:
     """Return the marks that a run of this fidelity may hit."""
-    return CORE_MARKS if options.fidelity == "core" else MARKS
+    if options.fidelity != "core":
+        return MARKS
+    return CORE_MARKS if options.changes == "no" else (*CORE_MARKS, *CHANGE_MARKS)
 
 
 def run_seed(

@@ -10,14 +10,17 @@ from liferaft.errors import ConfigurationError
 from liferaft.sim.schedule import PROFILES, FaultStep
 
 Fidelity = Literal["full", "core"]
+Changes = Literal["no", "some", "all"]
 
 
 class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
     """One run but for its seed.
 
     `seconds` are virtual ones, during which faults are made. `keep` names the steps of the fault
-    schedule that are carried out, None for all. `target`, `workload` and `invariants` are a user's
-    own, as `module:name`; empty for those that ship.
+    schedule that are carried out, None for all. `changes` says in which runs of the cores members
+    come and go, leadership is handed over and snapshots are taken: in none, in about every second
+    one (but for calm ones), or in all. `target`, `workload` and `invariants` are a user's own, as
+    `module:name`; empty for those that ship.
     """
 
     fidelity: Fidelity = "full"
@@ -26,6 +29,7 @@ class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
     commands_per_second: float = 60.0
     seconds: float = 8.0
     profile: str = "mixed"
+    changes: Changes = "some"
     keep: tuple[int, ...] | None = None
     target: str = ""
     workload: str = ""

@@ -29,12 +29,12 @@ class Scheduler:
     def __init__(self) -> None:
         self.now = 0.0
         self.calls = 0
-        self._hosts: tuple[Host, ...] = ()
+        self._hosts: list[Host] = []
         self._heap: list[tuple[float, int, int, Callable[[Any], None], Any]] = []
 
-    def set_hosts(self, hosts: tuple[Host, ...]) -> None:
-        """Name the hosts; their numbers are their places."""
-        self._hosts = hosts
+    def add_host(self, host: Host) -> None:
+        """Add a host, at any time; its number is how many there were before."""
+        self._hosts.append(host)
 
     def at(self, time: float, host: int, function: Callable[[Any], None], argument: object) -> None:
         """Call `function(argument)` at `time`, on behalf of `host`."""
