@@ -9,7 +9,11 @@ from random import Random
 import pytest
 
 from liferaft.cluster.driver import Driver
+from liferaft.cluster.peers import Peers
+from liferaft.cluster.snapshot_policy import SnapshotPolicy
+from liferaft.cluster.snapshotting import Snapshots
 from liferaft.errors import DiskFailed, LiferaftError
+from liferaft.link.memory import MemoryNetwork
 from liferaft.raft.config import RaftConfig
 from liferaft.raft.core import RaftCore
 from liferaft.raft.events import Received
@@ -17,16 +21,19 @@ from liferaft.raft.log import LogSummary
 from liferaft.raft.messages import AppendEntries, Message, RequestVote, RequestVoteReply
 from liferaft.raft.types import Configuration, Entry, EntryKind, HardState, NodeId
 from liferaft.storage.faulty import FaultyDisk
+from liferaft.storage.snapshots import SnapshotStore
 from liferaft.storage.wal import WriteAheadLog
+from tests.cluster.counting import Appended
 
 DISK_SECONDS = 1.0
 PATIENT = RaftConfig(election_timeout=100.0, heartbeat_interval=10.0)
 
 
-class Machine:
+class Machine(Appended):
     """A state machine that remembers, and fails at one command."""
 
     def __init__(self, fails_at: bytes = b"") -> None:
+        super().__init__()
         self.applied: list[bytes] = []
         self._fails_at = fails_at
 
@@ -88,6 +95,16 @@ async def driven(
         log=log,
         machine=world.machine,
         deliver=world.deliver,
+        snapshots=lambda post, position: Snapshots(
+            SnapshotStore(disk, "/data", "blue"),
+            world.machine,
+            disk=disk,
+            cluster_id="blue",
+            policy=SnapshotPolicy(),
+            reach=Peers("blue", {}, network=MemoryNetwork(), random=Random(1)).reach_snapshots,
+            post=post,
+            position=position,
+        ),
         on_failure=world.failures.append,
     )
     world.driver.start()
