@@ -34,6 +34,7 @@ from liferaft.raft.messages import (
 )
 from liferaft.raft.state import Leader
 from liferaft.raft.types import NodeId
+from liferaft.sim.snapshot_marks import SNAPSHOT_MARKS, mark_of_effect, mark_of_event
 
 if TYPE_CHECKING:
     from liferaft.sim.world import World
@@ -95,6 +96,8 @@ MARKS: Final = (
     "a write completes for entries that were overwritten since",
     "a write completes after its term was over",
     "entries are applied in several pieces",
+    # Snapshots.
+    *SNAPSHOT_MARKS,
     # Clients.
     "several commands are proposed at once",
     "a command is turned away, and a leader is known",
@@ -154,6 +157,10 @@ class Marks:
         assert mark in _KNOWN, mark
         self._hits[mark] += 1
 
+    def _hit_if(self, mark: str | None) -> None:
+        if mark is not None:
+            self.hit(mark)
+
     def counts(self) -> dict[str, int]:
         """Return how often each mark was hit, those never hit left out."""
         return {mark: self._hits[mark] for mark in MARKS if self._hits[mark]}
@@ -180,10 +187,12 @@ class Marks:
             look = _EVENTS.get(type(event))
             if look is not None:
                 look(self, before, core, event)
+            self._hit_if(mark_of_event(event))
         for effect in effects:
             look = _EFFECTS.get(type(effect))
             if look is not None:
                 look(self, before, core, effect)
+            self._hit_if(mark_of_effect(effect))
         after = _observe(core)
         self._compare(node_id, before, after, core)
         self._before[node_id] = after
@@ -191,7 +200,9 @@ class Marks:
     # Events.
 
     def _received(self, before: _Before, core: RaftCore, event: Received) -> None:
-        _MESSAGES[type(event.message)](self, before, core, event.message)
+        look = _MESSAGES.get(type(event.message))
+        if look is not None:
+            look(self, before, core, event.message)
 
     def _vote_request(self, before: _Before, core: RaftCore, request: RequestVote) -> None:
         if request.term < before.term:
@@ -219,9 +230,7 @@ class Marks:
         last = message.prev_log_index + len(message.entries)
         if message.prev_log_index > before.last_index:
             self.hit("AppendEntries beyond the end of the log")
-        elif message.prev_log_index <= core.last_index and (
-            core.term_at(message.prev_log_index) != message.prev_log_term
-        ):
+        elif _term_at(core, message.prev_log_index) not in (None, message.prev_log_term):
             self.hit("AppendEntries whose previous entry is of another term")
         elif message.entries:
             self._new_entries(before, message, last)
@@ -254,8 +263,9 @@ class Marks:
                 self.hit("a success is old news")
         elif progress.next_index <= reply.rejected_index:
             self.hit("a rejection rewinds")
-            rejected_term = core.term_at(min(reply.rejected_index, core.last_index))
-            if core.term_at(progress.next_index - 1) < rejected_term - 1:
+            rejected_term = _term_at(core, min(reply.rejected_index, core.last_index))
+            common_term = _term_at(core, progress.next_index - 1)
+            if rejected_term and (common_term or rejected_term) < rejected_term - 1:
                 self.hit("a rejection rewinds over several terms")
         else:
             self.hit("a rejection is old news")
@@ -335,12 +345,12 @@ class Marks:
         if before.role is not after.role:
             self._role_changed(node_id, before, after, core)
         if after.last_index < before.last_index or (
-            core.term_at(before.last_index) != before.last_term
+            _term_at(core, before.last_index) not in (None, before.last_term)
         ):
             self._truncated(before, core)
         if before.role_name == after.role_name == "leader" and (
             before.commit_index < after.commit_index
-            and core.term_at(before.commit_index + 1) < core.current_term
+            and (_term_at(core, before.commit_index + 1) or core.current_term) < core.current_term
         ):
             self.hit("a leader commits entries of an earlier term through its own")
 
@@ -389,6 +399,12 @@ class Marks:
         self.hit("many entries are truncated" if is_many else "one entry is truncated")
         if before.stable_index >= first:
             self.hit("entries are truncated that were stored")
+
+
+def _term_at(core: RaftCore, index: int) -> int | None:
+    """Return the term of an entry, None where the log does not hold it."""
+    log = core.state.log
+    return core.term_at(index) if log.base_index <= index <= log.last_index else None
 
 
 def _observe(core: RaftCore) -> _Before:

@@ -13,9 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
+from msgspec.structs import replace
+
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.node import Node
+from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.errors import DiskFailed, InvariantViolated, LiferaftError, StorageError
 from liferaft.link.address import Address
 from liferaft.raft.config import RaftConfig
@@ -75,7 +78,11 @@ class World:
         self.instances: Final[dict[NodeId, Mapping[str, object]]] = {}
         self.marks = Marks()
         self._observers = observers
-        self._raft_config = draw_raft_config(self.random("limits"))
+        draw = self.random("snapshots")
+        keep_entries = draw.choice((1, 20, RaftConfig().keep_entries))
+        config = draw_raft_config(self.random("limits"))
+        self._raft_config = replace(config, keep_entries=keep_entries)
+        self._snapshot_policy = draw_snapshot_policy(draw)
         self._lives = dict.fromkeys(self.node_ids, 0)
         self._peers = {node_id: f"memory:{node_id}" for node_id in self.node_ids}
         self._supervisors: dict[NodeId, asyncio.Task[None]] = {}
@@ -171,6 +178,7 @@ class World:
                 data=DATA,
                 raft=self._raft_config,
                 segment_bytes=SEGMENT_BYTES,
+                snapshots=self._snapshot_policy,
             ),
             objects,
             network=self.network.host(node_id, self.machines[node_id]),
@@ -429,6 +437,18 @@ def draw_raft_config(draw: random_module.Random) -> RaftConfig:
         uncommitted_bytes_max=draw.choice((1, 8)) * append_bytes_max,
         apply_bytes_max=draw.choice((1, 1024, 65536)),
         read_bytes_max=draw.choice((1, 1024, 65536)),
+    )
+
+
+def draw_snapshot_policy(draw: random_module.Random) -> SnapshotPolicy:
+    """Return the default policy, by which a run is too short for snapshots, or one with many."""
+    if draw.random() < 0.2:
+        return SnapshotPolicy()
+    return SnapshotPolicy(
+        entries=draw.choice((5, 30, 150)),
+        log_bytes=draw.choice((2_000, 100_000)),
+        ratio=draw.choice((0.0, 1.0)),
+        fetch_bytes_per_second=draw.choice((2_000, 100_000, 64_000_000)),
     )
 
 
