@@ -165,6 +165,25 @@ async def test_a_snapshot_that_is_damaged_on_its_way_is_fetched_again(
     assert reads >= 2
 
 
+async def test_a_snapshot_that_rotted_under_its_node_is_replaced() -> None:
+    """The leader offers it, and cannot know, until it is read."""
+    cluster = Counting(policy=SnapshotPolicy(entries=50))
+    await cluster.start()
+    await cluster.stop("n3")
+    await cluster.write(110)
+    await asyncio.sleep(1)
+    leader = (await cluster.leader()).config.node_id
+    disk = cluster.disks[leader]
+    names = disk.names(snapshot_directory("/data"))
+    disk.open(f"{snapshot_directory('/data')}/{names[-1]}").write(60, b"damage")
+    await cluster.start("n3")
+    await cluster.wait_equal()
+    after = disk.names(snapshot_directory("/data"))
+    await cluster.stop()
+
+    assert f"{names[-1]}.damaged" in after
+
+
 async def test_who_speaks_of_another_cluster_gets_no_snapshot() -> None:
     disk = FaultyDisk(Random(1))
     shelf = SnapshotShelf(await open_snapshots(disk, "/data", "blue"), "blue")

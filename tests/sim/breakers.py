@@ -38,6 +38,7 @@ from liferaft.rpc.wire import Call, Reply
 from liferaft.storage import recovery, segment, wal
 from liferaft.storage.disk import Disk, File
 from liferaft.storage.records import SEGMENT_HEADER_BYTES, Body
+from tests.sim.snapshot_breakers import SNAPSHOT_BREAKERS
 
 Breaker = Callable[[pytest.MonkeyPatch], None]
 
@@ -466,4 +467,5 @@ BREAKERS: tuple[Breaker, ...] = (
     run_a_repeated_command_again,
     answer_when_it_is_appended,
     tell_each_replica_its_own_time,
+    *SNAPSHOT_BREAKERS,
 )

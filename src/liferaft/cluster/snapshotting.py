@@ -84,6 +84,8 @@ class Snapshots:
         self._post = post
         self._position = position
         self._loop = asyncio.get_running_loop()
+        # Who was to fetch the damaged one gets another, be it of the very same state.
+        store.on_damaged = self._begin
         self._taking: asyncio.Task[Snapshot] | None = None
         self._take_after = 0.0
         self._fetching: asyncio.Task[None] | None = None

@@ -244,6 +244,27 @@ def _draw_block(content: bytes, draw: random_module.Random) -> int:
     return draw.randrange((len(content) + BLOCK_BYTES - 1) // BLOCK_BYTES) * BLOCK_BYTES
 
 
+def _flip_snapshot(
+    world: World, node_id: NodeId, draw: random_module.Random
+) -> Callable[[], None] | None:
+    """Flip a bit of the newest snapshot; the node may put the file aside for it."""
+    disk = world.disks[node_id]
+    paths = [path for path in disk.paths() if path.endswith(".snapshot")]
+    if not paths:
+        return None
+    path, content = paths[-1], disk.content(paths[-1])
+    offset = draw.randrange(len(content))
+    back = disk.overwrite(path, offset, bytes([content[offset] ^ (1 << draw.randrange(8))]))
+    world.safety.snapshot_damaged(node_id)
+
+    def undo() -> None:
+        back()
+        if f"{path}.damaged" in disk.paths() and path not in disk.paths():
+            disk.move(f"{path}.damaged", path)
+
+    return undo
+
+
 def _lost_name(world: World, node_id: NodeId, draw: random_module.Random) -> Callable[[], None]:
     """Lose a file that was there: a damaged directory."""
     return world.disks[node_id].forget(draw.choice([*_closed_segments(world, node_id), IDENTITY]))
@@ -301,6 +322,10 @@ KINDS: Final[Mapping[str, Callable[[World, random_module.Random], Awaitable[None
     "bit rot in the identity": _damaging("bit rot in the identity", _flip_identity),
     "bit rot under a running node": _damaging(
         "bit rot under a running node", _flip_log, is_at_rest=False
+    ),
+    "bit rot in a snapshot": _damaging("bit rot in a snapshot", _flip_snapshot),
+    "bit rot in a snapshot under a running node": _damaging(
+        "bit rot in a snapshot under a running node", _flip_snapshot, is_at_rest=False
     ),
     "stale block": _damaging("stale block", _stale_block),
     "misdirected write": _damaging("misdirected write", _misdirected_write),

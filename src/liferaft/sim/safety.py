@@ -103,7 +103,11 @@ class SafetyChecker:
 
     def disk_lost(self, node_id: NodeId) -> None:
         """Learn that a node's disk was damaged or lost on purpose: its promises are void."""
-        self._nodes[node_id] = Node(was_lost=True)
+        self._nodes[node_id] = Node(was_lost=True, is_unknown=True)
+
+    def snapshot_damaged(self, node_id: NodeId) -> None:
+        """Learn that a node's newest snapshot was damaged on purpose: it may begin without it."""
+        self._nodes[node_id].covered = 0
 
     def acknowledged(self, index: int, term: int) -> None:
         """Check that what a client was told of, the entry of this index and term, is applied."""

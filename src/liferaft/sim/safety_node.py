@@ -35,6 +35,7 @@ class Node:
       reported as stored.
     - `covered`: up to here it reported a snapshot as stored.
     - `was_lost`: its disk was lost once, so what it acknowledged is not known.
+    - `is_unknown`: and it has not started since, so neither is what its disk holds.
     """
 
     is_new_life: bool = True
@@ -52,6 +53,7 @@ class Node:
     stored: list[int] = field(default_factory=list)
     covered: int = 0
     was_lost: bool = False
+    is_unknown: bool = False
 
     def begin_life(self) -> None:
         """Forget what a crash takes."""
@@ -146,7 +148,9 @@ def check_kept(
         )
     overwritten = [write.entries[0].index for write in (*node.pending, *writes) if write.entries]
     kept = min([len(node.stored), *(index - 1 for index in overwritten)])
-    if _is_void(node, state.log, kept):
+    if node.is_unknown:
+        node.is_unknown = False
+    elif _is_void(node, state.log, kept):
         _check_void(node_id, state.log, covered, committed_terms)
     else:
         _check_log_kept(node_id, node, state.log, kept)

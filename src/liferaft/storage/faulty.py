@@ -338,6 +338,13 @@ class FaultyDisk(Disk):
 
         return find
 
+    def move(self, source: str, target: str) -> None:
+        """Give a file another name, at once and durably: a repair from outside."""
+        inode = self._named(source)
+        for names in (self._names, self._durable_names):
+            names.pop(source, None)
+            names[target] = inode
+
     def image(self) -> dict[str, bytes]:
         """Return what is on the platter: the durable content of every durable name."""
         return {path: bytes(inode.durable) for path, inode in self._durable_names.items()}

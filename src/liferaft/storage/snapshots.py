@@ -11,7 +11,7 @@ Every method that waits may be cancelled: what it had begun is thrown away, or g
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 import msgspec
@@ -56,7 +56,10 @@ def snapshot_name(snapshot: Snapshot | SnapshotHead) -> str:
 
 
 class SnapshotStore:
-    """The snapshots in a data directory. Use from one event loop."""
+    """The snapshots in a data directory. Use from one event loop.
+
+    `on_damaged` is called when one that is kept turns out to be damaged, and is put aside.
+    """
 
     def __init__(self, disk: Disk, directory: str, cluster_id: str) -> None:
         self._disk = disk
@@ -64,6 +67,7 @@ class SnapshotStore:
         self._cluster_id = cluster_id
         self._kept: list[Snapshot] = []
         self._read_at: dict[str, float] = {}
+        self.on_damaged: Callable[[], object] = _nothing
 
     def find(self) -> None:
         """Look at what there is, once; blocking. See `open_snapshots`."""
@@ -137,6 +141,7 @@ class SnapshotStore:
     async def read(self, index: int, term: int, offset: int, length: int) -> bytes | None:
         """Return a part of the file of a snapshot; None when it is not kept any more.
 
+        Who begins to read gets a file that was proven again: it may have lain there for long.
         Raises `OSError`.
         """
         kept = {EntryId(each.term, each.index): each for each in self._kept}
@@ -145,7 +150,22 @@ class SnapshotStore:
             return None
         path = self.path(found)
         self._read_at[path] = asyncio.get_running_loop().time()
+        if offset == 0 and not await self._is_whole(found):
+            return None
         return await self._disk.run_beside(partial(_read, self._disk, path, offset, length))
+
+    async def _is_whole(self, snapshot: Snapshot) -> bool:
+        """Return whether a file is what was written; put it aside if not."""
+        path = self.path(snapshot)
+        try:
+            await self._disk.run_beside(partial(proven, self._disk, path))
+        except DamagedSnapshot as error:
+            _log.error("a snapshot is put aside: %s", error)
+            self._kept = [each for each in self._kept if each != snapshot]
+            await self._disk.run(partial(self._disk.rename, path, path + _DAMAGED_SUFFIX))
+            self.on_damaged()
+            return False
+        return True
 
     # Fetching.
 
@@ -217,6 +237,10 @@ class SnapshotStore:
         for name in self._disk.names(self._directory):
             if name.endswith(_FETCHED_SUFFIX) and name < snapshot_name(snapshot):
                 self._disk.remove(f"{self._directory}/{name}")
+
+
+def _nothing() -> None:
+    """Stand in where nobody wants to know."""
 
 
 def _write(disk: Disk, path: str, head: SnapshotHead, state: Iterable[bytes]) -> bytes:
