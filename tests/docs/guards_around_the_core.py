@@ -44,8 +44,8 @@ DISK = (
     Guard(
         28,
         "storage.directory:_bind",
-        "            raise _ownerless(path)\n        _write",
-        "            pass\n        _write",
+        "            raise _ownerless(path)\n        bind",
+        "            pass\n        bind",
         "tests/storage/test_directory.py::test_a_log_without_an_identity_is_refused",
     ),
     Guard(
@@ -71,7 +71,7 @@ DISK = (
     ),
     Guard(
         36,
-        "storage.directory:_write",
+        "storage.directory:bind_directory",
         "    disk.rename(target + _NEW_SUFFIX, target)\n    disk.sync_directory(path)\n",
         "    disk.rename(target + _NEW_SUFFIX, target)\n",
         "tests/storage/test_directory.py::test_the_first_configuration_is_remembered",
