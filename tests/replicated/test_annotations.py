@@ -45,8 +45,8 @@ this looks like the end of the method
         this.kind: Final = "derived"
         this.bounded: Annotated[int, msgspec.Meta(ge=0)] = 0
 
-        def later(self: Any) -> None:
-            self.nothing: int = 1  # type: ignore[misc] # it is not the class's own self
+        def later(this: Any) -> None:
+            this.nothing: int = 1  # type: ignore[misc] # it is not the class's own self
 
         later(this)
 
@@ -109,7 +109,20 @@ def at_class() -> type:
     return Holder
 
 
-@pytest.mark.parametrize("make", [in_init, at_class])
+def too_early() -> type:
+    class Holder:
+        def __init__(self) -> None:
+            self.it: Decimal | None = None
+
+    declared_types(Holder)
+
+    class Decimal:
+        pass
+
+    return Holder
+
+
+@pytest.mark.parametrize("make", [in_init, at_class, too_early])
 def test_a_name_that_is_not_there_at_run_time_is_told(make: Callable[[], type]) -> None:
     with pytest.raises(ConfigurationError, match=r"Holder.* cannot be evaluated: .*'Decimal'"):
         declared_types(make())

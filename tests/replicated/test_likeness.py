@@ -23,6 +23,15 @@ class Rank(enum.IntEnum):
     LOW = 1
 
 
+class Planet(enum.Enum):
+    """Its members have more to them than their values."""
+
+    EARTH = "earth"
+
+    def __init__(self, name: str) -> None:
+        self.weight = 5.97
+
+
 class Point(NamedTuple):
     x: int
     y: float = 0.5
@@ -94,6 +103,7 @@ FROM_ROME = datetime(2020, 1, 1, tzinfo=timezone(timedelta(hours=1)))
         ([Special("a")], list[Item], r"it\[0\] is of the type Special"),
         (Node([Item("a")]), dict[str, Any], "of the type Node"),
         ([FROM_ROME], list[datetime], r"it\[0\] is .*3600.*, comes back as .*utc"),
+        (Rank.LOW, float, "of the type Rank, comes back as float"),
         (Rank.LOW, int, "of the type Rank, comes back as int"),
     ],
 )
@@ -187,8 +197,22 @@ class Scale(msgspec.Struct, frozen=True):
         (Scale(1, {2: Measured(3.5, [4]), 0.25: None, 5.0: Measured(2**60 + 1)}), Scale),
         ({Measured(1): 2, Measured(3.0): 1}, dict[Measured, float]),
         (2**63 + 1, float),
+        ([Planet.EARTH, 1], list[Planet | float]),
     ],
 )
 def test_an_int_where_a_float_is_declared_comes_back_as_an_int(value: Any, hint: Any) -> None:
     """Type checkers allow it, everybody writes it, and replies show which of them it is."""
     come_back(value, hint)
+
+
+def test_the_floats_of_each_state_are_numbered_from_the_first_on() -> None:
+    likeness = Likeness()
+
+    assert {1: 2} == likeness.compare([0.5, 2], [0.5, 2.0], "Bank.it")
+    assert {0: 3} == likeness.compare(3, 3.0, "Bank.other")
+
+
+def test_a_state_whose_class_puts_it_together_again_may_share() -> None:
+    shared = [1]
+
+    Likeness(may_share=True).compare([shared, shared], [[1], [1]], "Bank.snapshot()")

@@ -183,6 +183,10 @@ class Board(dict[str, int]):
     pass
 
 
+class Hollow:
+    __slots__ = ()
+
+
 class Record(msgspec.Struct):
     value: int = 0
 
@@ -249,7 +253,8 @@ class Forgetful:
         (Linked, r"Linked\.other is a list that another part of the state holds too"),
         (Slotted, "Slotted keeps state in __slots__: take them out, or give the class snapshot"),
         (Board, "Board keeps state in a built-in type"),
-        (Record, "Record keeps state in"),
+        (Hollow, "Hollow keeps state in __slots__"),
+        (Record, "Record keeps state in a built-in type"),
         (Common, "Common keeps state in accounts, which all of its objects share"),
         (Halfway, r"Halfway has snapshot\(\) and no restore\(\)"),
         (OtherHalf, r"OtherHalf has restore\(\) and no snapshot\(\)"),
@@ -300,6 +305,42 @@ def test_constants_and_immutable_defaults_of_the_class_are_no_state_that_is_shar
     assert 2 == other.count
 
 
+def test_slots_that_hold_only_the_attributes_are_fine() -> None:
+    class Open:
+        __slots__ = "__dict__"  # noqa: PLC0205 - people write so
+
+        def __init__(self) -> None:
+            self.value: int = 1
+
+    class Weak:
+        __slots__ = ("__dict__", "__weakref__")
+
+    assert ("value",) == state_of(Open()).names()
+    assert () == state_of(Weak()).names()
+
+
+def test_a_default_of_the_class_that_each_object_replaces_is_not_shared() -> None:
+    class Own:
+        accounts: dict[str, int] = {}  # noqa: RUF012 - this is what is tried
+
+        def __init__(self) -> None:
+            self.accounts = {}
+
+    assert ("accounts",) == state_of(Own()).names()
+
+
+def test_an_annotation_counts_for_more_than_the_first_value() -> None:
+    class Owned:
+        def __init__(self) -> None:
+            self.owner: str | None = ""
+
+    owned = Owned()
+    state = state_of(owned)
+    owned.owner = None
+
+    assert ["owner"] == list(pieces_of(state))
+
+
 def test_a_class_s_own_state_comes_back_through_restore() -> None:
     careful, other = Careful(), Careful()
     careful.lines.append("second")
@@ -318,12 +359,16 @@ def test_what_a_class_s_own_state_shares_is_its_own_business() -> None:
             self.both: list[int] = []
 
         def snapshot(self) -> list[list[int]]:
-            return [self.both, self.both][:1] * (1 + bool(self.both))
+            return [self.both, self.both]
 
         def restore(self, state: list[list[int]]) -> None:
             self.both = state[0]
 
-    state_of(Twins())
+    state = state_of(twins := Twins())
+    likeness = Likeness()
+    likeness.note(twins.both, "Bank.it")
+
+    assert 1 == len(list(state.pieces(likeness)))
 
 
 def test_a_restore_that_fails_later_ends_the_node() -> None:

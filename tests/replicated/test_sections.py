@@ -62,7 +62,7 @@ def test_no_flipped_bit_is_missed(bit: int) -> None:
 
 def test_no_cut_is_missed() -> None:
     for stop in range(len(WHOLE)):
-        with pytest.raises(DamagedSnapshot, match=r"ends at byte \d+, in the middle"):
+        with pytest.raises(DamagedSnapshot, match=f"ends at byte {stop}, in the middle"):
             read([WHOLE[:stop]])
 
 
@@ -95,9 +95,22 @@ def test_a_newer_format_is_told_from_damage() -> None:
         read([head + checksum(head).to_bytes(4, "little")])
 
 
-def test_other_bytes_are_told() -> None:
+OTHER_HEAD = b"LIFERAFT\x01\0\0\0"
+NEWER_BY_DAMAGE = WHOLE[:8] + b"\x03" + WHOLE[9:]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"PK\x03\x04" * 10,
+        OTHER_HEAD + checksum(OTHER_HEAD).to_bytes(4, "little") + WHOLE[16:],
+        NEWER_BY_DAMAGE,
+    ],
+    ids=["other", "log", "damaged"],
+)
+def test_other_bytes_are_told(data: bytes) -> None:
     with pytest.raises(DamagedSnapshot, match="do not begin as a snapshot does"):
-        read([b"PK\x03\x04" * 10])
+        read([data])
 
 
 def test_a_kind_that_nobody_knows_is_refused() -> None:

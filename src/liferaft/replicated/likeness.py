@@ -53,10 +53,12 @@ class _Kinds:
 class Likeness:
     """Compares, over all of one snapshot: what two parts of the state share would be parted.
 
-    The objects that it is given must live as long as it does.
+    The objects that it is given must live as long as it does. `may_share` is for a state whose
+    class puts together again by itself what was one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, may_share: bool = False) -> None:
+        self._may_share = may_share
         self._seen: set[int] = set()
         self._kinds = _Kinds()
         self._floats = 0
@@ -102,7 +104,7 @@ class Likeness:
 
     def note(self, value: object, place: Place) -> None:
         """Raise `ConfigurationError` when `value`, which can be changed, was met before."""
-        if id(value) in self._seen:
+        if id(value) in self._seen and not self._may_share:
             raise _unlike(
                 place,
                 f"is a {type(value).__qualname__} that another part of the state holds too, and "
@@ -240,8 +242,6 @@ def _field_names(found: type) -> Iterator[str]:
 
 
 def _is_mutable(found: type) -> bool:
-    if issubclass(found, dict | list | set | bytearray):
-        return True
     if issubclass(found, msgspec.Struct):
         return not found.__struct_config__.frozen
     if dataclasses.is_dataclass(found):

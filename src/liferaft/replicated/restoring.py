@@ -142,8 +142,8 @@ class OwnState:
             state = self._instance.snapshot()
         except Exception as error:
             raise ConfigurationError(f"{self._where} failed: {error!r}") from error
-        # What the parts of this share, restore() must know of: it says what the state is.
-        yield _proven(state, self._decoder, self._where, Likeness())
+        # What its parts share is known to restore(), which puts them together.
+        yield _proven(state, self._decoder, self._where, Likeness(may_share=True))
 
     def decode(self, name: str, body: bytes) -> object:
         """Return the only piece; raises `ConfigurationError` when the snapshot has another."""
@@ -239,10 +239,10 @@ def _refuse_what_vars_does_not_show(instance: object) -> None:
     """Raise `ConfigurationError` when part of the object's state is elsewhere than in `vars`."""
     cls = type(instance)
     hidden = ""
-    if any(_slots_of(base) for base in cls.__mro__):
-        hidden = "in __slots__: take them out"
-    elif not hasattr(instance, "__dict__") or any(map(_is_container, cls.__mro__)):
+    if any(map(_is_container, cls.__mro__)):
         hidden = "in a built-in type that it derives from: hold one in an attribute instead"
+    elif any(map(_slots_of, cls.__mro__)) or not hasattr(instance, "__dict__"):
+        hidden = "in __slots__: take them out"
     else:
         for name in shared_by_all(cls) - vars(instance).keys():
             hidden = f"in {name}, which all of its objects share: make it in __init__"
@@ -260,6 +260,6 @@ def _slots_of(cls: type) -> set[str]:
 
 
 def _is_container(cls: type) -> bool:
-    """Return whether the class is built in and holds more than attributes."""
+    """Return whether the class is built in, or in msgspec, and holds more than attributes."""
     is_built_in = not cls.__flags__ & _HEAP_TYPE
-    return is_built_in and cls.__basicsize__ > object.__basicsize__
+    return cls is msgspec.Struct or (is_built_in and cls.__basicsize__ > object.__basicsize__)
