@@ -44,8 +44,8 @@ DISK = (
     Guard(
         28,
         "storage.directory:_bind",
-        "            raise _ownerless(path)\n        _write",
-        "            pass\n        _write",
+        "            raise _ownerless(path)\n        bind",
+        "            pass\n        bind",
         "tests/storage/test_directory.py::test_a_log_without_an_identity_is_refused",
     ),
     Guard(
@@ -71,7 +71,7 @@ DISK = (
     ),
     Guard(
         36,
-        "storage.directory:_write",
+        "storage.directory:bind_directory",
         "    disk.rename(target + _NEW_SUFFIX, target)\n    disk.sync_directory(path)\n",
         "    disk.rename(target + _NEW_SUFFIX, target)\n",
         "tests/storage/test_directory.py::test_the_first_configuration_is_remembered",
@@ -210,4 +210,91 @@ CLIENTS = (
     ),
 )
 
-GUARDS = (*NODE, *DISK, *CLIENTS)
+SNAPSHOTS = (
+    Guard(
+        30,
+        "replicated.snapshot:_sections",
+        "for batch in _batches(sessions):",
+        "for batch in _batches({}):",
+        "tests/replicated/test_snapshot.py::test_a_restored_machine_is_equal_in_everything",
+    ),
+    Guard(
+        30,
+        "replicated.machine:ReplicatedMachine.install",
+        "        self._wall_now = contents.machine.wall_now\n",
+        "",
+        "tests/replicated/test_snapshot.py::test_the_log_s_time_goes_on_where_it_was",
+    ),
+    Guard(
+        30,
+        "replicated.machine:ReplicatedMachine.snapshot",
+        "            if self.applied_index != index:\n",
+        "            if False:\n",
+        "tests/replicated/test_snapshot.py::test_a_command_in_the_midst_of_a_snapshot_spoils_it",
+    ),
+    Guard(
+        31,
+        "storage.recovery:_Reader.read_all",
+        "        if not self._holds(self._base):\n",
+        "        if False:\n",
+        "tests/storage/test_compaction.py::test_a_crash_before_the_log_began_anew_finds_it_void",
+    ),
+    Guard(
+        31,
+        "cluster.driver:Driver._restore_snapshot",
+        "            self._log.begin_anew(EntryId(snapshot.term, snapshot.index))",
+        "            pass",
+        "tests/cluster/test_snapshotting.py::test_a_follower_that_is_far_behind_is_sent_a_snapshot",
+    ),
+    Guard(
+        32,
+        "replicated.machine:ReplicatedMachine.install",
+        "        if contents.machine.applied_index < self.applied_index:\n",
+        "        if False:\n",
+        "tests/replicated/test_snapshot.py::test_the_state_never_goes_back",
+    ),
+    Guard(
+        32,
+        "storage.snapshots:SnapshotStore._check_fetched",
+        "if content.snapshot != snapshot or content.head.cluster_id != self._cluster_id:",
+        "if False:",
+        "tests/storage/test_snapshots.py::test_what_was_fetched_and_is_not_what_was_offered_is_thrown_away",
+    ),
+    Guard(
+        32,
+        "storage.snapshots:_write_at",
+        "        file.truncate(offset)\n        file.write(offset, data)\n",
+        "        file.write(file.size(), data)\n",
+        "tests/storage/test_snapshots.py::test_a_piece_that_comes_twice_is_written_once",
+    ),
+    Guard(
+        33,
+        "storage.snapshots:SnapshotStore._is_read",
+        "return read_at is not None and now - read_at < KEPT_AFTER_READ",
+        "return False",
+        "tests/storage/test_snapshots.py::test_a_snapshot_that_is_read_stays_for_a_while",
+    ),
+    Guard(
+        34,
+        "storage.disk:SystemDisk.write_aside",
+        "        if CAN_FORK:\n            return run_forked",
+        "        if False:\n            return run_forked",
+        "tests/storage/test_forked.py::test_trap_34_a_snapshot_is_written_by_a_process_of_its_own",
+    ),
+    Guard(
+        36,
+        "storage.snapshots:SnapshotStore._name",
+        "        sync_directory(self._disk, self._directory)\n        for name",
+        "        for name",
+        "tests/storage/test_snapshots.py::test_trap_36_the_name_of_what_was_taken_survives_the_power_too",
+    ),
+    Guard(
+        41,
+        "replicated.machine:ReplicatedMachine.install",
+        "        self.sessions.replace(contents.sessions)\n",
+        "",
+        "tests/replicated/test_snapshot.py::test_a_restored_machine_answers_old_calls_from_the_sessions_and_runs_nothing_twice",
+    ),
+)
+
+GUARDS = (*NODE, *DISK, *SNAPSHOTS, *CLIENTS)

@@ -10,7 +10,7 @@ import pytest
 
 from liferaft.errors import DiskFailed
 from liferaft.storage.disk import SystemDisk
-from liferaft.storage.forked import run_forked
+from liferaft.storage.forked import CAN_FORK, run_forked
 
 
 async def test_the_copy_sees_the_state_of_the_moment_at_which_it_began() -> None:
@@ -94,3 +94,13 @@ async def test_a_disk_writes_chunks_as_they_are_when_it_is_asked(tmp_path: Path)
     await disk.close()
 
     assert (b"done", b"then") == (result, (tmp_path / "written").read_bytes())
+
+
+@pytest.mark.skipif(not CAN_FORK, reason="the system has no fork")
+async def test_trap_34_a_snapshot_is_written_by_a_process_of_its_own() -> None:
+    """So neither the loop nor the interpreter's lock is held, and heartbeats go on meanwhile."""
+    disk = SystemDisk()
+    writer = await disk.write_aside((), lambda _: b"%d" % os.getpid())
+    await disk.close()
+
+    assert os.getpid() != int(writer)

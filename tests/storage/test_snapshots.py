@@ -72,6 +72,16 @@ async def test_what_was_taken_is_there_after_the_power_failed(disk: FaultyDisk) 
     assert taken.size_bytes < 1000, "it is compressed"
 
 
+@pytest.mark.parametrize("seed", range(20))
+async def test_trap_36_the_name_of_what_was_taken_survives_the_power_too(seed: int) -> None:
+    """The core forgets the log that a snapshot covers as soon as it is told of it."""
+    disk = FaultyDisk(Random(seed))
+    taken = await take(await open_store(disk), 7)
+    disk.crash()
+
+    assert taken == (await open_store(disk)).newest
+
+
 async def test_the_state_is_the_one_of_the_moment_at_which_it_was_asked_for(
     disk: FaultyDisk,
 ) -> None:
