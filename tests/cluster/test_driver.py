@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from liferaft.cluster.disks import Disks
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.peers import Peers
 from liferaft.cluster.snapshot_policy import SnapshotPolicy
@@ -101,7 +102,9 @@ async def driven(
             disk=disk,
             cluster_id="blue",
             policy=SnapshotPolicy(),
-            reach=Peers("blue", {}, network=MemoryNetwork(), random=Random(1)).reach_snapshots,
+            reach=Peers(
+                "blue", {}, network=MemoryNetwork(), random=Random(1), disks=Disks("a", "")
+            ).reach_snapshots,
             post=post,
             position=position,
         ),

@@ -8,51 +8,78 @@ from liferaft.cluster.peers import Mailbox
 from liferaft.raft.messages import Message, RequestVote
 
 
+class Remembering:
+    """A node that keeps what it got, and lies on the disk `d2`."""
+
+    def __init__(self) -> None:
+        self.received: list[Message] = []
+        self.source_disks: list[str] = []
+
+    def receive(self, messages: list[Message], source_disk: str) -> None:
+        self.received += messages
+        self.source_disks.append(source_disk)
+
+    def is_taken_for(self, disk_id: str) -> bool:
+        return disk_id == "d2"
+
+
 def vote_request(target: str) -> RequestVote:
     return RequestVote(term=1, source="n1", target=target, last_log_index=0, last_log_term=0)
 
 
 def test_a_message_for_this_node_is_handed_on() -> None:
-    received: list[Message] = []
-    mailbox = Mailbox("blue", "n2", received.append)
+    receiver = Remembering()
+    mailbox = Mailbox("blue", "n2", receiver)
 
-    mailbox.deliver("blue", (vote_request("n2"), vote_request("n2")))
+    mailbox.deliver(
+        "blue", (vote_request("n2"), vote_request("n2")), source_disk="", target_disk=""
+    )
 
-    assert [vote_request("n2")] * 2 == received
+    assert [vote_request("n2")] * 2 == receiver.received
 
 
 def test_a_message_of_another_cluster_is_dropped_and_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Trap 29: an address that was given to another cluster must not mix the two."""
-    received: list[Message] = []
-    mailbox = Mailbox("blue", "n2", received.append)
+    receiver = Remembering()
+    mailbox = Mailbox("blue", "n2", receiver)
 
     with caplog.at_level(logging.WARNING, "liferaft.cluster"):
-        mailbox.deliver("red", (vote_request("n2"),))
-        mailbox.deliver("red", (vote_request("n2"),))
+        mailbox.deliver("red", (vote_request("n2"),), source_disk="", target_disk="")
+        mailbox.deliver("red", (vote_request("n2"),), source_disk="", target_disk="")
 
-    assert [] == received
+    assert [] == receiver.received
     assert 1 == len(caplog.records)
 
 
 def test_a_message_for_another_node_is_dropped() -> None:
-    received: list[Message] = []
-    mailbox = Mailbox("blue", "n2", received.append)
+    receiver = Remembering()
+    mailbox = Mailbox("blue", "n2", receiver)
 
-    mailbox.deliver("blue", (vote_request("n3"),))
+    mailbox.deliver("blue", (vote_request("n3"),), source_disk="", target_disk="")
 
-    assert [] == received
+    assert [] == receiver.received
 
 
 def test_a_long_name_of_a_stranger_neither_fills_the_log_nor_memory(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    mailbox = Mailbox("blue", "n2", lambda _: None)
+    mailbox = Mailbox("blue", "n2", Remembering())
 
     with caplog.at_level(logging.WARNING, "liferaft.cluster"):
-        mailbox.deliver("red\n" * 100_000, (vote_request("n2"),))
+        mailbox.deliver("red\n" * 100_000, (vote_request("n2"),), source_disk="", target_disk="")
 
     [record] = caplog.records
     assert len(record.getMessage()) < 500
     assert "\n" not in record.getMessage()
+
+
+def test_a_message_for_the_disk_that_had_this_name_before_is_dropped() -> None:
+    receiver = Remembering()
+    mailbox = Mailbox("blue", "n2", receiver)
+
+    mailbox.deliver("blue", (vote_request("n2"),), source_disk="d1", target_disk="d2-lost")
+    mailbox.deliver("blue", (vote_request("n2"),), source_disk="d1", target_disk="d2")
+
+    assert ["d1"] == receiver.source_disks

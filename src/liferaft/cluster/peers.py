@@ -7,10 +7,11 @@ nothing but the attempt to connect. Nothing here opens a socket: rpc does, over 
 import asyncio
 import logging
 import random as random_module
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
+from liferaft.cluster.disks import Disks
 from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotSource
 from liferaft.errors import Unreachable
 from liferaft.link.address import parse_addresses
@@ -45,31 +46,58 @@ class RaftPeer(Protocol):
     """What a node is to the other nodes."""
 
     @oneway
-    def deliver(self, cluster_id: str, messages: tuple[Message, ...]) -> None:
-        """Take messages of the node's own cluster; others are dropped."""
+    def deliver(
+        self,
+        cluster_id: str,
+        messages: tuple[Message, ...],
+        *,
+        source_disk: str = "",
+        target_disk: str = "",
+    ) -> None:
+        """Take messages of the node's own cluster; others are dropped.
+
+        They are all of one node, which speaks from `source_disk`, and mean the one on
+        `target_disk`; each is empty where it is not known. See disks.py.
+        """
+
+
+class Receiver(Protocol):
+    """What stands behind a mailbox."""
+
+    def receive(self, messages: list[Message], source_disk: str) -> None:
+        """Take messages for this node, all of one other, or drop them."""
+
+    def is_taken_for(self, disk_id: str) -> bool:
+        """Return whether this node is the one on that disk; it is lost if not."""
 
 
 class Mailbox:
-    """The receiving side: hands the messages for this node to `receive`, and no others."""
+    """The receiving side: hands the messages for this node to `receiver`, and no others."""
 
-    def __init__(
-        self, cluster_id: str, node_id: NodeId, receive: Callable[[Message], None]
-    ) -> None:
+    def __init__(self, cluster_id: str, node_id: NodeId, receiver: Receiver) -> None:
         self._cluster_id = cluster_id
         self._node_id = node_id
-        self._receive = receive
+        self._receiver = receiver
         self._strangers: set[str] = set()
 
-    def deliver(self, cluster_id: str, messages: tuple[Message, ...]) -> None:
+    def deliver(
+        self,
+        cluster_id: str,
+        messages: tuple[Message, ...],
+        *,
+        source_disk: str = "",
+        target_disk: str = "",
+    ) -> None:
         """Take messages of the node's own cluster; others are dropped."""
         if cluster_id != self._cluster_id:
             self._complain(f"messages of cluster {_shown(cluster_id)}")
             return
-        for message in messages:
-            if message.target == self._node_id:
-                self._receive(message)
-            else:
-                self._complain(f"messages for node {_shown(message.target)}")
+        own = [message for message in messages if message.target == self._node_id]
+        if len(own) < len(messages):
+            others = {message.target for message in messages} - {self._node_id}
+            self._complain(f"messages for node {_shown(min(others))}")
+        if own and (not target_disk or self._receiver.is_taken_for(target_disk)):
+            self._receiver.receive(own, source_disk)
 
     def _complain(self, what: str) -> None:
         if what not in self._strangers and len(self._strangers) < 100:
@@ -97,9 +125,11 @@ class Peers:
         *,
         network: Network,
         random: random_module.Random,
+        disks: Disks,
         token: str = "",
     ) -> None:
         self._cluster_id = cluster_id
+        self._disks = disks
         self._network = network
         self._random = random
         self._token = token
@@ -173,7 +203,13 @@ class Peers:
         """Send the messages, or lose them; messages for an unknown node are lost."""
         stub = self._stubs.get(target)
         if stub is not None:
-            stub.deliver(self._cluster_id, messages)
+            disks = self._disks
+            stub.deliver(
+                self._cluster_id,
+                messages,
+                source_disk=disks.own,
+                target_disk=disks.known.get(target, ""),
+            )
 
     async def stop(self) -> None:
         """Close every connection."""
