@@ -5,7 +5,7 @@ import asyncio
 from liferaft.recipes.todo import TodoList
 from liferaft.testing.simulated import SimulatedCluster
 
-SEEDS = 15
+SEEDS = 31
 SILENCE = 1.7
 
 
