@@ -8,8 +8,9 @@ from random import Random
 
 import pytest
 
-from liferaft.cluster.disks import Disks
 from liferaft.cluster.driver import Driver
+from liferaft.cluster.envelope import Introduction
+from liferaft.cluster.introductions import Introductions
 from liferaft.cluster.peers import Peers
 from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.cluster.snapshotting import Snapshots
@@ -103,7 +104,11 @@ async def driven(
             cluster_id="blue",
             policy=SnapshotPolicy(),
             reach=Peers(
-                "blue", {}, network=MemoryNetwork(), random=Random(1), disks=Disks("a", "")
+                "blue",
+                {},
+                network=MemoryNetwork(),
+                random=Random(1),
+                introductions=Introductions("a", Introduction()),
             ).reach_snapshots,
             post=post,
             position=position,

@@ -1,9 +1,11 @@
 """Messages reach the node that they are for, in its own cluster, and nobody else."""
 
 import logging
+from collections.abc import Sequence
 
 import pytest
 
+from liferaft.cluster.envelope import Introduction, sealed
 from liferaft.cluster.peers import Mailbox
 from liferaft.raft.messages import Message, RequestVote
 
@@ -15,9 +17,9 @@ class Remembering:
         self.received: list[Message] = []
         self.source_disks: list[str] = []
 
-    def receive(self, messages: list[Message], source_disk: str) -> None:
+    def receive(self, messages: Sequence[Message], source: Introduction) -> None:
         self.received += messages
-        self.source_disks.append(source_disk)
+        self.source_disks.append(source.disk_id)
 
     def is_taken_for(self, disk_id: str) -> bool:
         return disk_id == "d2"
@@ -31,9 +33,7 @@ def test_a_message_for_this_node_is_handed_on() -> None:
     receiver = Remembering()
     mailbox = Mailbox("blue", "n2", receiver)
 
-    mailbox.deliver(
-        "blue", (vote_request("n2"), vote_request("n2")), source_disk="", target_disk=""
-    )
+    mailbox.deliver("blue", sealed(Introduction(""), "", (vote_request("n2"), vote_request("n2"))))
 
     assert [vote_request("n2")] * 2 == receiver.received
 
@@ -46,8 +46,8 @@ def test_a_message_of_another_cluster_is_dropped_and_told_once(
     mailbox = Mailbox("blue", "n2", receiver)
 
     with caplog.at_level(logging.WARNING, "liferaft.cluster"):
-        mailbox.deliver("red", (vote_request("n2"),), source_disk="", target_disk="")
-        mailbox.deliver("red", (vote_request("n2"),), source_disk="", target_disk="")
+        mailbox.deliver("red", sealed(Introduction(""), "", (vote_request("n2"),)))
+        mailbox.deliver("red", sealed(Introduction(""), "", (vote_request("n2"),)))
 
     assert [] == receiver.received
     assert 1 == len(caplog.records)
@@ -57,7 +57,7 @@ def test_a_message_for_another_node_is_dropped() -> None:
     receiver = Remembering()
     mailbox = Mailbox("blue", "n2", receiver)
 
-    mailbox.deliver("blue", (vote_request("n3"),), source_disk="", target_disk="")
+    mailbox.deliver("blue", sealed(Introduction(""), "", (vote_request("n3"),)))
 
     assert [] == receiver.received
 
@@ -68,7 +68,7 @@ def test_a_long_name_of_a_stranger_neither_fills_the_log_nor_memory(
     mailbox = Mailbox("blue", "n2", Remembering())
 
     with caplog.at_level(logging.WARNING, "liferaft.cluster"):
-        mailbox.deliver("red\n" * 100_000, (vote_request("n2"),), source_disk="", target_disk="")
+        mailbox.deliver("red\n" * 100_000, sealed(Introduction(""), "", (vote_request("n2"),)))
 
     [record] = caplog.records
     assert len(record.getMessage()) < 500
@@ -79,7 +79,7 @@ def test_a_message_for_the_disk_that_had_this_name_before_is_dropped() -> None:
     receiver = Remembering()
     mailbox = Mailbox("blue", "n2", receiver)
 
-    mailbox.deliver("blue", (vote_request("n2"),), source_disk="d1", target_disk="d2-lost")
-    mailbox.deliver("blue", (vote_request("n2"),), source_disk="d1", target_disk="d2")
+    mailbox.deliver("blue", sealed(Introduction("d1"), "d2-lost", (vote_request("n2"),)))
+    mailbox.deliver("blue", sealed(Introduction("d1"), "d2", (vote_request("n2"),)))
 
     assert ["d1"] == receiver.source_disks

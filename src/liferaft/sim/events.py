@@ -26,6 +26,8 @@ from liferaft.raft.events import Event, Proposed, ReadAsked, Received, Stored, T
 from liferaft.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
     Message,
     RequestVote,
     RequestVoteReply,
@@ -164,7 +166,19 @@ def traced_message(message: Message) -> TracedMessage:
             commit=message.leader_commit,
             round=message.round,
         )
-    assert isinstance(message, AppendEntriesReply)
+    if isinstance(message, AppendEntriesReply | InstallSnapshotReply):
+        return _traced_reply(message)
+    if isinstance(message, InstallSnapshot):
+        index, term = message.snapshot.index, message.snapshot.term
+        return TracedMessage(*common, index=index, logTerm=term, round=message.round)
+    return TracedMessage(*common)
+
+
+def _traced_reply(message: AppendEntriesReply | InstallSnapshotReply) -> TracedMessage:
+    common = (type_of(message), message.term, message.source, message.target)
+    if isinstance(message, InstallSnapshotReply):
+        index, is_failed = message.match_index, message.is_failed
+        return TracedMessage(*common, index=index, reject=is_failed, round=message.round)
     if message.is_success:
         return TracedMessage(*common, index=message.match_index, round=message.round)
     return TracedMessage(
