@@ -50,7 +50,7 @@ def test_the_order_of_hashes_changes_nothing() -> None:
     program = (
         "from liferaft.sim.core_world import simulate_core\n"
         "from liferaft.sim.options import SimulationOptions\n"
-        "options = SimulationOptions(fidelity='core', nodes=5, seconds=1.0)\n"
+        "options = SimulationOptions(fidelity='core', nodes=5, seconds=3.0, changes='all')\n"
         "print(simulate_core(3, options).digest)"
     )
     digests = {
@@ -64,7 +64,8 @@ def test_the_order_of_hashes_changes_nothing() -> None:
         for hash_seed in ("1", "2")
     }
 
-    assert {f"{simulate_core(3, SHORT).digest}\n"} == digests
+    options = msgspec.structs.replace(SHORT, seconds=3.0, changes="all")
+    assert {f"{simulate_core(3, options).digest}\n"} == digests
 
 
 def test_without_faults_one_leader_serves_everybody() -> None:
