@@ -218,7 +218,7 @@ class Process:
             events.append(Proposed(commands))
         read_id = self._reads.take()
         if read_id is not None:
-            events.append(ReadAsked(read_id))
+            events.append(ReadAsked(read_id, may_follow=self._around.may_follow))
 
     def _persist(self, effect: Persist) -> None:
         if effect.entries:
