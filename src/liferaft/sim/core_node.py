@@ -38,7 +38,6 @@ from liferaft.raft.events import (
     EntriesRead,
     Event,
     Proposed,
-    ReadAsked,
     Stored,
     TimePassed,
     TransferAsked,
@@ -216,9 +215,7 @@ class Process:
         commands = self._proposals.take()
         if commands:
             events.append(Proposed(commands))
-        read_id = self._reads.take()
-        if read_id is not None:
-            events.append(ReadAsked(read_id))
+        events.extend(self._reads.take(self._machine.local_time()))
 
     def _persist(self, effect: Persist) -> None:
         if effect.entries:
