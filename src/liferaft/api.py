@@ -28,7 +28,7 @@ from liferaft.rpc.host import CalleeStub
 from liferaft.rpc.interception import Connection, InterceptedConnection, Interceptor
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.server import Limits
-from liferaft.rpc.views import Reads, view_interceptors, view_suffix
+from liferaft.rpc.views import Reads, view_metadata, view_suffix
 
 InterfaceT = TypeVar("InterfaceT")
 
@@ -145,7 +145,8 @@ def connect(
         name=name + view_suffix(reads),
         timeout=timeout,
         balance=balance,
-        interceptors=(*interceptors, *view_interceptors(reads)),
+        interceptors=interceptors,
+        metadata=view_metadata(reads),
         token=token,
         is_insecure=is_insecure or tls is not None,
         network=_network(network, tls, is_insecure=is_insecure),
@@ -186,7 +187,8 @@ async def aconnect(
         name=name + view_suffix(reads),
         timeout=timeout,
         balance=balance,
-        interceptors=(*interceptors, *view_interceptors(reads)),
+        interceptors=interceptors,
+        metadata=view_metadata(reads),
         token=token,
         is_insecure=is_insecure or tls is not None,
         network=_network(network, tls, is_insecure=is_insecure),
@@ -299,6 +301,7 @@ def _connection(
     timeout: float | None,
     balance: Balance,
     interceptors: Sequence[Interceptor],
+    metadata: dict[str, str] | None,
     token: str,
     is_insecure: bool,
     network: Network,
@@ -323,6 +326,7 @@ def _connection(
             timeout=timeout,
             gives_back=is_balanced,
             token=token,
+            metadata=metadata,
         )
         for group in ([[each] for each in addresses] if is_balanced else [addresses])
     ]

@@ -9,7 +9,6 @@ from liferaft.errors import ConfigurationError, NoSuchObject
 from liferaft.link.address import Address
 from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc.callee import ObjectDispatcher
-from liferaft.rpc.interception import Invocation
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.server import Server
 from liferaft.rpc.views import (
@@ -20,7 +19,7 @@ from liferaft.rpc.views import (
     Within,
     bound_of,
     parse_reads,
-    view_interceptors,
+    view_metadata,
     view_suffix,
 )
 
@@ -51,21 +50,15 @@ def test_an_unknown_kind_of_reads_is_refused_with_those_that_there_are() -> None
         view_suffix("quorum")  # type: ignore[arg-type] # what a user without a type checker writes
 
 
-async def test_the_bound_travels_beside_what_the_user_sends() -> None:
-    call = Invocation("I", "", "m", (), {"trace": "1"}, "", is_idempotent=False, is_oneway=False)
-    [intercept] = view_interceptors(Within(0.25))
+def test_the_bound_of_an_answer_s_age_goes_with_every_call() -> None:
+    metadata = view_metadata(Within(0.25))
 
-    async def proceed(invocation: Invocation) -> dict[str, str]:
-        return dict(invocation.metadata)
-
-    metadata = await intercept(call, proceed)
-
-    assert {"trace": "1", BOUND_KEY: "0.25"} == metadata
+    assert {BOUND_KEY: "0.25"} == metadata
     assert 0.25 == bound_of(metadata)
 
 
-def test_other_reads_cost_no_interceptor() -> None:
-    assert [()] * 4 == [view_interceptors(kind) for kind in get_args(ReadKind)]
+def test_other_reads_cost_no_metadata() -> None:
+    assert [None] * 4 == [view_metadata(kind) for kind in get_args(ReadKind)]
 
 
 @pytest.mark.parametrize("text", get_args(ReadKind))

@@ -7,14 +7,13 @@ where there are views.
 """
 
 import math
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Final, Literal, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 
 from liferaft.errors import ConfigurationError
-from liferaft.rpc.interception import Interceptor, Invocation, Proceed
 
 VIEW_MARK: Final = "@"
 """What stands between an object's name and the view's."""
@@ -72,9 +71,9 @@ def view_suffix(reads: Reads) -> str:
     return _SUFFIXES[reads]
 
 
-def view_interceptors(reads: Reads) -> tuple[Interceptor, ...]:
-    """Return what a stub's calls must go through, last, to be read so."""
-    return (_bounding(reads),) if isinstance(reads, Within) else ()
+def view_metadata(reads: Reads) -> dict[str, str] | None:
+    """Return what goes with every call of a stub, to be read so."""
+    return {BOUND_KEY: repr(reads.seconds)} if isinstance(reads, Within) else None
 
 
 def parse_reads(text: str) -> Reads:
@@ -108,12 +107,3 @@ def bound_of(metadata: Mapping[str, str] | None) -> float:
     except (KeyError, ValueError):
         return 0.0
     return seconds if math.isfinite(seconds) else 0.0
-
-
-def _bounding(within: Within) -> Interceptor:
-    bound = {BOUND_KEY: repr(within.seconds)}
-
-    def intercept(invocation: Invocation, proceed: Proceed) -> Awaitable[Any]:
-        return proceed(invocation.replace(metadata={**invocation.metadata, **bound}))
-
-    return intercept

@@ -390,10 +390,11 @@ class World:
         object_name: str = "",
         timeout: float,
         nodes: Sequence[NodeId] = (),
+        metadata: dict[str, str] | None = None,
     ) -> CallerConnection:
         """Return a client's connection to the cluster, from a host of its own.
 
-        It knows the addresses of `nodes`, of all if none is given.
+        It knows the addresses of `nodes`, of all if none is given. `metadata` goes with every call.
         """
         self.client_hosts.append(name)
         return CallerConnection(
@@ -403,6 +404,7 @@ class World:
             network=self.network.host(name),
             random=self.random(name),
             timeout=timeout,
+            metadata=metadata,
         )
 
     def _make_disk(self, node_id: NodeId) -> FaultyDisk:

@@ -17,9 +17,8 @@ from liferaft.errors import ConfigurationError, InvariantViolated, LiferaftError
 from liferaft.raft.types import NodeId
 from liferaft.rpc.caller import CallerStubCreator
 from liferaft.rpc.connection import CallerConnection
-from liferaft.rpc.interception import InterceptedConnection
 from liferaft.rpc.interface import Interface
-from liferaft.rpc.views import Reads, view_interceptors, view_suffix
+from liferaft.rpc.views import Reads, view_metadata, view_suffix
 from liferaft.sim.loop import VirtualLoop
 from liferaft.sim.run import behind
 from liferaft.sim.world import World
@@ -303,13 +302,11 @@ class SimulatedCluster:
             object_name=name + view_suffix(reads),
             timeout=timeout,
             nodes=nodes,
+            metadata=view_metadata(reads),
         )
         connection.open()
         self._connections.append(connection)
-        interceptors = view_interceptors(reads)
-        if not interceptors:
-            return creator.create(connection)
-        return creator.create(InterceptedConnection(connection, interceptors))
+        return creator.create(connection)
 
     def _only_name(self) -> str:
         if len(self._names) > 1:
