@@ -9,6 +9,8 @@ from random import Random
 import pytest
 
 from liferaft.cluster.driver import Driver
+from liferaft.cluster.envelope import Introduction
+from liferaft.cluster.introductions import Introductions
 from liferaft.cluster.peers import Peers
 from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.cluster.snapshotting import Snapshots
@@ -101,7 +103,13 @@ async def driven(
             disk=disk,
             cluster_id="blue",
             policy=SnapshotPolicy(),
-            reach=Peers("blue", {}, network=MemoryNetwork(), random=Random(1)).reach_snapshots,
+            reach=Peers(
+                "blue",
+                {},
+                network=MemoryNetwork(),
+                random=Random(1),
+                introductions=Introductions("a", Introduction()),
+            ).reach_snapshots,
             post=post,
             position=position,
         ),

@@ -20,7 +20,7 @@ from liferaft.errors import (
 )
 from liferaft.recipes.kv import KeyValue
 from liferaft.replicated.machine import ReplicatedMachine
-from liferaft.replicated.views import ReadOnlyDispatcher
+from liferaft.replicated.views import READ_ONLY_VIEWS, ReadOnlyDispatcher
 from liferaft.rpc import wire
 from liferaft.rpc.access import Roles
 from liferaft.rpc.codec import decode_frame
@@ -272,8 +272,12 @@ class Asked:
     def __init__(self, *, age: float, is_stopped: bool = False) -> None:
         self.age = age
         self.is_stopped = is_stopped
+        self.has_waited = False
         self.reads: list[Read] = []
         self.kinds: list[ReadKind] = []
+
+    async def wait_leader(self, seconds: float) -> None:
+        self.has_waited = True
 
     def read(self, read: Read, kind: ReadKind) -> None:
         self.reads.append(read)
@@ -315,6 +319,16 @@ def dispatched(view: View, driver: Asked, request: Arrived) -> object:
     dispatcher: Any = ReadOnlyDispatcher(hosted, view, driver)  # type: ignore[arg-type] # a part
     dispatcher.dispatch(request)
     return request.outcome
+
+
+@pytest.mark.parametrize("view", READ_ONLY_VIEWS)
+async def test_only_who_must_ask_a_leader_is_kept_waiting_for_one(view: View) -> None:
+    hosted = ReplicatedMachine({"Guarded": Guarded()}).objects["Guarded"]
+    driver = Asked(age=0.0)
+    dispatcher = ReadOnlyDispatcher(hosted, view, driver)  # type: ignore[arg-type] # a part of it
+    await dispatcher.admit(b"s" * 16, is_resumed=False, send=list[bytes]().append)
+
+    assert (view is View.FOLLOWER) == driver.has_waited
 
 
 def test_a_view_asks_for_the_roles_that_the_object_asks_for() -> None:

@@ -24,10 +24,13 @@ RARE = frozenset(
         "a read waits for the state machine",
         "a call's outcome is unknown",
         "a session expires",
+        "a snapshot that was offered is not needed any more",
+        "a snapshot is installed, and the log behind it is kept",
     }
 )
 """Marks that take thousands of seeds here. The core fidelity has schedules for the first three; the
-other two need a session that the log forgot while its client still waits."""
+next two need a session that the log forgot while its client still waits, the last two a follower
+that gets the log while it fetches a snapshot."""
 
 
 def run_batch(first: int) -> list[SimulationResult]:

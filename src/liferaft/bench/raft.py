@@ -41,7 +41,9 @@ async def bench_raft(*, in_flight: int, seconds: float, size_bytes: int) -> list
     """Measure writes and reads of our own cluster, and etcd's writes where it is installed."""
     results = []
     objects = ["liferaft.recipes.kv:KeyValue"]
-    async with LocalCluster(NODES, objects=objects, lease_clock_error=LEASE_CLOCK_ERROR) as cluster:
+    async with LocalCluster(
+        NODES, objects=objects, options=[f"--lease-clock-error={LEASE_CLOCK_ERROR}"]
+    ) as cluster:
         leader = (await cluster.wait_leader()).node_id
         store = await aconnect(AsyncKeyValue, cluster.address)
         try:

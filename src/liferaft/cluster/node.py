@@ -8,7 +8,7 @@ clock is the running loop's. So a whole cluster of them runs in the simulator as
 import asyncio
 import logging
 import random as random_module
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -16,6 +16,8 @@ from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus, StateDig
 from liferaft.cluster.administration import Admin
 from liferaft.cluster.config import NodeConfig, checked
 from liferaft.cluster.driver import Driver, Observer, StateMachine
+from liferaft.cluster.envelope import LEVEL, Introduction
+from liferaft.cluster.introductions import Introductions
 from liferaft.cluster.peers import PEER_OBJECT, Mailbox, Peers, RaftPeer
 from liferaft.cluster.snapshot_source import (
     SNAPSHOT_OBJECT,
@@ -24,7 +26,15 @@ from liferaft.cluster.snapshot_source import (
     SnapshotSource,
 )
 from liferaft.cluster.snapshotting import Position, Snapshots
-from liferaft.errors import DiskFull, LiferaftError, Removed, StorageError, StubClosed
+from liferaft.errors import (
+    ConfigurationError,
+    DataDirectoryError,
+    DiskFull,
+    LiferaftError,
+    Removed,
+    StorageError,
+    StubClosed,
+)
 from liferaft.link.address import parse_address
 from liferaft.link.base import Network
 from liferaft.raft.core import RaftCore
@@ -63,7 +73,10 @@ DispatcherMaker = Callable[[Driver, Mapping[NodeId, str]], Mapping[str, Dispatch
 
 
 class Node:
-    """A member of a cluster. Started once, stopped once."""
+    """A member of a cluster. Started once, stopped once.
+
+    `level` is what it says that it can do; another than the program's own is for tests.
+    """
 
     def __init__(
         self,
@@ -75,8 +88,10 @@ class Node:
         disk: Disk,
         random: random_module.Random,
         observer: Observer | None = None,
+        level: int = LEVEL,
     ) -> None:
         self.config = checked(config)
+        self._level = level
         self._machine = machine
         self._dispatchers = dispatchers
         self._network = network
@@ -85,6 +100,7 @@ class Node:
         self._observer = observer
         self._addresses = dict(config.peers)
         self._directory: Directory | None = None
+        self._introductions = Introductions(config.node_id, Introduction())
         self._shelf: SnapshotShelf | None = None
         self._wal: WriteAheadLog | None = None
         self._driver: Driver | None = None
@@ -127,8 +143,14 @@ class Node:
         config = self.config
         identity = Identity(cluster_id=config.cluster_id, node_id=config.node_id)
         self._directory = await open_directory(
-            self._disk, config.data, identity, config.configuration
+            self._disk,
+            config.data,
+            identity,
+            config.configuration,
+            disk_id=f"{self._random.getrandbits(128):032x}",
         )
+        own = Introduction(self._directory.disk_id, self._level)
+        self._introductions = Introductions(config.node_id, own)
         store = await open_snapshots(self._disk, config.data, config.cluster_id)
         self._wal, recovered = await WriteAheadLog.open(
             self._disk,
@@ -142,11 +164,14 @@ class Node:
         core = self._make_core(self._directory.configuration, recovered, store.newest)
         await self._restore(store)
         self._addresses.update(core.configuration.addresses)
+        self._introductions.learn(core.configuration)
+        self._check_level(core.configuration)
         self._peers = Peers(
             config.cluster_id,
             {node: at for node, at in self._addresses.items() if node != config.node_id},
             network=self._network,
             random=self._random,
+            introductions=self._introductions,
             token=read_token(config.token) if config.token else "",
         )
         self._driver = Driver(
@@ -218,7 +243,7 @@ class Node:
             random=self._random,
             tokens=Tokens.from_file(self.config.tokens) if self.config.tokens else None,
         )
-        mailbox = Mailbox(self.config.cluster_id, self.config.node_id, self._receive)
+        mailbox = Mailbox(self.config.cluster_id, self.config.node_id, self)
         host_directory(self._server)
         self._server.host(PEER_OBJECT, ObjectDispatcher(mailbox, Interface.of(RaftPeer), threads=0))
         self._shelf = shelf
@@ -232,6 +257,7 @@ class Node:
 
     async def stop(self) -> None:
         """End the node, and leave nothing behind: no task, no timer, no socket, no open file."""
+        await self._introductions.stop()
         if self._driver is not None:
             await self._driver.stop()
             self._driver = None
@@ -282,6 +308,11 @@ class Node:
     def _configuration_changed(self, effect: ConfigurationChanged) -> None:
         configuration = effect.configuration
         self._addresses.update(configuration.addresses)
+        self._introductions.learn(configuration)
+        try:
+            self._check_level(configuration)
+        except ConfigurationError as error:
+            self._fail(error)
         if self._peers is not None:
             own = self.config.node_id
             self._peers.reach({n: at for n, at in configuration.addresses if n != own})
@@ -293,6 +324,14 @@ class Node:
                 )
             )
 
+    def _check_level(self, configuration: Configuration) -> None:
+        if configuration.level > self._level:
+            raise ConfigurationError(
+                f"cluster {self.config.cluster_id} uses what came with level {configuration.level},"
+                f" and this program is of level {self._level}: start node {self.config.node_id}"
+                " with a newer liferaft, as the other nodes are"
+            )
+
     def digest(self) -> StateDigest:
         """Return the digest of the state machine as it is now."""
         return StateDigest(self.driver.applied_index, self._machine.digest())
@@ -301,9 +340,28 @@ class Node:
         """Return the state of one object as it is on this node."""
         return self._machine.encoded_state(name)
 
-    def _receive(self, message: Message) -> None:
-        if self._driver is not None:
+    def receive(self, messages: Sequence[Message], source: Introduction) -> None:
+        """Take messages of a peer, unless another disk than that peer's sent them."""
+        peer, known = messages[0].source, self._introductions
+        if self._driver is None or known.is_stranger(peer, source.disk_id):
+            return
+        known.heard(peer, source, self._driver)
+        for message in messages:
             self._driver.post(Received(message))
+
+    def is_taken_for(self, disk_id: str) -> bool:
+        """Return whether this node is the one on that disk; it ends if not."""
+        if self._introductions.own.disk_id in ("", disk_id):
+            return True
+        node_id, cluster_id = self.config.node_id, self.config.cluster_id
+        self._fail(
+            DataDirectoryError(
+                f"{self.config.data} is not the disk on which node {node_id} of cluster"
+                f" {cluster_id} gave its votes and kept its log: put that back, or move this one"
+                " away and let the node join under a new name (`liferaft member replace`)"
+            )
+        )
+        return False
 
     def _blocked(self, reason: DiskFull | None) -> None:
         if reason is None:

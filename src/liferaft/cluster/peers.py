@@ -7,12 +7,14 @@ nothing but the attempt to connect. Nothing here opens a socket: rpc does, over 
 import asyncio
 import logging
 import random as random_module
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
+from liferaft.cluster.envelope import Introduction, opened, sealed
+from liferaft.cluster.introductions import Introductions
 from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotSource
-from liferaft.errors import Unreachable
+from liferaft.errors import ProtocolError, Unreachable
 from liferaft.link.address import parse_addresses
 from liferaft.link.base import Network
 from liferaft.raft.messages import Message
@@ -45,31 +47,54 @@ class RaftPeer(Protocol):
     """What a node is to the other nodes."""
 
     @oneway
-    def deliver(self, cluster_id: str, messages: tuple[Message, ...]) -> None:
-        """Take messages of the node's own cluster; others are dropped."""
+    def deliver(self, cluster_id: str, envelope: bytes) -> None:
+        """Take what envelope.py describes, from a node of the same cluster."""
+
+
+class Receiver(Protocol):
+    """What stands behind a mailbox."""
+
+    def receive(self, messages: Sequence[Message], source: Introduction) -> None:
+        """Take messages for this node, all of one other, or drop them."""
+
+    def is_taken_for(self, disk_id: str) -> bool:
+        """Return whether this node is the one on that disk; it is lost if not."""
 
 
 class Mailbox:
-    """The receiving side: hands the messages for this node to `receive`, and no others."""
+    """The receiving side: hands the messages for this node to `receiver`, and no others."""
 
-    def __init__(
-        self, cluster_id: str, node_id: NodeId, receive: Callable[[Message], None]
-    ) -> None:
+    def __init__(self, cluster_id: str, node_id: NodeId, receiver: Receiver) -> None:
         self._cluster_id = cluster_id
         self._node_id = node_id
-        self._receive = receive
+        self._receiver = receiver
         self._strangers: set[str] = set()
 
-    def deliver(self, cluster_id: str, messages: tuple[Message, ...]) -> None:
+    def deliver(self, cluster_id: str, envelope: bytes) -> None:
         """Take messages of the node's own cluster; others are dropped."""
         if cluster_id != self._cluster_id:
             self._complain(f"messages of cluster {_shown(cluster_id)}")
             return
+        try:
+            delivery = opened(envelope)
+        except ProtocolError as error:
+            self._complain(_shown(str(error)))
+            return
+        if delivery.unknown:
+            self._complain("messages of a kind that this program does not know")
+        messages = delivery.messages
+        if not messages:
+            return
         for message in messages:
-            if message.target == self._node_id:
-                self._receive(message)
-            else:
+            if message.target != self._node_id:
                 self._complain(f"messages for node {_shown(message.target)}")
+                return
+            if message.source != messages[0].source:
+                self._complain("messages of several nodes in one envelope")
+                return
+        target_disk = delivery.target_disk
+        if not target_disk or self._receiver.is_taken_for(target_disk):
+            self._receiver.receive(messages, delivery.source)
 
     def _complain(self, what: str) -> None:
         if what not in self._strangers and len(self._strangers) < 100:
@@ -97,9 +122,11 @@ class Peers:
         *,
         network: Network,
         random: random_module.Random,
+        introductions: Introductions,
         token: str = "",
     ) -> None:
         self._cluster_id = cluster_id
+        self._introductions = introductions
         self._network = network
         self._random = random
         self._token = token
@@ -173,7 +200,9 @@ class Peers:
         """Send the messages, or lose them; messages for an unknown node are lost."""
         stub = self._stubs.get(target)
         if stub is not None:
-            stub.deliver(self._cluster_id, messages)
+            known = self._introductions
+            envelope = sealed(known.own, known.disks.get(target, ""), messages)
+            stub.deliver(self._cluster_id, envelope)
 
     async def stop(self) -> None:
         """Close every connection."""

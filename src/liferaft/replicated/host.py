@@ -27,6 +27,9 @@ from liferaft.rpc.interface import Interface
 from liferaft.rpc.views import VIEW_MARK
 from liferaft.rpc.wire import Call, Chunk, Credit, Notify
 
+LEADER_WITHIN: Final = 1.0
+"""Seconds that a client is kept waiting for a leader to be sent to: longer than most elections."""
+
 
 class ReplicatedDispatcher:
     """The `rpc.Dispatcher` of one replicated object, or of the view of it whose reads are `reads`.
@@ -69,6 +72,7 @@ class ReplicatedDispatcher:
         was known once and is forgotten, `Overloaded` when the log takes no more at present.
         """
         del send
+        await self._driver.wait_leader(LEADER_WITHIN)
         barrier = Barrier(lambda leader: Redirected(self.address_of(leader)))
         self._driver.read(barrier)
         await barrier.reached

@@ -14,7 +14,7 @@ from liferaft.cluster.driver import Driver
 from liferaft.cluster.reads import ReadKind
 from liferaft.errors import ReadOnly
 from liferaft.raft.types import NodeId
-from liferaft.replicated.host import refusal_of
+from liferaft.replicated.host import LEADER_WITHIN, refusal_of
 from liferaft.replicated.machine import ReplicatedObject
 from liferaft.rpc.dispatch import Request, Sender
 from liferaft.rpc.interface import Interface
@@ -37,7 +37,10 @@ class ReadOnlyDispatcher:
     async def admit(
         self, session: bytes, *, is_resumed: bool, send: Callable[[bytes], None]
     ) -> None:
-        """Let everybody in."""
+        """Let everybody in; where a leader must be asked, not between two of them."""
+        del session, is_resumed, send
+        if self._view is View.FOLLOWER:
+            await self._driver.wait_leader(LEADER_WITHIN)
 
     def dispatch(self, request: Request) -> None:
         """Answer a query, at once or when the leader was asked; refuse a command."""

@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from liferaft.cluster.proposals import Proposal, Proposals
-from liferaft.cluster.reads import Read, Reads
+from liferaft.cluster.reads import Read, ReadKind, Reads
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import (
     Accepted,
@@ -124,7 +124,8 @@ class Process:
 
     def read(self, read: Read) -> None:
         """Queue a linearizable read for the next turn."""
-        self._reads.add(read)
+        kind = ReadKind.FOLLOW if self._around.may_follow else ReadKind.QUORUM
+        self._reads.add(read, kind)
         self.is_asked = True
 
     def change(self, target: Configuration, answer: ChangeAnswer) -> None:

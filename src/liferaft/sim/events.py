@@ -9,7 +9,9 @@ each message and entry that then left it: so what a line speaks of was caused by
     time   virtual seconds
 
 A pre-vote asks for no vote and gives none: its messages are "PreVote" and "PreVoteReply", in `name`
-as well. `round` is the leader's round of heartbeats, 0 where there is none.
+as well. `round` is the leader's round of heartbeats, of a ReadIndex and its answer the number of
+the read, 0 where there is none. An InstallSnapshot names the snapshot's last entry by logTerm and
+index; its answer is a reject when the snapshot cannot be had.
 
 The field names follow those of etcd's trace of its Raft, so that what validates those can be
 taught to read these.
@@ -26,7 +28,11 @@ from liferaft.raft.events import Event, Proposed, ReadAsked, Received, Stored, T
 from liferaft.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
     Message,
+    ReadIndex,
+    ReadIndexReply,
     RequestVote,
     RequestVoteReply,
 )
@@ -164,7 +170,8 @@ def traced_message(message: Message) -> TracedMessage:
             commit=message.leader_commit,
             round=message.round,
         )
-    assert isinstance(message, AppendEntriesReply)
+    if not isinstance(message, AppendEntriesReply):
+        return _traced_rest(message, common)
     if message.is_success:
         return TracedMessage(*common, index=message.match_index, round=message.round)
     return TracedMessage(
@@ -174,6 +181,21 @@ def traced_message(message: Message) -> TracedMessage:
         reject=True,
         round=message.round,
     )
+
+
+def _traced_rest(message: Message, common: tuple[str, int, NodeId, NodeId]) -> TracedMessage:
+    """Return the line of what concerns snapshots, transfers and reads on followers."""
+    if isinstance(message, InstallSnapshot):
+        snapshot = message.snapshot
+        return TracedMessage(
+            *common, index=snapshot.index, logTerm=snapshot.term, round=message.round
+        )
+    if isinstance(message, InstallSnapshotReply):
+        is_failed, match_index = message.is_failed, message.match_index
+        return TracedMessage(*common, index=match_index, reject=is_failed, round=message.round)
+    if isinstance(message, ReadIndex | ReadIndexReply):
+        return TracedMessage(*common, round=message.read)
+    return TracedMessage(*common)
 
 
 def type_of(message: Message) -> str:
