@@ -33,8 +33,8 @@ OBJECT = "liferaft.recipes.kv:KeyValue"
 class Load:
     """Writes without a pause, and looks how long the leader takes to answer a question."""
 
-    def __init__(self, store: AsyncKeyValue, admin: NodeAdmin, keys: int) -> None:
-        self._store, self._admin, self._keys = store, admin, keys
+    def __init__(self, store: AsyncKeyValue, keys: int) -> None:
+        self._store, self._keys = store, keys
         self._noise = random.Random(1)
         self.writes = 0
         self.waits: list[float] = []
@@ -54,11 +54,11 @@ class Load:
         self.writes += 1
 
     @asynccontextmanager
-    async def going_on(self, what: str) -> AsyncIterator[None]:
+    async def going_on(self, what: str, leader: NodeAdmin) -> AsyncIterator[None]:
         """Write and ask while the block runs, and tell what was seen."""
         self.waits.clear()
         tasks = [asyncio.create_task(self._write()) for _ in range(4)]
-        tasks.append(asyncio.create_task(self._ask()))
+        tasks.append(asyncio.create_task(self._ask(leader)))
         writes, began = self.writes, time.perf_counter()
         try:
             yield
@@ -80,10 +80,10 @@ class Load:
         while True:
             await self._put(random.randrange(self._keys))
 
-    async def _ask(self) -> None:
+    async def _ask(self, leader: NodeAdmin) -> None:
         while True:
             began = time.perf_counter()
-            await self._admin.status()
+            await leader.status()
             self.waits.append(time.perf_counter() - began)
             await asyncio.sleep(POLL_SECONDS)
 
@@ -92,23 +92,28 @@ async def main(megabytes: int) -> None:
     # No snapshot but those that are asked for.
     never = ["--snapshot-entries", str(10**9), "--snapshot-log-bytes", str(10**12)]
     async with LocalCluster(3, objects=[OBJECT], options=never) as cluster:
-        leader = (await cluster.wait_leader()).node_id
-        admin = await cluster.admin(leader)
         store = await liferaft.aconnect(AsyncKeyValue, cluster.address, timeout=60)
-        load = Load(store, admin, megabytes * 1024)
+        load = Load(store, megabytes * 1024)
         began = time.perf_counter()
         await load.fill()
         print(f"{megabytes} MB written in {time.perf_counter() - began:.0f} s", flush=True)  # noqa: T201
-        async with load.going_on("as usual"):
+        async with load.going_on("as usual", await leader_of(cluster)):
             await asyncio.sleep(5)
         for number in (1, 2):
-            async with load.going_on(f"while snapshot {number} is taken"):
+            admin = await leader_of(cluster)
+            async with load.going_on(f"while snapshot {number} is taken", admin):
                 with liferaft.deadline(600):
                     taken = await admin.take_snapshot()
             print(f"  {taken.size_bytes / 2**20:.0f} MB", flush=True)  # noqa: T201
-        async with load.going_on("while a node joins"):
+        admin = await leader_of(cluster)
+        async with load.going_on("while a node joins", admin):
             await join(cluster, admin)
         await liferaft.aclose(store)
+
+
+async def leader_of(cluster: LocalCluster) -> NodeAdmin:
+    """Return who leads now: it may be another one than before."""
+    return await cluster.admin((await cluster.wait_leader()).node_id)
 
 
 async def join(cluster: LocalCluster, admin: NodeAdmin) -> None:
