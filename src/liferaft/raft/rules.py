@@ -129,6 +129,9 @@ class Rules:
                 self._become_pre_candidate()
             else:
                 state.restart_election_timer()
+                # Whoever it asks has fallen silent, and it is not for this one to find another.
+                if rejected := reject_forwarded(state, None):
+                    self._outbox.answer(rejected)
 
     def _lead(self, leader: Leader) -> None:
         state = self._state

@@ -62,6 +62,8 @@ class World:
         objects: Callable[[], Mapping[str, object]],
         observers: Sequence[TurnObserver] = (),
         chronicle: Chronicle | None = None,
+        *,
+        lease_clock_error: float | None = None,
     ) -> None:
         self.seed: Final = seed
         self.network: Final = SimulatedNetwork(self.random("network"))
@@ -81,7 +83,9 @@ class World:
         draw = self.random("snapshots")
         keep_entries = draw.choice((1, 20, RaftConfig().keep_entries))
         config = draw_raft_config(self.random("limits"))
-        self._raft_config = replace(config, keep_entries=keep_entries)
+        self._raft_config = replace(
+            config, keep_entries=keep_entries, lease_clock_error=lease_clock_error
+        )
         self._snapshot_policy = draw_snapshot_policy(draw)
         self._lives = dict.fromkeys(self.node_ids, 0)
         self._peers = {node_id: f"memory:{node_id}" for node_id in self.node_ids}
@@ -379,17 +383,28 @@ class World:
     # The clients' side.
 
     def connection(
-        self, name: str, creator: CallerStubCreator, *, object_name: str = "", timeout: float
+        self,
+        name: str,
+        creator: CallerStubCreator,
+        *,
+        object_name: str = "",
+        timeout: float,
+        nodes: Sequence[NodeId] = (),
+        metadata: dict[str, str] | None = None,
     ) -> CallerConnection:
-        """Return a client's connection to the cluster, from a host of its own."""
+        """Return a client's connection to the cluster, from a host of its own.
+
+        It knows the addresses of `nodes`, of all if none is given. `metadata` goes with every call.
+        """
         self.client_hosts.append(name)
         return CallerConnection(
-            [Address("memory", node_id) for node_id in self.node_ids],
+            [Address("memory", node_id) for node_id in nodes or self.node_ids],
             interface=creator.interface,
             object=object_name,
             network=self.network.host(name),
             random=self.random(name),
             timeout=timeout,
+            metadata=metadata,
         )
 
     def _make_disk(self, node_id: NodeId) -> FaultyDisk:
