@@ -311,6 +311,34 @@ async def test_a_segment_whose_making_was_torn_is_made_anew() -> None:
 
 
 @pytest.mark.looptime
+class DiskThatLosesNames(FaultyDisk):
+    """Its next sync of a directory fails where it `is_failing`; names may be in the cache alone."""
+
+    is_failing = False
+
+    def sync_directory(self, path: str) -> None:
+        if self.is_failing:
+            self.is_failing = False
+            self.fail("sync", errno.EIO)
+        super().sync_directory(path)
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_a_segment_whose_name_only_the_cache_knows_is_made_anew(seed: int) -> None:
+    """No later sync of the directory reaches the name, and the next segment vouches for it."""
+    disk = DiskThatLosesNames(Random(seed))
+    entries = await make_closed_log(disk)
+    log, recovered = await WriteAheadLog.open(disk, DIRECTORY, segment_bytes=300)
+    disk.is_failing = True
+    await OpenLog(log, recovered).wait_failed()
+    again = await open_log(disk, segment_bytes=300)
+    await again.store(make_entries(15, 15, term=2))
+    disk.crash()
+    _, found = await read_log(disk)
+
+    assert [*entries, *make_entries(15, 15, term=2)] == found
+
+
 async def test_a_damaged_header_of_a_segment_with_records_is_refused() -> None:
     """A segment is durable before its first record, so its making was not torn."""
     disk = FaultyDisk(Random(1))

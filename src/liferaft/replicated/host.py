@@ -27,8 +27,8 @@ from liferaft.rpc.interface import Interface
 from liferaft.rpc.views import VIEW_MARK
 from liferaft.rpc.wire import Call, Chunk, Credit, Notify
 
-LEADER_WITHIN: Final = 1.0
-"""Seconds that a client is kept waiting for a leader to be sent to: longer than most elections."""
+LEADER_WITHIN: Final = 0.5
+"""Seconds that a client is kept waiting for a leader to be sent to: about as long as an election."""
 
 
 class ReplicatedDispatcher:

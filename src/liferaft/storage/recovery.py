@@ -194,13 +194,14 @@ class _Reader:
         self._torn: TornTail | None = None
         # The bytes of the last record found, or of a segment's header, and where they lie.
         self._newest: tuple[int, bytes] | None = None
+        self._newest_before: tuple[int, bytes] | None = None
 
     def read_all(self, tail_bytes: int) -> Recovery:
         damage = self.examine().error(self._directory)
         if damage is not None:
             raise damage
+        void_before = self._leave_empty_segment()
         self._write_newest_again()
-        void_before = None
         if not self._holds(self._base):
             void_before = self._base
             self._begin_behind(self._base)
@@ -222,6 +223,20 @@ class _Reader:
             LiveSegments(self._segments, self._strays),
             void_before,
         )
+
+    def _leave_empty_segment(self) -> EntryId | None:
+        """Let the newest segment be made anew, under its number, if it holds no record.
+
+        Returns behind what it shall begin the log anew, as it did before. A failed sync may have
+        left its name in the cache alone, where no later sync reaches it. What it vouches for was
+        checked, and will be vouched for by the one in its place.
+        """
+        if not self._segments or self._position.offset > SEGMENT_HEADER_BYTES:
+            return None
+        last = self._segments.pop()
+        self._position = Position(last.number - 1, last.previous_end, last.previous_crc)
+        self._newest = self._newest_before
+        return EntryId(last.prior_term, last.first - 1) if last.begins_anew else None
 
     def _begin_behind(self, base: EntryId) -> None:
         """Hold no entry, and expect the one behind `base` next."""
@@ -307,7 +322,7 @@ class _Reader:
     def _read_segment(self, header: SegmentHeader, following: SegmentHeader | None) -> None:
         """Take all records of a segment, and check that it ends where it must."""
         data = self._read_file(header.number)
-        self._newest = (0, data[:SEGMENT_HEADER_BYTES])
+        self._newest_before, self._newest = self._newest, (0, data[:SEGMENT_HEADER_BYTES])
         self._position = Position(header.number, SEGMENT_HEADER_BYTES, header.previous_crc)
         if header.begins_anew:
             self._begin_behind(EntryId(header.prior_term, header.first - 1))

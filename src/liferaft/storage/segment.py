@@ -26,6 +26,7 @@ from liferaft.storage.records import (
 )
 
 _SUFFIX = ".log"
+_NEW_SUFFIX = ".new"
 _DIGITS = 12
 
 
@@ -75,15 +76,17 @@ def sync(file: File, path: str) -> None:
 def create_segment(disk: Disk, directory: str, header: SegmentHeader, size: int) -> File:
     """Begin a segment of `size` bytes and return it, durable with its name.
 
-    May be repeated after an `OSError`: what a failed attempt left behind is thrown away.
+    It takes the place of one of that number which was begun and holds nothing. May be repeated
+    after an `OSError`: what a failed attempt left behind is thrown away.
     """
     path = segment_path(directory, header.number)
-    file = disk.open(path, create=True)
+    file = disk.open(path + _NEW_SUFFIX, create=True)
     try:
         file.truncate(0)
         file.allocate(size)
         file.write(0, encode_segment_header(header))
         sync(file, path)
+        disk.rename(path + _NEW_SUFFIX, path)
         sync_directory(disk, directory)
     except BaseException:
         file.close()
