@@ -28,7 +28,7 @@ from liferaft.rpc.views import VIEW_MARK
 from liferaft.rpc.wire import Call, Chunk, Credit, Notify
 
 LEADER_WITHIN: Final = 0.5
-"""Seconds that a client is kept waiting for a leader to be sent to: about as long as an election."""
+"""Seconds that a client is kept waiting for a leader to be sent to: as long as most elections."""
 
 
 class ReplicatedDispatcher:
