@@ -101,7 +101,9 @@ async def driven(
             disk=disk,
             cluster_id="blue",
             policy=SnapshotPolicy(),
-            reach=Peers("blue", {}, network=MemoryNetwork(), random=Random(1)).reach_snapshots,
+            reach=Peers(
+                "blue", {}, own=("n1", ""), network=MemoryNetwork(), random=Random(1)
+            ).reach_snapshots,
             post=post,
             position=position,
         ),

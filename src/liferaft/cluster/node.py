@@ -145,6 +145,7 @@ class Node:
         self._peers = Peers(
             config.cluster_id,
             {node: at for node, at in self._addresses.items() if node != config.node_id},
+            own=(config.node_id, self._addresses[config.node_id]),
             network=self._network,
             random=self._random,
             token=read_token(config.token) if config.token else "",
@@ -218,7 +219,7 @@ class Node:
             random=self._random,
             tokens=Tokens.from_file(self.config.tokens) if self.config.tokens else None,
         )
-        mailbox = Mailbox(self.config.cluster_id, self.config.node_id, self._receive)
+        mailbox = Mailbox(self.config.cluster_id, self.config.node_id, self._receive, self._meet)
         host_directory(self._server)
         self._server.host(PEER_OBJECT, ObjectDispatcher(mailbox, Interface.of(RaftPeer), threads=0))
         self._shelf = shelf
@@ -304,6 +305,11 @@ class Node:
     def _receive(self, message: Message) -> None:
         if self._driver is not None:
             self._driver.post(Received(message))
+
+    def _meet(self, addresses: Mapping[NodeId, str]) -> None:
+        """Know where others are before the log tells; what the log tells goes before."""
+        if self._peers is not None and self.is_running:
+            self._addresses.update(self._peers.meet(addresses))
 
     def _blocked(self, reason: DiskFull | None) -> None:
         if reason is None:

@@ -2,6 +2,9 @@
 
 Raft resends by itself, so a message that is lost is lost, and a peer that cannot be reached costs
 nothing but the attempt to connect. Nothing here opens a socket: rpc does, over the node's network.
+
+Where the members are is in the log. Who is far behind does not have it yet, and must still answer
+a leader that its log does not know: so nodes tell each other where they are themselves.
 """
 
 import asyncio
@@ -12,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
 from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotSource
-from liferaft.errors import Unreachable
+from liferaft.errors import AddressError, Unreachable
 from liferaft.link.address import parse_addresses
 from liferaft.link.base import Network
 from liferaft.raft.messages import Message
@@ -34,6 +37,12 @@ PEER_TIMING: Final = Timing(
 """One-way calls are never answered, so only pings tell that a peer's host went away without a word.
 Ten in a row are lost once in 800 times when 30 % of the frames are, both ways."""
 
+INTRODUCE_EACH: Final = 1.0
+"""Seconds after which a node says again where it is: who was just started has not heard it."""
+
+MET_MAX: Final = 16
+"""Nodes reached that no log has told of; the oldest give way, for anybody may name some."""
+
 NAME_SHOWN_MAX: Final = 80
 """Characters of a name that is not ours."""
 
@@ -48,17 +57,34 @@ class RaftPeer(Protocol):
     def deliver(self, cluster_id: str, messages: tuple[Message, ...]) -> None:
         """Take messages of the node's own cluster; others are dropped."""
 
+    @oneway
+    def introduce(self, cluster_id: str, addresses: dict[NodeId, str]) -> None:
+        """Learn where nodes are reached that send messages, and may wait for an answer."""
+
 
 class Mailbox:
-    """The receiving side: hands the messages for this node to `receive`, and no others."""
+    """The receiving side: hands the messages for this node to `receive`, and no others.
+
+    `meet` gets the addresses of those that send them.
+    """
 
     def __init__(
-        self, cluster_id: str, node_id: NodeId, receive: Callable[[Message], None]
+        self,
+        cluster_id: str,
+        node_id: NodeId,
+        receive: Callable[[Message], None],
+        meet: Callable[[Mapping[NodeId, str]], None] = lambda _: None,
     ) -> None:
         self._cluster_id = cluster_id
         self._node_id = node_id
         self._receive = receive
+        self._meet = meet
         self._strangers: set[str] = set()
+
+    def introduce(self, cluster_id: str, addresses: dict[NodeId, str]) -> None:
+        """Learn where nodes of the own cluster are reached."""
+        if cluster_id == self._cluster_id:
+            self._meet({node: at for node, at in addresses.items() if node != self._node_id})
 
     def deliver(self, cluster_id: str, messages: tuple[Message, ...]) -> None:
         """Take messages of the node's own cluster; others are dropped."""
@@ -88,18 +114,25 @@ def _shown(name: str) -> str:
 
 
 class Peers:
-    """The sending side: one connection to each other node, kept up by rpc."""
+    """The sending side: one connection to each other node, kept up by rpc.
+
+    `own` is this node's name with the address at which the others reach it.
+    """
 
     def __init__(
         self,
         cluster_id: str,
         addresses: Mapping[NodeId, str],
         *,
+        own: tuple[NodeId, str],
         network: Network,
         random: random_module.Random,
         token: str = "",
     ) -> None:
         self._cluster_id = cluster_id
+        self._own = own
+        self._introduce_at: dict[NodeId, float] = {}
+        self._met: dict[NodeId, None] = {}
         self._network = network
         self._random = random
         self._token = token
@@ -123,14 +156,11 @@ class Peers:
         One that was removed must still be told so.
         """
         for node_id, address in sorted(addresses.items()):
+            self._met.pop(node_id, None)
             if self._addresses.get(node_id) == address:
                 continue
+            self._disconnect(node_id)
             self._addresses[node_id] = address
-            old = self._connections.get(node_id)
-            if old is not None:
-                task = asyncio.get_running_loop().create_task(old.aclose())
-                self._closing.add(task)
-                task.add_done_callback(self._closing.discard)
             connection = self._connections[node_id] = CallerConnection(
                 parse_addresses(address),
                 interface=self._creator.interface,
@@ -143,6 +173,36 @@ class Peers:
             self._stubs[node_id] = self._creator.create(connection)
             if self._is_started:
                 connection.open()
+
+    def meet(self, addresses: Mapping[NodeId, str]) -> Mapping[NodeId, str]:
+        """Reach these nodes, too, but for those that are known; return the new ones."""
+        new: dict[NodeId, str] = {}
+        for node_id, address in addresses.items():
+            if node_id in self._addresses:
+                continue
+            try:
+                parse_addresses(address)
+            except AddressError as error:
+                _log.warning("where node %s is cannot be read: %s", _shown(node_id), error)
+                continue
+            if len(self._met) >= MET_MAX:
+                oldest = next(iter(self._met))
+                del self._met[oldest]
+                self._disconnect(oldest)
+            self.reach({node_id: address})
+            self._met[node_id] = None
+            new[node_id] = address
+        return new
+
+    def _disconnect(self, node_id: NodeId) -> None:
+        self._addresses.pop(node_id, None)
+        self._stubs.pop(node_id, None)
+        self._introduce_at.pop(node_id, None)
+        old = self._connections.pop(node_id, None)
+        if old is not None:
+            task = asyncio.get_running_loop().create_task(old.aclose())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     @asynccontextmanager
     async def reach_snapshots(self, node_id: NodeId) -> AsyncIterator[SnapshotSource]:
@@ -172,8 +232,19 @@ class Peers:
     def deliver(self, target: NodeId, messages: tuple[Message, ...]) -> None:
         """Send the messages, or lose them; messages for an unknown node are lost."""
         stub = self._stubs.get(target)
-        if stub is not None:
-            stub.deliver(self._cluster_id, messages)
+        if stub is None:
+            return
+        own, address = self._own
+        now = asyncio.get_running_loop().time()
+        if now >= self._introduce_at.get(target, now):
+            self._introduce_at[target] = now + INTRODUCE_EACH
+            stub.introduce(self._cluster_id, {own: address})
+        for message in messages:
+            if message.source != own and message.source in self._addresses:
+                # It is passed on for somebody whom the target may not know.
+                source = message.source
+                stub.introduce(self._cluster_id, {source: self._addresses[source]})
+        stub.deliver(self._cluster_id, messages)
 
     async def stop(self) -> None:
         """Close every connection."""

@@ -9,7 +9,8 @@ each message and entry that then left it: so what a line speaks of was caused by
     time   virtual seconds
 
 A pre-vote asks for no vote and gives none: its messages are "PreVote" and "PreVoteReply", in `name`
-as well. `round` is the leader's round of heartbeats, 0 where there is none.
+as well. `round` is the leader's round of heartbeats, or the number of a read of a follower, 0 where
+there is none. Of a snapshot that is offered `index` and `logTerm` say up to where it goes.
 
 The field names follow those of etcd's trace of its Raft, so that what validates those can be
 taught to read these.
@@ -26,7 +27,11 @@ from liferaft.raft.events import Event, Proposed, ReadAsked, Received, Stored, T
 from liferaft.raft.messages import (
     AppendEntries,
     AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
     Message,
+    ReadIndex,
+    ReadIndexReply,
     RequestVote,
     RequestVoteReply,
 )
@@ -164,7 +169,13 @@ def traced_message(message: Message) -> TracedMessage:
             commit=message.leader_commit,
             round=message.round,
         )
-    assert isinstance(message, AppendEntriesReply)
+    if isinstance(message, AppendEntriesReply):
+        return _traced_append_reply(message)
+    return _traced_rare(message)
+
+
+def _traced_append_reply(message: AppendEntriesReply) -> TracedMessage:
+    common = (type_of(message), message.term, message.source, message.target)
     if message.is_success:
         return TracedMessage(*common, index=message.match_index, round=message.round)
     return TracedMessage(
@@ -174,6 +185,25 @@ def traced_message(message: Message) -> TracedMessage:
         reject=True,
         round=message.round,
     )
+
+
+def _traced_rare(message: Message) -> TracedMessage:
+    """Return what a line tells of a message of snapshots, transfers or reads of followers."""
+    common = (type_of(message), message.term, message.source, message.target)
+    if isinstance(message, InstallSnapshot):
+        snapshot = message.snapshot
+        return TracedMessage(
+            *common, logTerm=snapshot.term, index=snapshot.index, round=message.round
+        )
+    if isinstance(message, InstallSnapshotReply):
+        return TracedMessage(
+            *common, index=message.match_index, reject=message.is_failed, round=message.round
+        )
+    if isinstance(message, ReadIndex):
+        return TracedMessage(*common, round=message.read)
+    if isinstance(message, ReadIndexReply):
+        return TracedMessage(*common, index=message.index, round=message.read)
+    return TracedMessage(*common)
 
 
 def type_of(message: Message) -> str:
