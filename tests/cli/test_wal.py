@@ -43,7 +43,7 @@ def data(tmp_path: Path) -> Path:
 async def make_data(path: str) -> None:
     disk = SystemDisk()
     configuration = Configuration(("n1", "n2", "n3"))
-    (await open_directory(disk, path, Identity("blue", "n1"), configuration)).close()
+    (await open_directory(disk, path, Identity("blue", "n1"), configuration, disk_id="d1")).close()
     opened = await open_log(disk, path, segment_bytes=300)
     await opened.store(make_entries(1, 2), HardState(1, "n2"))
     await opened.store(make_entries(3, 4))
@@ -173,7 +173,10 @@ def test_long_data_is_shortened(tmp_path: Path, run: Run) -> None:
     async def make() -> None:
         disk = SystemDisk()
         path = str(tmp_path)
-        (await open_directory(disk, path, Identity("blue", "n1"), Configuration(("n1",)))).close()
+        directory = await open_directory(
+            disk, path, Identity("blue", "n1"), Configuration(("n1",)), disk_id="d1"
+        )
+        directory.close()
         opened = await open_log(disk, path)
         await opened.store(make_entries(1, 1, data_bytes=DATA_SHOWN_MAX + 1), HardState(1))
         await opened.store(make_entries(2, 2, data_bytes=DATA_SHOWN_MAX))

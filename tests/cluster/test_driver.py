@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from liferaft.cluster.disks import Disks
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.peers import Peers
 from liferaft.cluster.snapshot_policy import SnapshotPolicy
@@ -102,7 +103,12 @@ async def driven(
             cluster_id="blue",
             policy=SnapshotPolicy(),
             reach=Peers(
-                "blue", {}, own=("n1", ""), network=MemoryNetwork(), random=Random(1)
+                "blue",
+                {},
+                own=("a", ""),
+                network=MemoryNetwork(),
+                random=Random(1),
+                disks=Disks("a", ""),
             ).reach_snapshots,
             post=post,
             position=position,

@@ -1,13 +1,34 @@
 """Messages reach the node that they are for, in its own cluster, and nobody else."""
 
 import logging
+from collections.abc import Mapping
 from random import Random
 
 import pytest
 
+from liferaft.cluster.disks import Disks
 from liferaft.cluster.peers import MET_MAX, Mailbox, Peers
 from liferaft.link.memory import MemoryNetwork
 from liferaft.raft.messages import Message, RequestVote
+
+
+class Remembering:
+    """A node that keeps what it got, and lies on the disk `d2`."""
+
+    def __init__(self) -> None:
+        self.received: list[Message] = []
+        self.source_disks: list[str] = []
+        self.met: dict[str, str] = {}
+
+    def receive(self, messages: list[Message], source_disk: str) -> None:
+        self.received += messages
+        self.source_disks.append(source_disk)
+
+    def is_taken_for(self, disk_id: str) -> bool:
+        return disk_id == "d2"
+
+    def meet(self, addresses: Mapping[str, str]) -> None:
+        self.met.update(addresses)
 
 
 def vote_request(target: str) -> RequestVote:
@@ -15,45 +36,47 @@ def vote_request(target: str) -> RequestVote:
 
 
 def test_a_message_for_this_node_is_handed_on() -> None:
-    received: list[Message] = []
-    mailbox = Mailbox("blue", "n2", received.append)
+    receiver = Remembering()
+    mailbox = Mailbox("blue", "n2", receiver)
 
-    mailbox.deliver("blue", (vote_request("n2"), vote_request("n2")))
+    mailbox.deliver(
+        "blue", (vote_request("n2"), vote_request("n2")), source_disk="", target_disk=""
+    )
 
-    assert [vote_request("n2")] * 2 == received
+    assert [vote_request("n2")] * 2 == receiver.received
 
 
 def test_a_message_of_another_cluster_is_dropped_and_told_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Trap 29: an address that was given to another cluster must not mix the two."""
-    received: list[Message] = []
-    mailbox = Mailbox("blue", "n2", received.append)
+    receiver = Remembering()
+    mailbox = Mailbox("blue", "n2", receiver)
 
     with caplog.at_level(logging.WARNING, "liferaft.cluster"):
-        mailbox.deliver("red", (vote_request("n2"),))
-        mailbox.deliver("red", (vote_request("n2"),))
+        mailbox.deliver("red", (vote_request("n2"),), source_disk="", target_disk="")
+        mailbox.deliver("red", (vote_request("n2"),), source_disk="", target_disk="")
 
-    assert [] == received
+    assert [] == receiver.received
     assert 1 == len(caplog.records)
 
 
 def test_a_message_for_another_node_is_dropped() -> None:
-    received: list[Message] = []
-    mailbox = Mailbox("blue", "n2", received.append)
+    receiver = Remembering()
+    mailbox = Mailbox("blue", "n2", receiver)
 
-    mailbox.deliver("blue", (vote_request("n3"),))
+    mailbox.deliver("blue", (vote_request("n3"),), source_disk="", target_disk="")
 
-    assert [] == received
+    assert [] == receiver.received
 
 
 def test_a_long_name_of_a_stranger_neither_fills_the_log_nor_memory(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    mailbox = Mailbox("blue", "n2", lambda _: None)
+    mailbox = Mailbox("blue", "n2", Remembering())
 
     with caplog.at_level(logging.WARNING, "liferaft.cluster"):
-        mailbox.deliver("red\n" * 100_000, (vote_request("n2"),))
+        mailbox.deliver("red\n" * 100_000, (vote_request("n2"),), source_disk="", target_disk="")
 
     [record] = caplog.records
     assert len(record.getMessage()) < 500
@@ -61,13 +84,13 @@ def test_a_long_name_of_a_stranger_neither_fills_the_log_nor_memory(
 
 
 def test_a_node_learns_where_others_of_its_cluster_are_and_nothing_of_itself() -> None:
-    met: list[dict[str, str]] = []
-    mailbox = Mailbox("blue", "n2", lambda _: None, lambda addresses: met.append({**addresses}))
+    receiver = Remembering()
+    mailbox = Mailbox("blue", "n2", receiver)
 
     mailbox.introduce("blue", {"n4": "memory:4", "n2": "memory:elsewhere"})
     mailbox.introduce("red", {"n5": "memory:5"})
 
-    assert [{"n4": "memory:4"}] == met
+    assert {"n4": "memory:4"} == receiver.met
 
 
 async def test_who_is_known_is_not_met_again_and_who_is_nowhere_is_not_met() -> None:
@@ -77,6 +100,7 @@ async def test_who_is_known_is_not_met_again_and_who_is_nowhere_is_not_met() -> 
         own=("n2", "memory:2"),
         network=MemoryNetwork(),
         random=Random(1),
+        disks=Disks("n2", ""),
     )
 
     met = peers.meet({"n1": "memory:elsewhere", "n4": "memory:4", "n5": "no address"})
@@ -89,7 +113,14 @@ async def test_who_is_known_is_not_met_again_and_who_is_nowhere_is_not_met() -> 
 
 async def test_of_many_that_no_log_tells_of_the_oldest_give_way() -> None:
     """Anybody may name some, where nodes have no tokens."""
-    peers = Peers("blue", {}, own=("n2", "memory:2"), network=MemoryNetwork(), random=Random(1))
+    peers = Peers(
+        "blue",
+        {},
+        own=("n2", "memory:2"),
+        network=MemoryNetwork(),
+        random=Random(1),
+        disks=Disks("n2", ""),
+    )
 
     peers.meet({f"m{number}": f"memory:{number}" for number in range(MET_MAX + 1)})
     peers.reach({"m1": "memory:1"})  # the log tells of it after all
@@ -97,3 +128,13 @@ async def test_of_many_that_no_log_tells_of_the_oldest_give_way() -> None:
     await peers.stop()
 
     assert {"m0": "memory:0"} == known
+
+
+def test_a_message_for_the_disk_that_had_this_name_before_is_dropped() -> None:
+    receiver = Remembering()
+    mailbox = Mailbox("blue", "n2", receiver)
+
+    mailbox.deliver("blue", (vote_request("n2"),), source_disk="d1", target_disk="d2-lost")
+    mailbox.deliver("blue", (vote_request("n2"),), source_disk="d1", target_disk="d2")
+
+    assert ["d1"] == receiver.source_disks

@@ -44,8 +44,8 @@ DISK = (
     Guard(
         28,
         "storage.directory:_bind",
-        "            raise _ownerless(path)\n        bind",
-        "            pass\n        bind",
+        "            raise _ownerless(path)\n        return",
+        "            pass\n        return",
         "tests/storage/test_directory.py::test_a_log_without_an_identity_is_refused",
     ),
     Guard(

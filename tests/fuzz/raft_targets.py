@@ -1,6 +1,6 @@
 """What may arrive as a Raft message, from a peer or from somebody who claims to be one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from random import Random
 
 import msgspec
@@ -20,7 +20,7 @@ from liferaft.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from liferaft.raft.types import Configuration, Entry, HardState, TermRun
+from liferaft.raft.types import Configuration, Entry, HardState, NodeId, TermRun
 from liferaft.rpc.codec import encode
 from liferaft.rpc.interface import Interface
 from liferaft.storage.records import encode_entries, encode_hard_state
@@ -83,15 +83,33 @@ def carry_out(core: RaftCore, event: Received | TimePassed, *, now: float) -> No
                 encode_hard_state(effect.hard_state)
             core.step(Stored(effect.mark), now)
         elif isinstance(effect, Send):
-            DELIVER.arguments.encode((CLUSTER, (effect.message,)))
+            DELIVER.arguments.encode((CLUSTER, (effect.message,), "", ""))
     core.take_effects()
+
+
+class _Receiver:
+    """A node that takes everything."""
+
+    def __init__(self, received: list[Message]) -> None:
+        self._received = received
+
+    def receive(self, messages: list[Message], source_disk: str) -> None:
+        del source_disk
+        self._received += messages
+
+    def is_taken_for(self, disk_id: str) -> bool:
+        return not disk_id
+
+    def meet(self, addresses: Mapping[NodeId, str]) -> None:
+        del addresses
 
 
 def run_raft_messages(data: bytes) -> None:
     """Decode as a host does, hand on as the mailbox does, and step three cores in three roles."""
-    cluster_id, messages = DELIVER.arguments.decode(data)
+    cluster_id, messages, source_disk, target_disk = DELIVER.arguments.decode(data)
     received: list[Message] = []
-    Mailbox(CLUSTER, "a", received.append).deliver(cluster_id, messages)
+    mailbox = Mailbox(CLUSTER, "a", _Receiver(received))
+    mailbox.deliver(cluster_id, messages, source_disk=source_disk, target_disk=target_disk)
     for core in cores():
         for message in received[:8]:
             before = observe(core)

@@ -136,7 +136,7 @@ def run_identity(data: bytes) -> None:
     disk = disk_with({f"{DIRECTORY}/identity": content})
 
     async def open_and_close() -> None:
-        directory = await open_directory(disk, DIRECTORY, IDENTITY, CONFIGURATION)
+        directory = await open_directory(disk, DIRECTORY, IDENTITY, CONFIGURATION, disk_id="d1")
         directory.close()
         if not directory.configuration.voters:
             raise DataDirectoryError("nobody votes")

@@ -26,7 +26,7 @@ from liferaft.sim.options import SimulationOptions
 from tests.sim import breakers
 from tests.sim.breakers import Breaker
 
-DEFAULT: Final = SimulationOptions(fidelity="core", nodes=3, seconds=4.0)
+DEFAULT: Final = SimulationOptions(fidelity="core", nodes=3, seconds=4.0, changes="no")
 SEARCH: Final[dict[str, SimulationOptions]] = {
     name: msgspec.structs.replace(DEFAULT, profile=profile)
     for name, profile in breakers.PROFILE.items()
@@ -43,7 +43,7 @@ def under(
 
     def note(breaker: Breaker) -> Breaker:
         SEARCH[breaker.__name__] = SimulationOptions(
-            fidelity="core", profile=profile, nodes=nodes, seconds=seconds
+            fidelity="core", profile=profile, nodes=nodes, seconds=seconds, changes="no"
         )
         return breaker
 

@@ -8,8 +8,10 @@ import pytest
 from liferaft.sim.core_world import simulate_core
 from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.options import SimulationOptions
+from tests.sim import core_change_breakers
 from tests.sim.breakers import Breaker
 from tests.sim.core_breakers import BREAKERS, DEFAULT, SEARCH
+from tests.sim.core_change_breakers import CHANGING
 
 SEEDS_MAX = 400
 
@@ -18,8 +20,22 @@ SEEDS_MAX = 400
 @pytest.mark.parametrize("breaker", BREAKERS, ids=lambda breaker: breaker.__name__)
 def test_the_core_fidelity_finds(breaker: Breaker, monkeypatch: pytest.MonkeyPatch) -> None:
     breaker(monkeypatch)
-    options = SEARCH.get(breaker.__name__, DEFAULT)
+    search(breaker, SEARCH.get(breaker.__name__, DEFAULT))
 
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "breaker", core_change_breakers.BREAKERS, ids=lambda breaker: breaker.__name__
+)
+def test_the_core_fidelity_finds_with_an_operator(
+    breaker: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaker(monkeypatch)
+    search(breaker, core_change_breakers.SEARCH.get(breaker.__name__, CHANGING))
+
+
+def search(breaker: Breaker, options: SimulationOptions) -> None:
+    """Run seeds until one shows what was taken out; fails when none does."""
     found = None
     for seed in range(SEEDS_MAX):
         try:
@@ -35,7 +51,7 @@ def test_the_core_fidelity_finds(breaker: Breaker, monkeypatch: pytest.MonkeyPat
 @pytest.mark.slow
 def test_the_same_seeds_find_nothing_in_what_ships() -> None:
     """Or else a breaker's failure could be anybody's."""
-    searched: list[SimulationOptions] = [DEFAULT]
+    searched: list[SimulationOptions] = [DEFAULT, CHANGING]
     searched += [options for options in SEARCH.values() if options not in searched]
     for options in searched:
         for seed in range(20):

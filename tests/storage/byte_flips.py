@@ -209,12 +209,12 @@ def flip_identity() -> Tally:
 async def _flip_identity() -> Tally:
     disk, tally = FaultyDisk(Random(1), latency=lambda: 0.0), Tally()
     node, configuration = Identity("blue", "n1"), Configuration(("n1", "n2", "n3"))
-    (await open_directory(disk, DIRECTORY, node, configuration)).close()
+    (await open_directory(disk, DIRECTORY, node, configuration, disk_id="d1")).close()
     path = f"{DIRECTORY}/identity"
     for offset, mask in flips(len(disk.content(path)), None):
         disk.flip(path, offset, mask)
         try:
-            await open_directory(disk, DIRECTORY, node, configuration)
+            await open_directory(disk, DIRECTORY, node, configuration, disk_id="d1")
         except DataDirectoryError as error:
             if path not in str(error):
                 raise Lost(f"{path} at {offset}: {error}") from error

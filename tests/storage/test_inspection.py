@@ -47,7 +47,7 @@ GOLDEN = Path(__file__).parent / "golden" / "version-1"
 
 
 async def make_directory(disk: FaultyDisk) -> None:
-    (await open_directory(disk, DIRECTORY, NODE, THREE)).close()
+    (await open_directory(disk, DIRECTORY, NODE, THREE, disk_id="d1")).close()
 
 
 async def make_log(disk: FaultyDisk) -> list[Entry]:

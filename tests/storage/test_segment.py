@@ -35,7 +35,7 @@ async def disk() -> AsyncIterator[SystemDisk]:
 async def test_a_log_on_the_systems_disk(disk: SystemDisk, tmp_path: Path) -> None:
     path = str(tmp_path / "data")
     descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208  names are enough
-    directory = await open_directory(disk, path, Identity("blue", "n1"), ONE)
+    directory = await open_directory(disk, path, Identity("blue", "n1"), ONE, disk_id="d1")
     opened = await open_log(disk, path, segment_bytes=1000)
     for index in range(1, 100, 3):
         await opened.store(make_entries(index, index + 2), FIRST)

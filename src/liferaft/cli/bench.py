@@ -1,4 +1,4 @@
-"""`liferaft bench raft` and `liferaft bench rpc`: figures, beside the rivals', in one run."""
+"""`liferaft bench raft`, `rpc` and `failover`: figures, beside the rivals', in one run."""
 
 import asyncio
 import sys
@@ -20,13 +20,15 @@ Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 
 
 def bench(
-    what: Literal["raft", "rpc"],
+    what: Literal["raft", "rpc", "failover"],
     /,
     *,
     in_flight: tuple[Positive, ...] = (),
     seconds: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
     size_bytes: tuple[Positive, ...] = (),
     any_core: bool = False,
+    rounds: Positive = 21,
+    profile: Literal["default", "lan", "wan"] = "default",
     json: bool = False,
     write: Path | None = None,
 ) -> int:
@@ -39,7 +41,8 @@ def bench(
     what
         "raft": durable writes and linearizable reads of a key-value dictionary, beside etcd where
         Debian's etcd-server and nghttp2-client are installed. "rpc": typed calls, beside a bare
-        echo of msgspec's messages, Pyro5, RPyC and grpcio where they are installed.
+        echo of msgspec's messages, Pyro5, RPyC and grpcio where they are installed. "failover": the
+        time without writes after the leader's process was killed.
     in_flight
         How many calls are under way at a time; may be given again for more. 64 (raft, where one at
         a time is measured too), or 1, 16, 64 and 256 (rpc) otherwise.
@@ -50,12 +53,18 @@ def bench(
         be given again for more.
     any_core
         Leave both ends of a call alone (rpc) to whichever cores the system chooses, instead of one.
+    rounds
+        How often the leader is killed (failover).
+    profile
+        The times of the cluster's nodes (failover), as for liferaft node.
     json
         Print the figures as JSON, and nothing else.
     write
         Write rpc.md and rpc.svg into this directory (rpc), with what a thousand idle connections
         cost. Needs matplotlib.
     """
+    if what == "failover":
+        return _failover(rounds, profile, json=json)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         if what == "raft":
             work = _raft(in_flight or (64,), seconds or 5.0, size_bytes or (256,))
@@ -74,6 +83,22 @@ def bench(
         for size in dict.fromkeys(result.size_bytes for result in results):
             Console().print(_table(what, [each for each in results if each.size_bytes == size]))
     return ExitStatus.OK if not any(result.errors for result in results) else ExitStatus.NEGATIVE
+
+
+def _failover(rounds: int, profile: str, *, json: bool) -> int:
+    from liferaft.bench.failover import bench_failover  # noqa: PLC0415 - only what is measured
+
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        found = runner.run(bench_failover(rounds=rounds, profile=profile))
+    if json:
+        print(msgspec.json.encode(found).decode())
+        return ExitStatus.OK
+    low, high = found.gaps[0], found.gaps[-1]
+    print(
+        f"without writes after kill -9 of the leader, profile {profile}, {rounds} times: median"
+        f" {found.median:.3f} s, from {low:.3f} to {high:.3f} s"
+    )
+    return ExitStatus.OK
 
 
 async def _raft(

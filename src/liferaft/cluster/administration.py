@@ -210,6 +210,7 @@ def _without(now: Configuration, node_id: NodeId) -> Configuration:
         ),
         priorities=tuple(pair for pair in now.priorities if pair[0] != node_id),
         addresses=tuple(pair for pair in now.addresses if pair[0] != node_id),
+        disks=tuple(pair for pair in now.disks if pair[0] != node_id),
     )
 
 

@@ -9,6 +9,7 @@ The driver alone knows which marks are stored, and holds back what must not leav
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -49,6 +50,7 @@ from liferaft.raft.events import (
     TransferAsked,
 )
 from liferaft.raft.messages import Message
+from liferaft.raft.state import Follower
 from liferaft.raft.types import Configuration, Entry, EntryId, EntryKind, NodeId, Snapshot
 from liferaft.storage.wal import WriteAheadLog
 
@@ -112,6 +114,7 @@ class Driver:
         self._timer_at = 0.0
         self._is_scheduled = False
         self._is_stopped = False
+        self._leader_waiters: list[asyncio.Future[None]] = []
         self._disk_reads: set[asyncio.Task[None]] = set()
         self._carry_out: Final[dict[type, Callable[..., None]]] = {
             Persist: self._persist,
@@ -146,6 +149,7 @@ class Driver:
         for task in self._disk_reads:
             task.cancel()
         await asyncio.gather(*self._disk_reads, return_exceptions=True)
+        self._tell_leader_waiters()
         self._proposals.take()
         while self._proposals.is_asked:
             self._proposals.rejected(Rejected(leader=None))
@@ -211,6 +215,34 @@ class Driver:
         self._reads.add(read)
         self._schedule()
 
+    async def wait_leader(self, seconds: float) -> None:
+        """Wait until this node knows who leads, and has heard of it of late, at most so long.
+
+        For who asks where to go: between the end of one leader and the beginning of the next there
+        is nothing to say, and who is sent away would only come back.
+        """
+        if self._is_stopped or not self._is_leader_silent():
+            return
+        waiting = self._loop.create_future()
+        self._leader_waiters.append(waiting)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await waiting
+
+    def _is_leader_silent(self) -> bool:
+        state = self.core.state
+        if self.core.leader is None:
+            return True
+        if not isinstance(state.role, Follower):
+            return False
+        return self._loop.time() > state.role.contact + 3 * state.config.heartbeat_interval
+
+    def _tell_leader_waiters(self) -> None:
+        waiting, self._leader_waiters = self._leader_waiters, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
+
     def _schedule(self) -> None:
         if not self._is_scheduled and not self._is_stopped:
             self._is_scheduled = True
@@ -245,6 +277,8 @@ class Driver:
             self._carry_out[type(effect)](effect)
         self._flush()
         self._reads.answer(self.applied_index)
+        if self._leader_waiters and not self._is_leader_silent():
+            self._tell_leader_waiters()
         self._snapshots.after_turn(self.applied_index, self._log.written_bytes)
         self._arm_timer()
         if self._observer is not None:

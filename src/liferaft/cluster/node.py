@@ -15,6 +15,7 @@ from typing import Protocol
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus, StateDigest
 from liferaft.cluster.administration import Admin
 from liferaft.cluster.config import NodeConfig, checked
+from liferaft.cluster.disks import Disks
 from liferaft.cluster.driver import Driver, Observer, StateMachine
 from liferaft.cluster.peers import PEER_OBJECT, Mailbox, Peers, RaftPeer
 from liferaft.cluster.snapshot_source import (
@@ -24,7 +25,14 @@ from liferaft.cluster.snapshot_source import (
     SnapshotSource,
 )
 from liferaft.cluster.snapshotting import Position, Snapshots
-from liferaft.errors import DiskFull, LiferaftError, Removed, StorageError, StubClosed
+from liferaft.errors import (
+    DataDirectoryError,
+    DiskFull,
+    LiferaftError,
+    Removed,
+    StorageError,
+    StubClosed,
+)
 from liferaft.link.address import parse_address
 from liferaft.link.base import Network
 from liferaft.raft.core import RaftCore
@@ -85,6 +93,7 @@ class Node:
         self._observer = observer
         self._addresses = dict(config.peers)
         self._directory: Directory | None = None
+        self._disks = Disks(config.node_id, "")
         self._shelf: SnapshotShelf | None = None
         self._wal: WriteAheadLog | None = None
         self._driver: Driver | None = None
@@ -127,8 +136,13 @@ class Node:
         config = self.config
         identity = Identity(cluster_id=config.cluster_id, node_id=config.node_id)
         self._directory = await open_directory(
-            self._disk, config.data, identity, config.configuration
+            self._disk,
+            config.data,
+            identity,
+            config.configuration,
+            disk_id=f"{self._random.getrandbits(128):032x}",
         )
+        self._disks = Disks(config.node_id, self._directory.disk_id)
         store = await open_snapshots(self._disk, config.data, config.cluster_id)
         self._wal, recovered = await WriteAheadLog.open(
             self._disk,
@@ -142,12 +156,14 @@ class Node:
         core = self._make_core(self._directory.configuration, recovered, store.newest)
         await self._restore(store)
         self._addresses.update(core.configuration.addresses)
+        self._disks.learn(core.configuration.disks)
         self._peers = Peers(
             config.cluster_id,
             {node: at for node, at in self._addresses.items() if node != config.node_id},
             own=(config.node_id, self._addresses[config.node_id]),
             network=self._network,
             random=self._random,
+            disks=self._disks,
             token=read_token(config.token) if config.token else "",
         )
         self._driver = Driver(
@@ -219,7 +235,7 @@ class Node:
             random=self._random,
             tokens=Tokens.from_file(self.config.tokens) if self.config.tokens else None,
         )
-        mailbox = Mailbox(self.config.cluster_id, self.config.node_id, self._receive, self._meet)
+        mailbox = Mailbox(self.config.cluster_id, self.config.node_id, self)
         host_directory(self._server)
         self._server.host(PEER_OBJECT, ObjectDispatcher(mailbox, Interface.of(RaftPeer), threads=0))
         self._shelf = shelf
@@ -233,6 +249,7 @@ class Node:
 
     async def stop(self) -> None:
         """End the node, and leave nothing behind: no task, no timer, no socket, no open file."""
+        await self._disks.stop()
         if self._driver is not None:
             await self._driver.stop()
             self._driver = None
@@ -283,6 +300,7 @@ class Node:
     def _configuration_changed(self, effect: ConfigurationChanged) -> None:
         configuration = effect.configuration
         self._addresses.update(configuration.addresses)
+        self._disks.learn(configuration.disks)
         if self._peers is not None:
             own = self.config.node_id
             self._peers.reach({n: at for n, at in configuration.addresses if n != own})
@@ -302,14 +320,33 @@ class Node:
         """Return the state of one object as it is on this node."""
         return self._machine.encoded_state(name)
 
-    def _receive(self, message: Message) -> None:
-        if self._driver is not None:
+    def receive(self, messages: list[Message], source_disk: str) -> None:
+        """Take messages of a peer, unless another disk than that peer's sent them."""
+        source = messages[0].source
+        if self._driver is None or self._disks.is_stranger(source, source_disk):
+            return
+        self._disks.heard(source, source_disk, self._driver)
+        for message in messages:
             self._driver.post(Received(message))
 
-    def _meet(self, addresses: Mapping[NodeId, str]) -> None:
+    def meet(self, addresses: Mapping[NodeId, str]) -> None:
         """Know where others are before the log tells; what the log tells goes before."""
         if self._peers is not None and self.is_running:
             self._addresses.update(self._peers.meet(addresses))
+
+    def is_taken_for(self, disk_id: str) -> bool:
+        """Return whether this node is the one on that disk; it ends if not."""
+        if self._disks.own in ("", disk_id):
+            return True
+        node_id, cluster_id = self.config.node_id, self.config.cluster_id
+        self._fail(
+            DataDirectoryError(
+                f"{self.config.data} is not the disk on which node {node_id} of cluster"
+                f" {cluster_id} gave its votes and kept its log: put that back, or move this one"
+                " away and let the node join under a new name (`liferaft member replace`)"
+            )
+        )
+        return False
 
     def _blocked(self, reason: DiskFull | None) -> None:
         if reason is None:

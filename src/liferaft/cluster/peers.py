@@ -10,10 +10,11 @@ a leader that its log does not know: so nodes tell each other where they are the
 import asyncio
 import logging
 import random as random_module
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Protocol
 
+from liferaft.cluster.disks import Disks
 from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotSource
 from liferaft.errors import AddressError, Unreachable
 from liferaft.link.address import parse_addresses
@@ -54,48 +55,71 @@ class RaftPeer(Protocol):
     """What a node is to the other nodes."""
 
     @oneway
-    def deliver(self, cluster_id: str, messages: tuple[Message, ...]) -> None:
-        """Take messages of the node's own cluster; others are dropped."""
+    def deliver(
+        self,
+        cluster_id: str,
+        messages: tuple[Message, ...],
+        *,
+        source_disk: str = "",
+        target_disk: str = "",
+    ) -> None:
+        """Take messages of the node's own cluster; others are dropped.
+
+        They are all of one node, which speaks from `source_disk`, and mean the one on
+        `target_disk`; each is empty where it is not known. See disks.py.
+        """
 
     @oneway
     def introduce(self, cluster_id: str, addresses: dict[NodeId, str]) -> None:
         """Learn where nodes are reached that send messages, and may wait for an answer."""
 
 
+class Receiver(Protocol):
+    """What stands behind a mailbox."""
+
+    def receive(self, messages: list[Message], source_disk: str) -> None:
+        """Take messages for this node, all of one other, or drop them."""
+
+    def is_taken_for(self, disk_id: str) -> bool:
+        """Return whether this node is the one on that disk; it is lost if not."""
+
+    def meet(self, addresses: Mapping[NodeId, str]) -> None:
+        """Learn where other nodes are reached that send messages, and may wait for an answer."""
+
+
 class Mailbox:
-    """The receiving side: hands the messages for this node to `receive`, and no others.
+    """The receiving side: hands the messages for this node to `receiver`, and no others."""
 
-    `meet` gets the addresses of those that send them.
-    """
-
-    def __init__(
-        self,
-        cluster_id: str,
-        node_id: NodeId,
-        receive: Callable[[Message], None],
-        meet: Callable[[Mapping[NodeId, str]], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, cluster_id: str, node_id: NodeId, receiver: Receiver) -> None:
         self._cluster_id = cluster_id
         self._node_id = node_id
-        self._receive = receive
-        self._meet = meet
+        self._receiver = receiver
         self._strangers: set[str] = set()
 
     def introduce(self, cluster_id: str, addresses: dict[NodeId, str]) -> None:
         """Learn where nodes of the own cluster are reached."""
         if cluster_id == self._cluster_id:
-            self._meet({node: at for node, at in addresses.items() if node != self._node_id})
+            others = {node: at for node, at in addresses.items() if node != self._node_id}
+            self._receiver.meet(others)
 
-    def deliver(self, cluster_id: str, messages: tuple[Message, ...]) -> None:
+    def deliver(
+        self,
+        cluster_id: str,
+        messages: tuple[Message, ...],
+        *,
+        source_disk: str = "",
+        target_disk: str = "",
+    ) -> None:
         """Take messages of the node's own cluster; others are dropped."""
         if cluster_id != self._cluster_id:
             self._complain(f"messages of cluster {_shown(cluster_id)}")
             return
-        for message in messages:
-            if message.target == self._node_id:
-                self._receive(message)
-            else:
-                self._complain(f"messages for node {_shown(message.target)}")
+        own = [message for message in messages if message.target == self._node_id]
+        if len(own) < len(messages):
+            others = {message.target for message in messages} - {self._node_id}
+            self._complain(f"messages for node {_shown(min(others))}")
+        if own and (not target_disk or self._receiver.is_taken_for(target_disk)):
+            self._receiver.receive(own, source_disk)
 
     def _complain(self, what: str) -> None:
         if what not in self._strangers and len(self._strangers) < 100:
@@ -127,12 +151,14 @@ class Peers:
         own: tuple[NodeId, str],
         network: Network,
         random: random_module.Random,
+        disks: Disks,
         token: str = "",
     ) -> None:
         self._cluster_id = cluster_id
         self._own = own
         self._introduce_at: dict[NodeId, float] = {}
         self._met: dict[NodeId, None] = {}
+        self._disks = disks
         self._network = network
         self._random = random
         self._token = token
@@ -232,6 +258,7 @@ class Peers:
     def deliver(self, target: NodeId, messages: tuple[Message, ...]) -> None:
         """Send the messages, or lose them; messages for an unknown node are lost."""
         stub = self._stubs.get(target)
+        stub = self._stubs.get(target)
         if stub is None:
             return
         own, address = self._own
@@ -239,12 +266,24 @@ class Peers:
         if now >= self._introduce_at.get(target, now):
             self._introduce_at[target] = now + INTRODUCE_EACH
             stub.introduce(self._cluster_id, {own: address})
+        target_disk = self._disks.known.get(target, "")
+        if any(message.source != own for message in messages):
+            self._pass_on([m for m in messages if m.source != own], stub, target_disk)
+            messages = tuple(message for message in messages if message.source == own)
+        if messages:
+            stub.deliver(
+                self._cluster_id,
+                messages,
+                source_disk=self._disks.own,
+                target_disk=target_disk,
+            )
+
+    def _pass_on(self, messages: Sequence[Message], stub: RaftPeer, target_disk: str) -> None:
+        """Send what others have sent, with where they are reached: the target may not know."""
         for message in messages:
-            if message.source != own and message.source in self._addresses:
-                # It is passed on for somebody whom the target may not know.
-                source = message.source
-                stub.introduce(self._cluster_id, {source: self._addresses[source]})
-        stub.deliver(self._cluster_id, messages)
+            if address := self._addresses.get(message.source):
+                stub.introduce(self._cluster_id, {message.source: address})
+            stub.deliver(self._cluster_id, (message,), target_disk=target_disk)
 
     async def stop(self) -> None:
         """Close every connection."""

@@ -60,7 +60,7 @@ class LocalCluster:
 
     `objects` is what each hosts, as `liferaft node --object` reads it. `directory` holds the nodes'
     data and their logs (n1.log, ...), a temporary one without it. `leak` is for what each node
-    sends; its chances come from `seed`.
+    sends; its chances come from `seed`. `options` are further ones of `liferaft node`.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class LocalCluster:
         seed: int = 0,
         cluster_id: str = CLUSTER_ID_DEFAULT,
         segment_bytes: int = SEGMENT_BYTES,
+        options: Sequence[str] = (),
     ) -> None:
         if size < 1:
             raise ConfigurationError(f"a cluster of {size} nodes: give 1 or more")
@@ -83,6 +84,7 @@ class LocalCluster:
         self._seed = seed
         self._cluster_id = cluster_id
         self._segment_bytes = segment_bytes
+        self._options = tuple(options)
         # Paths of Unix sockets are short by law, and a user's directory may be anywhere.
         name = f"liferaft-{random_module.SystemRandom().randbytes(6).hex()}"
         self._scratch = Path(tempfile.gettempdir()) / name
@@ -282,7 +284,7 @@ class LocalCluster:
         command += [f"--duplicate={self._leak.duplicate}", f"--seed={self._seed}"]
         for spec in self._objects:
             command += ["--object", spec]
-        return command
+        return [*command, *self._options]
 
     def _control(self, node: NodeId) -> str:
         return f"unix:{self._scratch / node}.sock"

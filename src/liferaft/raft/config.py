@@ -5,6 +5,8 @@ defaults keep them.
 """
 
 import math
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
@@ -47,6 +49,17 @@ class RaftConfig(msgspec.Struct, frozen=True, kw_only=True):
     keep_entries: int = 5_000
     disk_stall_max: float = 3.0
     lease_clock_error: float | None = None
+
+
+PROFILES: Final[Mapping[str, RaftConfig]] = {
+    "default": RaftConfig(),
+    # Some 0.15 s without a leader. Eight heartbeats in a row must be lost before anybody campaigns
+    # for nothing; what pauses for a tenth of a second is taken for dead.
+    "lan": RaftConfig(election_timeout=0.1, heartbeat_interval=0.0125),
+    # For nodes a tenth of a second and more apart.
+    "wan": RaftConfig(election_timeout=1.5, heartbeat_interval=0.25),
+}
+"""Settings for networks that are faster or slower than most, by name."""
 
 
 def checked(config: RaftConfig) -> RaftConfig:

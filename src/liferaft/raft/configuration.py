@@ -89,6 +89,7 @@ def first_step(current: Configuration, target: Configuration) -> Configuration:
         learners=tuple(node for node in target.learners if node not in outgoing),
         learners_next=tuple(node for node in target.learners if node in outgoing),
         addresses=_sorted_pairs({**dict(current.addresses), **dict(target.addresses)}),
+        disks=_sorted_pairs({**dict(current.disks), **dict(target.disks)}),
         retired=current.retired,
     )
 
@@ -105,6 +106,7 @@ def after_joint(joint: Configuration) -> Configuration:
     return replace(
         final,
         addresses=tuple(pair for pair in joint.addresses if pair[0] in kept),
+        disks=tuple(pair for pair in joint.disks if pair[0] in kept),
         retired=_retired(joint, final),
     )
 
@@ -125,6 +127,7 @@ def promoted(configuration: Configuration, nodes: Sequence[NodeId]) -> Configura
         ),
         priorities=tuple(pair for pair in configuration.priorities if pair[0] in kept),
         addresses=tuple(pair for pair in configuration.addresses if pair[0] in kept),
+        disks=tuple(pair for pair in configuration.disks if pair[0] in kept),
     )
 
 

@@ -60,9 +60,10 @@ class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
     and do not count; `learners_next` are outgoing voters that learn when the joint phase ends.
     `promotions` are what the leader still has to do for some learners.
 
-    `priorities` say who should lead, the highest first; who is not named has 0. `addresses` are
-    carried for the driver. `retired` are the members that were removed: their names are used up,
-    because a disk that lost its vote must not pass for the one that gave it.
+    `priorities` say who should lead, the highest first; who is not named has 0. `addresses` and
+    `disks`, of some nodes each, are carried for the driver. `retired` are the members that were
+    removed: their names are used up, because a disk that lost its vote must not pass for the one
+    that gave it.
     """
 
     voters: tuple[NodeId, ...]
@@ -73,6 +74,7 @@ class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
     priorities: tuple[tuple[NodeId, int], ...] = ()
     addresses: tuple[tuple[NodeId, str], ...] = ()
     retired: tuple[NodeId, ...] = ()
+    disks: tuple[tuple[NodeId, str], ...] = ()
 
 
 class Snapshot(msgspec.Struct, frozen=True):

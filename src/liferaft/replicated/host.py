@@ -22,6 +22,9 @@ from liferaft.rpc.dispatch import RETRY_AFTER, Redirected, Request, Sender
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.wire import Call, Chunk, Credit, Notify
 
+LEADER_WITHIN: Final = 1.0
+"""Seconds that a client is kept waiting for a leader to be sent to: longer than most elections."""
+
 
 class ReplicatedDispatcher:
     """The `rpc.Dispatcher` of one replicated object."""
@@ -58,6 +61,7 @@ class ReplicatedDispatcher:
         was known once and is forgotten, `Overloaded` when the log takes no more at present.
         """
         del send
+        await self._driver.wait_leader(LEADER_WITHIN)
         barrier = Barrier(lambda leader: Redirected(self.address_of(leader)))
         self._driver.read(barrier)
         await barrier.reached

@@ -187,7 +187,8 @@ class CoreDisk:
     def calm(self) -> None:
         """Undo every fault."""
         self.be_quick()
-        self.is_sync_failing = self.is_read_failing = self.snapshots.is_failing = False
+        self.is_sync_failing = self.is_read_failing = False
+        self.snapshots.calm()
         self._stuck = 1
         self.release()
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from liferaft.errors import ConfigurationError
 from liferaft.sim import core_stories
-from liferaft.sim.core_operator import CHANGES
+from liferaft.sim.core_plan import CHANGES
 from liferaft.sim.core_player import FaultPlayer, Kind, Step
 
 NETWORK: Final[dict[str, Kind]] = {

@@ -112,6 +112,7 @@ class Machine:
         self._around = around
         self._random = random
         self.snapshot_random: Final = snapshot_random
+        self.snapshot_every: Final = around.pace.every * snapshot_random.choice((1, 1, 20))
         self._pauses = 0
         self._next_turn = 0.0
 

@@ -64,6 +64,8 @@ CHANGE_MARKS: Final = (
     "snapshot fetch resumed",
     "snapshot fetch replaced",
     "snapshot fetch lost",
+    "snapshot fetch outlived its wish",
+    "snapshot of no use any more",
     "snapshot to fetch was gone",
     "log compacted",
     "log void at a start",

@@ -11,16 +11,17 @@ from typing import Final
 
 import msgspec
 
-from liferaft.raft.config import RaftConfig
 from liferaft.raft.configuration import members
 from liferaft.raft.effects import ChangeAccepted, ChangeRejected
 from liferaft.raft.types import Configuration, NodeId, Promotion
 from liferaft.sim.core_host import Machine
 from liferaft.sim.core_moments import CHANGE_MOMENTS, turns_after
 from liferaft.sim.core_player import FaultPlayer, Kind, Step, between, disarming
-from liferaft.sim.core_shelf import SnapshotPace
 
 MEMBERS_MAX: Final = 7
+
+FOR_EVER: Final = 1e9
+"""Seconds: longer than any run."""
 
 MakeTarget = Callable[[Configuration, Machine], Configuration | None]
 """Says whom the members shall be instead of those of a leader, None to leave it."""
@@ -270,43 +271,6 @@ def transfer(player: FaultPlayer, step: Step, random: Random) -> None:
     player.network.call(machine.number, reach, target)
 
 
-# Faults that need an operator or snapshots.
-
-
-def crash_at_a_change(player: FaultPlayer, step: Step, random: Random) -> None:
-    """Crash one node, or any, in the turn in which something of this happens to it."""
-    name = random.choice(tuple(CHANGE_MOMENTS))
-    happens = CHANGE_MOMENTS[name]
-    victims = list(player.machines) if random.random() < 0.3 else [player.leader_or_any(random)]
-    for machine in victims:
-        player.note(step, f"{machine.node_id}: {name}")
-        machine.trigger = happens
-        player.after(max(step.seconds, 1.0), disarming(machine, happens))
-
-
-def failing_snapshot(player: FaultPlayer, step: Step, random: Random) -> None:
-    """Let the next snapshot that some nodes write fail."""
-    for machine in random.sample(player.machines, random.randint(1, len(player.machines))):
-        player.note(step, machine.node_id)
-        machine.disk.snapshots.is_failing = True
-
-
-def lag_behind(player: FaultPlayer, step: Step, random: Random) -> None:
-    """Cut a node off for so long that it will need a snapshot; then let it have some of it."""
-    machine = random.choice(player.machines)
-    player.note(step, machine.node_id)
-    seconds = max(step.seconds, 0.5)
-    player.cut_for(seconds, between([machine], player.others([machine])))
-    for _ in range(random.choice((0, 3, 8))):
-        seconds += random.uniform(0.01, 0.06)
-        player.after(seconds, lambda: cut(random.uniform(0.01, 0.06)))
-
-    def cut(seconds: float) -> None:
-        player.cut_for(seconds, between([machine], player.others([machine])))
-
-
-FOR_EVER: Final = 1e9
-
 DEEDS: Final[dict[str, Kind]] = {
     "add a node": add_node,
     "remove a node": remove_node,
@@ -317,49 +281,10 @@ DEEDS: Final[dict[str, Kind]] = {
     "prioritize": prioritize,
     "transfer": transfer,
 }
+"""What does no harm."""
 
 HARMS: Final[dict[str, Kind]] = {
     "replace a dead node": replace_node,
     "split joint phase": split_joint_phase,
     "crash in a joint phase": crash_in_joint_phase,
-    "crash at a change": crash_at_a_change,
-    "failing snapshot": failing_snapshot,
-    "lag behind": lag_behind,
 }
-
-CHANGES: Final[dict[str, Kind]] = {**DEEDS, **HARMS}
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What the operator of a run does, and how its nodes take snapshots.
-
-    `keep_entries` is as in `RaftConfig`.
-    """
-
-    steps: tuple[Step, ...]
-    keep_entries: int
-    pace: SnapshotPace
-
-    def applied_to(self, config: RaftConfig) -> RaftConfig:
-        """Return the settings of the run's nodes."""
-        return msgspec.structs.replace(config, keep_entries=self.keep_entries)
-
-
-def draw_plan(random: Random, *, seconds: float, is_calm: bool) -> Plan:
-    """Return what changes in a run; in a calm one, without doing harm."""
-    among = tuple(DEEDS if is_calm else CHANGES)
-    kinds = [kind for kind in among if random.random() < 0.6] or list(among)
-    pace = SnapshotPace(
-        every=random.choice((5, 20, 60)),
-        bytes_per_second=random.choice((5_000, 20_000, 200_000)),
-        chunks_max=random.choice((1, 4, 30)),
-    )
-    keep_entries = random.choice((1, 5, 40))
-    per_second = random.uniform(0.3, 2.0)
-    steps = []
-    at = random.expovariate(per_second)
-    while at < seconds:
-        lasting = min(random.choice((0.3, 1.0, 2.0)) * (0.1 + random.random()), seconds - at)
-        steps.append(Step(at, random.choice(kinds), lasting, random.getrandbits(32)))
-        at += random.expovariate(per_second)
-    return Plan(tuple(steps), keep_entries, pace)

@@ -55,12 +55,16 @@ class DiskHealth(Protocol):
 
 
 class SnapshotShelf:
-    """What outlives the node's crashes. `partial` is what was fetched of a snapshot so far."""
+    """What outlives the node's crashes. `partial` is what was fetched of a snapshot so far.
+
+    While `is_failing` is set, every write fails; each takes `delay` seconds more.
+    """
 
     def __init__(
         self, scheduler: Scheduler, host: int, random: Random, health: DiskHealth, marks: Marks
     ) -> None:
         self.is_failing = False
+        self.delay = 0.0
         self.pace = SnapshotPace()
         self.partial: StoredSnapshot | None = None
         self._held: list[StoredSnapshot] = []
@@ -84,9 +88,13 @@ class SnapshotShelf:
     def write(self, stored: StoredSnapshot, done: Callable[[bool], None]) -> None:
         """Store a snapshot, and tell whether that went well; nothing is told after a crash."""
         self._writing.append((stored, done))
-        seconds = WRITE_LATENCY + len(stored.state) / self.pace.bytes_per_second
+        seconds = WRITE_LATENCY + self.delay + len(stored.state) / self.pace.bytes_per_second
         seconds += self._health.latency_max * self._random.random()
         self._look_after(seconds)
+
+    def calm(self) -> None:
+        """Undo every fault."""
+        self.is_failing, self.delay = False, 0.0
 
     def crash(self) -> None:
         """End a life: a write under way is lost, unless the snapshot is in place already."""
@@ -114,7 +122,6 @@ class SnapshotShelf:
             return
         stored, done = self._writing.pop(0)
         if self.is_failing:
-            self.is_failing = False
             self._marks["snapshot write failed"] += 1
             done(False)
             return

@@ -1,6 +1,7 @@
 """What one life of a node does with snapshots: takes, stores, fetches and restores them.
 
-A snapshot is taken every so many applied entries, drawn anew each time. Fetching goes in chunks,
+A snapshot is taken every so many applied entries, drawn anew each time; by some nodes so seldom
+that their logs are nearly whole. Fetching goes in chunks,
 one asked for after the other; one that does not come is asked for again, from where it stopped, and
 so it goes on after a crash, and with another source that has the very same snapshot.
 """
@@ -69,6 +70,7 @@ class Snapshots:
         self._shelf = machine.disk.snapshots
         self._random = machine.snapshot_random
         self._pace = around.pace
+        self._every = machine.snapshot_every
         self._marks = around.marks
         self._is_over = False
         self._is_taking = False
@@ -110,9 +112,9 @@ class Snapshots:
             self._owner.events.append(SnapshotStored(snapshot))
 
     def _put_off(self) -> None:
-        every = self._pace.every
-        if every:
-            self.due_at = self._owner.applied_index + self._random.randint(every // 2, every * 2)
+        if self._every:
+            distance = self._random.randint(self._every // 2, self._every * 2)
+            self.due_at = self._owner.applied_index + distance
 
     # Restoring.
 
@@ -207,10 +209,13 @@ class Snapshots:
 
     def _fetched(self, fetch: _Fetch, is_stored: bool) -> None:
         if fetch is not self._fetch:
+            self._marks["snapshot fetch outlived its wish"] += 1
             return  # another is wanted; this one stays on the disk, and no harm is done
         self._fetch = None
         snapshot = fetch.effect.snapshot
         if is_stored:
+            is_late = snapshot.index <= self._owner.core.commit_index
+            self._marks["snapshot of no use any more"] += is_late
             self._owner.events.append(SnapshotFetched(snapshot))
         else:
             self._owner.events.append(SnapshotLost(snapshot))

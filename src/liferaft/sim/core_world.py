@@ -34,7 +34,7 @@ from liferaft.sim.core_machine import executed_once
 from liferaft.sim.core_marks import Marks, no_marks
 from liferaft.sim.core_members import MemberWatch
 from liferaft.sim.core_network import CoreNetwork
-from liferaft.sim.core_operator import Plan, draw_plan
+from liferaft.sim.core_plan import Plan, draw_plan
 from liferaft.sim.core_player import FaultPlayer
 from liferaft.sim.core_reference import Reference
 from liferaft.sim.core_shelf import SnapshotPace

@@ -271,7 +271,10 @@ def _lost_name(world: World, node_id: NodeId, draw: random_module.Random) -> Cal
 
 
 async def _lost_disk(world: World, draw: random_module.Random) -> None:
-    await _forget(world, draw, "lost disk", lambda _: {})
+    """Lose all but the name of the disk: with another one, the others would not listen."""
+    await _forget(
+        world, draw, "lost disk", lambda node_id: {IDENTITY: world.disks[node_id].content(IDENTITY)}
+    )
 
 
 async def _old_copy(world: World, draw: random_module.Random) -> None:

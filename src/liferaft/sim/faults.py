@@ -95,6 +95,8 @@ class FaultInjector:
         await self._end_all()
 
     async def _carry_out(self, step: FaultStep) -> None:
+        if len(self._world.node_ids) < 2 and step.kind in network_faults.KINDS:
+            return  # a node alone has no links to others
         draw = random_module.Random(f"{self._world.seed} fault {step.number}")
         with self._world.chronicle.fault(step.number, step.kind):
             await _ALL_KINDS[step.kind](self._world, draw)

@@ -148,6 +148,14 @@ def check_kept(
         )
     overwritten = [write.entries[0].index for write in (*node.pending, *writes) if write.entries]
     kept = min([len(node.stored), *(index - 1 for index in overwritten)])
+    log = state.log
+    wanted = list(committed_terms[log.base_index : covered])
+    if terms_of(log)[: len(wanted)] != wanted:
+        raise InvariantViolated(
+            f"log matching: {node_id} starts with a snapshot up to {covered}, and with a log of "
+            f"terms {runs_of(terms_of(log))} behind {log.base_index}; committed are "
+            f"{runs_of(wanted)}"
+        )
     if node.is_unknown:
         node.is_unknown = False
     elif _is_void(node, state.log, kept):

@@ -4,6 +4,7 @@ A restored node is of another cluster than the one that the backup was taken of,
 own, so that nodes of the two can never take each other for peers. Every function here blocks.
 """
 
+import secrets
 from collections.abc import Iterator
 
 from msgspec.structs import replace
@@ -79,7 +80,7 @@ def _restore(
     write_snapshot(disk, path + _NEW_SUFFIX, head, read_state(disk, backup))
     disk.rename(path + _NEW_SUFFIX, path)
     sync_directory(disk, snapshot_directory(directory))
-    bind_directory(disk, directory, identity, head.configuration)
+    bind_directory(disk, directory, identity, head.configuration, disk_id=secrets.token_hex(16))
 
 
 def give_away(disk: Disk, directory: str, cluster_id: str) -> None:

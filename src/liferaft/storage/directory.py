@@ -16,7 +16,8 @@ from liferaft.storage.disk import Disk
 from liferaft.storage.records import checksum
 from liferaft.storage.segment import segment_numbers, sync
 
-_VERSION = 1
+_VERSION = 2
+_VERSION_WITHOUT_DISK = 1
 _IDENTITY = "identity"
 _LOCK = "lock"
 _NEW_SUFFIX = ".new"
@@ -47,12 +48,16 @@ class _FirstMembers(msgspec.Struct, frozen=True):
 
 
 class _Content(msgspec.Struct, frozen=True):
-    """What the file `identity` says. `configuration` is the one the node was first started with."""
+    """What the file `identity` says. `configuration` is the one the node was first started with.
+
+    `disk_id` is empty in version 1.
+    """
 
     version: int
     cluster_id: str
     node_id: NodeId
     configuration: _FirstMembers
+    disk_id: str = ""
 
     @property
     def first_configuration(self) -> Configuration:
@@ -65,12 +70,14 @@ class Directory(msgspec.Struct, frozen=True):
     """A data directory that this process holds.
 
     `configuration` is the one that the directory was made with, whatever this start was given: the
-    cluster's real one has since been agreed on in the log.
+    cluster's real one has since been agreed on in the log. `disk_id` was drawn when the directory
+    was made, and is no other directory's; empty for one that an older program made.
     """
 
     path: str
     identity: Identity
     configuration: Configuration
+    disk_id: str
     _unlock: Callable[[], None]
 
     def close(self) -> None:
@@ -79,17 +86,20 @@ class Directory(msgspec.Struct, frozen=True):
 
 
 async def open_directory(
-    disk: Disk, path: str, identity: Identity, configuration: Configuration
+    disk: Disk, path: str, identity: Identity, configuration: Configuration, *, disk_id: str
 ) -> Directory:
     """Return the directory, made where absent, locked, and proven to belong to `identity`.
 
-    Raises `DataDirectoryError` when another process holds it or it belongs to somebody else, and
-    `DiskFailed`.
+    `disk_id` becomes the directory's own where it is made. Raises `DataDirectoryError` when another
+    process holds it or it belongs to somebody else, and `DiskFailed`.
     """
-    return await disk.run(lambda: _open(disk, path, identity, configuration))
+    first = (identity, configuration, disk_id)
+    return await disk.run(lambda: _open(disk, path, *first))
 
 
-def _open(disk: Disk, path: str, identity: Identity, configuration: Configuration) -> Directory:
+def _open(
+    disk: Disk, path: str, identity: Identity, configuration: Configuration, disk_id: str
+) -> Directory:
     try:
         disk.make_directory(path)
         unlock = lock_directory(disk, path)
@@ -102,14 +112,14 @@ def _open(disk: Disk, path: str, identity: Identity, configuration: Configuratio
     except OSError as error:
         raise DiskFailed(f"{path} could not be opened: {error}") from error
     try:
-        bound = _bind(disk, path, identity, configuration)
+        bound = _bind(disk, path, identity, configuration, disk_id)
     except StorageError:
         unlock()
         raise
     except OSError as error:
         unlock()
         raise DiskFailed(f"the identity of {path} could not be read: {error}") from error
-    return Directory(path, identity, bound, unlock)
+    return Directory(path, identity, bound.first_configuration, bound.disk_id, unlock)
 
 
 def read_identity(disk: Disk, path: str) -> tuple[Identity, Configuration]:
@@ -153,13 +163,14 @@ def lock_path(path: str) -> str:
     return f"{path}/{_LOCK}"
 
 
-def _bind(disk: Disk, path: str, identity: Identity, configuration: Configuration) -> Configuration:
-    """Return the configuration the directory was made with; write it where there is none."""
+def _bind(
+    disk: Disk, path: str, identity: Identity, configuration: Configuration, disk_id: str
+) -> _Content:
+    """Return what the directory was made with; write it where there is none."""
     if not is_bound(disk, path):
         if segment_numbers(disk.names(path)):
             raise _ownerless(path)
-        bind_directory(disk, path, identity, configuration)
-        return configuration
+        return bind_directory(disk, path, identity, configuration, disk_id=disk_id)
     content = _read(disk, path)
     found = Identity(content.cluster_id, content.node_id)
     if found != identity:
@@ -169,7 +180,7 @@ def _bind(disk: Disk, path: str, identity: Identity, configuration: Configuratio
         )
     # The rename may have been seen but not synced when the process that wrote it ended.
     disk.sync_directory(path)
-    return content.first_configuration
+    return content
 
 
 def _ownerless(path: str) -> DataDirectoryError:
@@ -184,12 +195,14 @@ def is_bound(disk: Disk, path: str) -> bool:
     return disk.exists(f"{path}/{_IDENTITY}")
 
 
-def bind_directory(disk: Disk, path: str, identity: Identity, configuration: Configuration) -> None:
+def bind_directory(
+    disk: Disk, path: str, identity: Identity, configuration: Configuration, *, disk_id: str
+) -> _Content:
     """Say whose directory it is, for good and in one step; blocking. Raises `OSError`."""
     first = _FirstMembers(
         configuration.voters, configuration.voters_outgoing, configuration.learners
     )
-    content = _Content(_VERSION, identity.cluster_id, identity.node_id, first)
+    content = _Content(_VERSION, identity.cluster_id, identity.node_id, first, disk_id)
     line = msgspec.json.encode(content) + b"\n"
     target = f"{path}/{_IDENTITY}"
     file = disk.open(target + _NEW_SUFFIX, create=True)
@@ -201,6 +214,7 @@ def bind_directory(disk: Disk, path: str, identity: Identity, configuration: Con
         file.close()
     disk.rename(target + _NEW_SUFFIX, target)
     disk.sync_directory(path)
+    return content
 
 
 def rename_cluster(disk: Disk, path: str, cluster_id: str) -> None:
@@ -210,7 +224,9 @@ def rename_cluster(disk: Disk, path: str, cluster_id: str) -> None:
     does.
     """
     identity, configuration = read_identity(disk, path)
-    bind_directory(disk, path, Identity(cluster_id, identity.node_id), configuration)
+    disk_id = _read(disk, path).disk_id
+    renamed = Identity(cluster_id, identity.node_id)
+    bind_directory(disk, path, renamed, configuration, disk_id=disk_id)
 
 
 def _read(disk: Disk, path: str) -> _Content:
@@ -228,7 +244,7 @@ def _read(disk: Disk, path: str) -> _Content:
         )
     try:
         version = msgspec.json.decode(line, type=_Version).version
-        if version == _VERSION:
+        if version in (_VERSION_WITHOUT_DISK, _VERSION):
             return msgspec.json.decode(line, type=_Content)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataDirectoryError(
