@@ -8,8 +8,10 @@ from collections import Counter
 
 import pytest
 
+from liferaft.sim import member_changes
 from liferaft.sim.faults import KINDS
 from liferaft.sim.marks import MARKS
+from liferaft.sim.members import MEMBER_MARKS
 from liferaft.sim.options import SimulationOptions
 from liferaft.sim.result import SimulationResult
 from liferaft.sim.run import simulate
@@ -57,8 +59,10 @@ def test_every_kind_of_fault_is_made_and_nearly_every_mark_is_hit() -> None:
         made.update(result.faults)
         hit.update(result.marks)
 
-    assert [] == [kind for kind in KINDS if not made[kind]]
-    assert [] == [mark for mark in MARKS if not hit[mark] and mark not in RARE]
+    kinds = (*KINDS, *member_changes.KINDS)
+    marks = (*MARKS, *MEMBER_MARKS)
+    assert [] == [kind for kind in kinds if not made[kind]]
+    assert [] == [mark for mark in marks if not hit[mark] and mark not in RARE]
 
 
 @pytest.mark.slow

@@ -28,6 +28,7 @@ MEMBER_MARKS: Final = (
     "a removed node is told, and ends",
     "a removed node comes back, and is told",
     "a removed node never comes back",
+    "a removed node knows nobody who is left",
     "a client knows only nodes that are gone",
 )
 
@@ -60,6 +61,11 @@ class MemberWatch:
         committed = self.committed
         halves = filter(None, (committed.voters, committed.voters_outgoing))
         return min((len(half) - 1) // 2 for half in halves)
+
+    def can_be_told(self, core: RaftCore) -> bool:
+        """Return whether a removed node, by what its log says, asks anybody who takes part."""
+        asked = {*core.configuration.voters, *core.configuration.voters_outgoing}
+        return bool(asked & set(self.names))
 
     def note_crash(self, core: RaftCore) -> None:
         """Look at a node that is about to crash: it may lead a joint phase."""

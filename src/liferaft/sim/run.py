@@ -163,8 +163,9 @@ class Simulation:
     async def _settle(self, world: World) -> None:
         """Wait until the members are who they will be, and all who were removed have ended."""
         deadline = running_loop().true_time + PROGRESS_SECONDS
-        while not world.members.are_settled or (unaware := _removed(world)):
+        while (unaware := _removed(world)) or not world.members.are_settled:
             _raise_first(world)
+            await _send_away_lost(world)
             if running_loop().true_time > deadline:
                 raise InvariantViolated(
                     f"progress: {world.members.committed} is committed, and "
@@ -172,8 +173,7 @@ class Simulation:
                 )
             await asyncio.sleep(0.05)
         for node_id in world.strangers:
-            await world.stop_cleanly(node_id)
-            world.retire(node_id)
+            await world.send_away(node_id)
 
     async def _check_replicas(self, world: World) -> None:
         """Wait until every node has applied everything, and compare their states."""
@@ -224,6 +224,15 @@ def behind(world: World) -> list[NodeId]:
 def _removed(world: World) -> list[NodeId]:
     """Return the nodes that were removed and have not ended yet."""
     return [node_id for node_id in world.node_ids if node_id in world.members.committed.retired]
+
+
+async def _send_away_lost(world: World) -> None:
+    """Stop removed nodes that know only others that are gone: nobody is left to tell them."""
+    for node_id, core in world.cores().items():
+        is_removed = node_id in world.members.committed.retired
+        if is_removed and not world.members.can_be_told(core) and node_id in world.nodes:
+            world.marks.hit("a removed node knows nobody who is left")
+            await world.send_away(node_id)
 
 
 def _network_counts(world: World) -> dict[str, int]:

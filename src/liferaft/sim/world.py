@@ -313,6 +313,11 @@ class World:
         """
         self._dead[node_id] = comes_back
 
+    async def send_away(self, node_id: NodeId) -> None:
+        """Stop a node for good, as an operator does with one that belongs to nobody."""
+        await self.stop_cleanly(node_id)
+        self.retire(node_id)
+
     @property
     def strangers(self) -> tuple[NodeId, ...]:
         """The nodes that belong to nobody: not yet, or not any more without knowing it."""
@@ -401,7 +406,9 @@ class World:
         copy, and nobody can campaign in a term in which its forgotten vote would count. Nor may any
         node be left that was removed and does not know it: it could still win such a vote.
         """
-        if set(self.members.committed.retired) & set(self.node_ids):
+        if node_id not in self.node_ids or (
+            set(self.members.committed.retired) & set(self.node_ids)
+        ):
             return False
         if self.members.first.voters == (node_id,):
             return False  # it would take itself for the whole cluster
