@@ -20,6 +20,7 @@ from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import Interface
 from liferaft.sim.loop import VirtualLoop
 from liferaft.sim.run import behind
+from liferaft.sim.settings import Settings
 from liferaft.sim.world import World
 
 ResultT = TypeVar("ResultT")
@@ -39,7 +40,10 @@ class SimulatedCluster:
     that is not down when it is started.
     """
 
-    def __init__(self, objects: Objects, *, size: int = 3, seed: int = 0) -> None:
+    def __init__(
+        self, objects: Objects, *, size: int = 3, seed: int = 0, settings: Settings | None = None
+    ) -> None:
+        """Make a cluster whose nodes have these settings, or ones drawn from the seed."""
         if not 1 <= size <= 15:
             raise ConfigurationError(f"a cluster of {size} nodes: give 1 to 15")
         makers = {objects.__name__: objects} if isinstance(objects, type) else dict(objects)
@@ -51,7 +55,10 @@ class SimulatedCluster:
         self._runner = asyncio.Runner(loop_factory=VirtualLoop)
         self._is_closed = False
         self.world: Final = World(
-            seed, size, lambda: {name: make() for name, make in makers.items()}
+            seed,
+            size,
+            lambda: {name: make() for name, make in makers.items()},
+            settings=settings,
         )
         """The simulated world itself, for faults that have no method here."""
 
