@@ -26,10 +26,15 @@ RARE = frozenset(
         "a read waits for the state machine",
         "a call's outcome is unknown",
         "a session expires",
+        "a snapshot that was offered is not needed any more",
+        "a snapshot could not be fetched",
+        "a snapshot is installed, and the log behind it is kept",
+        "a removed node knows nobody who is left",
     }
 )
-"""Marks that take thousands of seeds here. The core fidelity has schedules for the first three; the
-other two need a session that the log forgot while its client still waits."""
+"""Marks that take hundreds of seeds here, or thousands. The core fidelity has schedules for the first
+three and for snapshots; two need a session that the log forgot while its client still waits, and
+the last one all voters that a node knew to have gone before it came back."""
 
 
 def run_batch(first: int) -> list[SimulationResult]:

@@ -276,8 +276,8 @@ def draw_changes(seed: int, options: SimulationOptions, first_number: int) -> li
     """
     draw = Random(f"{seed} changes")
     is_calm = options.profile == "calm"
-    is_some = options.changes == "some" and draw.random() < 0.5 and not is_calm
-    if options.changes != "all" and not is_some:
+    is_drawn = draw.random() < 0.5 and not is_calm
+    if options.changes == "no" or (options.changes == "some" and not is_drawn):
         return []
     among = tuple(DEEDS if is_calm else KINDS)
     kinds = [kind for kind in among if draw.random() < 0.6] or list(among)

@@ -34,12 +34,12 @@ MEMBER_MARKS: Final = (
 
 
 class MemberWatch:
-    """`committed` is the latest configuration that any node ever knew as committed."""
+    """`committed` is the latest configuration that any node ever knew as committed, at `index`."""
 
     def __init__(self, first: Configuration, hit: Callable[[str], None]) -> None:
         self.first: Final = first
         self.committed = first
-        self._index = 0
+        self.index = 0
         self._hit = hit
         self._was_leading: dict[NodeId, bool] = {}
         self._named_at: dict[NodeId, int] = {}
@@ -97,8 +97,8 @@ class MemberWatch:
             return
         if node_id in effect.configuration.retired and self._was_leading.get(node_id):
             self._hit("a leader removes itself")
-        if effect.index > self._index:
-            before, self.committed, self._index = self.committed, effect.configuration, effect.index
+        if effect.index > self.index:
+            before, self.committed, self.index = self.committed, effect.configuration, effect.index
             self._committed(before)
 
     def _committed(self, before: Configuration) -> None:
@@ -117,6 +117,6 @@ class MemberWatch:
         if set(now.retired) - set(before.retired):
             self._hit("a member is removed")
         if self._joint_leader_crashed_at and not now.voters_outgoing:
-            if before.voters_outgoing or self._index > self._joint_leader_crashed_at:
+            if before.voters_outgoing or self.index > self._joint_leader_crashed_at:
                 self._hit("a joint phase survives its leader's crash")
             self._joint_leader_crashed_at = 0
