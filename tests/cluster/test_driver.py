@@ -106,6 +106,7 @@ async def driven(
             reach=Peers(
                 "blue",
                 {},
+                own=("a", ""),
                 network=MemoryNetwork(),
                 random=Random(1),
                 introductions=Introductions("a", Introduction()),

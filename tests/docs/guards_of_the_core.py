@@ -346,7 +346,7 @@ MEMBERSHIP = (
     ),
     Guard(
         28,
-        "raft.rules:Rules._request_vote",
+        "raft.rules:Rules._hear_removed",
         "            tell_removed(state, state.role, request.source)",
         "            pass",
         "tests/raft/test_membership.py::test_trap_28_who_was_removed_and_does_not_know_disturbs_nobody_and_is_told",

@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,13 +41,23 @@ def main(target_name: str, options: list[str]) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_BYTES_MAX, ADDRESS_BYTES_MAX))
     limits = [
         f"-timeout={HANG_SECONDS}",
-        f"-rss_limit_mb={MEMORY_BYTES_MAX // 2**20}",
+        f"-rss_limit_mb={(MEMORY_BYTES_MAX + inherited_bytes()) // 2**20}",
         f"-max_len={target.input_bytes_max}",
     ]
     # libFuzzer gives its own first argument to a shell when it starts itself again, to merge.
     command = f"{sys.executable} -m tests.fuzz.child {target_name}"
     atheris.Setup([command, *limits, *options], partial(try_in_time, target))
     atheris.Fuzz()
+
+
+def inherited_bytes() -> int:
+    """Return what the process that started this one adds to this one's peak of memory.
+
+    Linux counts what it had in use when it started this one, and libFuzzer goes by that peak.
+    """
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return max(0, peak - pages * resource.getpagesize())
 
 
 def try_in_time(target: "Target", data: bytes) -> None:

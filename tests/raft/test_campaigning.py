@@ -148,12 +148,19 @@ def test_a_candidate_that_times_out_asks_anew() -> None:
 
 
 def test_a_learner_never_campaigns() -> None:
+    """It asks, for it may have been removed, and votes for itself not even when all are for it."""
     core = core_of(node_id="l", learners=("l",))
     before = core.deadline
     core.step(TimePassed(), before)
+    asked = sent(core.take_effects())
+    for voter in "abc":
+        granted = RequestVoteReply(1, voter, "l", is_granted=True, is_prevote=True)
+        core.step(Received(granted), before)
 
-    assert "follower" == core.role
+    assert ("follower", 0) == (core.role, core.current_term)
     assert core.deadline > before
+    assert ["a", "b", "c"] == [message.target for message in asked]
+    assert all(isinstance(message, RequestVote) and message.is_prevote for message in asked)
     assert [] == core.take_effects()
 
 

@@ -298,6 +298,41 @@ def test_trap_28_who_was_removed_and_does_not_know_disturbs_nobody_and_is_told()
     assert ("leader", 1) == (cluster["a"].role, cluster["a"].current_term)
 
 
+def test_a_removed_node_that_knows_no_leader_is_told_through_a_follower() -> None:
+    """Who leads came when it was away, so it cannot ask the leader itself (simulation, seed 45)."""
+    cluster = lead()
+    cluster.add_node("d")
+    cluster.change("a", Configuration(voters=("a", "b", "d")))
+    for _ in range(100):
+        beat(cluster, cut=["c"])
+    cluster.transfer("a", "d")
+    beat(cluster, 20, cut=["c"])
+    assert "leader" == cluster["d"].role
+    for _ in range(20):
+        cluster.pass_time(0.05)
+        cluster.settle()
+
+    assert cluster.nodes["c"].is_removed
+    assert ("leader", 2) == (cluster["d"].role, cluster["d"].current_term)
+
+
+def test_a_removed_learner_that_does_not_know_is_told() -> None:
+    """It does not campaign, but it asks (simulation, seed 32 on five nodes)."""
+    cluster = lead()
+    cluster.add_node("d")
+    cluster.change("a", Configuration(voters=ABC, learners=("d",)))
+    beat(cluster, 3)
+    cluster.change("a", Configuration(voters=ABC))
+    for _ in range(100):
+        beat(cluster, cut=["d"])
+    for _ in range(20):
+        cluster.pass_time(0.05)
+        cluster.settle()
+
+    assert cluster.nodes["d"].is_removed
+    assert ("leader", 1) == (cluster["a"].role, cluster["a"].current_term)
+
+
 def test_trap_28_a_removed_name_is_never_used_again() -> None:
     cluster = lead()
     cluster.change("a", Configuration(voters=("a", "b")))

@@ -5,18 +5,24 @@ written down, and the whole history judged by the linearizability checker.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from random import Random
 from typing import Final, Protocol
+
+import msgspec
 
 from liferaft.check.history import Operation
 from liferaft.check.linearizability import Outcome, check
 from liferaft.check.models import KeyValue as KeyValueModel
+from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.errors import Overloaded
+from liferaft.raft.config import RaftConfig
 from liferaft.raft.types import NodeId
 from liferaft.replicated.machine import query
 from liferaft.sim.network import FAIR, Conditions
+from liferaft.sim.settings import Settings
+from liferaft.sim.world import DATA
 from liferaft.testing.simulated import SimulatedCluster
 
 PATIENCE: Final = 60.0
@@ -27,6 +33,28 @@ OVERLOAD_PAUSE: Final = 0.1
 UNRELIABLE: Final = Conditions(loss=0.1, delay_min=0.0, delay_max=0.026)
 THINKING: Final = 0.04
 """Virtual seconds at most between two calls of a client."""
+
+LOG_LIMIT: Final = 1000
+"""Bytes of log after which a node takes a snapshot."""
+
+LOG_BYTES_MAX: Final = 8 * LOG_LIMIT
+"""No log may ever hold more behind its snapshot."""
+
+SEGMENT_BYTES: Final = 4096
+"""The smallest files of a log: it is dropped in whole ones."""
+
+SEGMENTS_MAX: Final = 4
+"""The older of two snapshots needs the log behind it, too; and a power cut brings back what was
+just removed."""
+
+SNAPSHOTTING: Final = Settings(
+    raft=RaftConfig(keep_entries=1),
+    snapshots=SnapshotPolicy(log_bytes=LOG_LIMIT, ratio=0.0),
+    segment_bytes=SEGMENT_BYTES,
+)
+
+WATCH_INTERVAL: Final = 0.05
+"""Virtual seconds between two looks at the logs."""
 
 
 class Store:
@@ -121,6 +149,48 @@ class KvLab:
         stub = self.cluster.stub(AsyncStore, "Store", timeout=PATIENCE)
         return Clerk(self, f"client-{self._clerks}", stub)
 
+    # Snapshots.
+
+    def log_bytes(self, node_id: NodeId) -> int:
+        """Return how much a node's log holds behind its snapshot."""
+        core, applied = self.cluster.world.cores()[node_id], self.cluster.world.safety.applied
+        snapshot = core.state.snapshot
+        held = applied[snapshot.index if snapshot else 0 : core.last_index]
+        return sum(len(msgspec.msgpack.encode(entry)) for entry in held)
+
+    def snapshot_bytes(self, node_id: NodeId) -> list[int]:
+        """Return how large the snapshots of a node are, the oldest first."""
+        disk = self.cluster.world.disks[node_id]
+        paths = [path for path in disk.paths() if path.endswith(".snapshot")]
+        return [len(disk.content(path)) for path in sorted(paths)]
+
+    def segments(self, node_id: NodeId) -> int:
+        """Return how many files a node's log has."""
+        paths = self.cluster.world.disks[node_id].paths()
+        return sum(path.startswith(DATA) and path.endswith(".log") for path in paths)
+
+    async def watch_logs(self) -> None:
+        """Let no log ever grow beyond the bound."""
+        while True:
+            for node_id in self.cluster.world.cores():
+                assert self.log_bytes(node_id) <= LOG_BYTES_MAX
+                assert self.segments(node_id) <= SEGMENTS_MAX
+            await asyncio.sleep(WATCH_INTERVAL)
+
+    @asynccontextmanager
+    async def logs_watched(self) -> AsyncIterator[None]:
+        """Look at the logs while the block lasts, where nodes take snapshots."""
+        if self.cluster.world.settings is not SNAPSHOTTING:
+            yield
+            return
+        watcher = asyncio.ensure_future(self.watch_logs())
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            with suppress(asyncio.CancelledError):
+                await watcher
+
     def heal(self) -> None:
         """Undo every cut; the weather stays."""
         self.cluster.heal()
@@ -186,9 +256,12 @@ class KvLab:
 
 
 @contextmanager
-def kv_lab(size: int = 3, *, seed: int = 1, is_unreliable: bool = False) -> Iterator[KvLab]:
+def kv_lab(
+    size: int = 3, *, seed: int = 1, is_unreliable: bool = False, takes_snapshots: bool = False
+) -> Iterator[KvLab]:
     """Run a service; at the end its replicas are equal, and what clients saw is linearizable."""
-    with SimulatedCluster(Store, size=size, seed=seed) as cluster:
+    settings = SNAPSHOTTING if takes_snapshots else Settings()
+    with SimulatedCluster(Store, size=size, seed=seed, settings=settings) as cluster:
         lab = KvLab(cluster, UNRELIABLE if is_unreliable else FAIR)
 
         async def begin() -> None:

@@ -1,8 +1,8 @@
-"""MIT 6.5840, lab 4 parts B and C: a key-value service on Raft, as far as it needs no snapshots.
+"""MIT 6.5840, lab 4 parts B and C: a key-value service on Raft, and with snapshots.
 
 Times are virtual; rounds are as in the course, three of five seconds, but clients pause for some
-20 ms between two calls. Missing until nodes take snapshots: SnapshotRPC, SnapshotSize, and the
-bound of the log (8,000 bytes) in the others of part C, whose crashes and partitions are here.
+20 ms between two calls. In part C a node takes a snapshot after 1,000 bytes of log, and whatever
+happens no log may hold more than 8,000 behind its snapshot.
 """
 
 import asyncio
@@ -25,16 +25,43 @@ async def run_rounds(
 ) -> None:
     """Let clients work at keys of their own, while the network splits, and nodes lose power."""
     clerks = [lab.clerk() for _ in range(clients)]
-    for _ in range(ROUNDS):
-        async with asyncio.TaskGroup() as group:
-            for clerk in clerks:
-                group.create_task(lab.work(clerk, clerk.name, seconds))
-            if partitions:
-                group.create_task(lab.make_partitions(seconds))
-        if crashes:
+    async with lab.logs_watched():
+        for _ in range(ROUNDS):
+            async with asyncio.TaskGroup() as group:
+                for clerk in clerks:
+                    group.create_task(lab.work(clerk, clerk.name, seconds))
+                if partitions:
+                    group.create_task(lab.make_partitions(seconds))
+            if crashes:
+                await lab.crash_all()
+        for clerk in clerks:
+            await clerk.get(clerk.name)
+
+
+async def run_rounds_anywhere(lab: KvLab) -> None:
+    """Let fifteen clients work at each other's keys, with partitions and power cuts."""
+    clerks = [lab.clerk() for _ in range(15)]
+    keys = [f"{number}" for number in range(10)]
+    async with lab.logs_watched():
+        for _ in range(ROUNDS):
+            async with asyncio.TaskGroup() as group:
+                for clerk in clerks:
+                    group.create_task(lab.work_anywhere(clerk, keys, ROUND_SECONDS))
+                group.create_task(lab.make_partitions(ROUND_SECONDS))
             await lab.crash_all()
-    for clerk in clerks:
-        await clerk.get(clerk.name)
+        for key in keys:
+            await clerks[0].get(key)
+
+
+async def thousand_puts(lab: KvLab) -> float:
+    """Return how many virtual seconds a thousand calls take, one after the other."""
+    clerk = lab.clerk()
+    async with lab.logs_watched():
+        await clerk.put("x", "")
+        began = lab.cluster.now
+        for number in range(1000):
+            await clerk.put("x", f"{number}")
+        return lab.cluster.now - began
 
 
 # Part 4B.
@@ -50,16 +77,7 @@ def test_basic_one_client() -> None:
 def test_speed() -> None:
     """A thousand calls one after the other take at most 33.3 ms each."""
     with kv_lab(3) as lab:
-        clerk = lab.clerk()
-
-        async def story() -> float:
-            await clerk.put("x", "")
-            began = lab.cluster.now
-            for number in range(1000):
-                await clerk.put("x", f"{number}")
-            return lab.cluster.now - began
-
-        assert lab.cluster.run(story) / 1000 <= 0.0333
+        assert lab.cluster.run(thousand_puts(lab)) / 1000 <= 0.0333
 
 
 @pytest.mark.slow
@@ -158,28 +176,107 @@ def test_persist(clients: int, *, partitions: bool, is_unreliable: bool) -> None
 def test_persist_partition_unreliable_linearizable() -> None:
     """Fifteen clients at random keys, seven nodes, everything that can go wrong at once."""
     with kv_lab(7, is_unreliable=True) as lab:
-        clerks = [lab.clerk() for _ in range(15)]
-        keys = [f"{number}" for number in range(10)]
-
-        async def story() -> None:
-            for _ in range(ROUNDS):
-                async with asyncio.TaskGroup() as group:
-                    for clerk in clerks:
-                        group.create_task(lab.work_anywhere(clerk, keys, ROUND_SECONDS))
-                    group.create_task(lab.make_partitions(ROUND_SECONDS))
-                await lab.crash_all()
-            for key in keys:
-                await clerks[0].get(key)
-
-        lab.cluster.run(story)
+        lab.cluster.run(run_rounds_anywhere(lab))
         assert len(lab.history) > 100
 
 
-# Part 4C, without its snapshots.
+# Part 4C.
 
 
 @pytest.mark.slow
-def test_recover_many_clients() -> None:
-    """Twenty clients, and all nodes lose power after each round; these are of one second."""
-    with kv_lab(5) as lab:
-        lab.cluster.run(run_rounds(lab, clients=20, crashes=True, seconds=1.0))
+def test_snapshot_rpc() -> None:
+    """One of three misses so much that it needs a snapshot, and has to decide right after it."""
+    with kv_lab(3, takes_snapshots=True) as lab:
+        cluster = lab.cluster
+        leader = cluster.run(cluster.wait_leader)
+        other, late = (node for node in cluster.nodes if node != leader)
+        first, second, last = (lab.clerk() for _ in range(3))
+
+        async def story() -> None:
+            async with lab.logs_watched():
+                await first.put("a", "A")
+                cluster.partition([leader, other], [late])
+                lab.cut_clerk(first, late)
+                for number in range(50):
+                    await first.put(f"{number}", f"{number}")
+                await asyncio.sleep(0.5)
+                await first.put("b", "B")
+
+                # Now the late one must decide with the leader of before: by the snapshot.
+                cores = cluster.world.cores()
+                assert cores[leader].state.log.base_index > cores[late].last_index
+                lab.heal()
+                cluster.partition([leader, late], [other])
+                lab.cut_clerk(second, other)
+                await second.put("c", "C")
+                await second.put("d", "D")
+                assert "A" == await second.get("a")
+                assert "B" == await second.get("b")
+                assert "49" == await second.get("49")
+
+                lab.heal()
+                await last.put("e", "E")
+                for key, text in (("c", "C"), ("e", "E"), ("1", "1")):
+                    assert text == await last.get(key)
+
+        cluster.run(story)
+
+
+@pytest.mark.slow
+def test_snapshot_size() -> None:
+    """800 calls on two keys leave a snapshot of at most 500 bytes, and no log."""
+    with kv_lab(3, takes_snapshots=True) as lab:
+        clerk = lab.clerk()
+
+        async def story() -> None:
+            async with lab.logs_watched():
+                for _ in range(200):
+                    await clerk.put("x", "0")
+                    assert "0" == await clerk.get("x")
+                    await clerk.put("x", "1")
+                    assert "1" == await clerk.get("x")
+            await lab.cluster.wait_equal()
+
+        lab.cluster.run(story)
+        for node in lab.cluster.nodes:
+            assert 2 == len(lab.snapshot_bytes(node))
+            assert max(lab.snapshot_bytes(node)) <= 500
+            assert lab.segments(node) <= 2
+
+
+@pytest.mark.slow
+def test_speed_with_snapshots() -> None:
+    """A thousand calls one after the other still take at most 33.3 ms each."""
+    with kv_lab(3, takes_snapshots=True) as lab:
+        assert lab.cluster.run(thousand_puts(lab)) / 1000 <= 0.0333
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("clients", "seconds"), [(1, ROUND_SECONDS), (20, 1.0)], ids=["one client", "many clients"]
+)
+def test_recover(clients: int, seconds: float) -> None:
+    """Recover, RecoverManyClients: all nodes lose power after each round; short ones for many."""
+    with kv_lab(5, takes_snapshots=True) as lab:
+        lab.cluster.run(run_rounds(lab, clients=clients, crashes=True, seconds=seconds))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("crashes", "partitions"),
+    [(False, False), (True, False), (True, True)],
+    ids=["unreliable", "recover", "concurrent partition"],
+)
+def test_unreliable_with_snapshots(*, crashes: bool, partitions: bool) -> None:
+    """Unreliable, UnreliableRecover, UnreliableRecoverConcurrentPartition."""
+    with kv_lab(5, is_unreliable=True, takes_snapshots=True) as lab:
+        rounds = run_rounds(lab, clients=5, crashes=crashes, partitions=partitions)
+        lab.cluster.run(rounds)
+
+
+@pytest.mark.slow
+def test_unreliable_recover_concurrent_partition_linearizable() -> None:
+    """Fifteen clients at random keys, seven nodes, everything at once, and snapshots."""
+    with kv_lab(7, is_unreliable=True, takes_snapshots=True) as lab:
+        lab.cluster.run(run_rounds_anywhere(lab))
+        assert len(lab.history) > 100

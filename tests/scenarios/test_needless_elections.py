@@ -14,6 +14,7 @@ from liferaft.errors import LiferaftError
 from liferaft.raft.config import PROFILES
 from liferaft.recipes.todo import TodoList
 from liferaft.sim.network import Conditions
+from liferaft.sim.settings import Settings
 from liferaft.testing.simulated import SimulatedCluster
 
 LOSS = 0.05
@@ -22,9 +23,8 @@ SECONDS = 120.0
 
 def terms_of(profile: str, seconds: float, *, loss: float = LOSS, seed: int = 1) -> tuple[int, int]:
     """Return how many terms a loaded cluster goes through, and how many commands it carries out."""
-    cluster = SimulatedCluster(TodoList, seed=seed)
-    cluster.world._raft_config = PROFILES[profile]
-    with cluster:
+    settings = Settings(raft=PROFILES[profile])
+    with SimulatedCluster(TodoList, seed=seed, settings=settings) as cluster:
 
         async def scene() -> tuple[int, int]:
             await cluster.wait_leader()

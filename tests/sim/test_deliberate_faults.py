@@ -6,6 +6,7 @@ from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.options import SimulationOptions
 from liferaft.sim.run import simulate
 from tests.sim.breakers import BREAKERS, PROFILE, Breaker
+from tests.sim.member_breakers import MEMBER_BREAKERS
 
 SEEDS_MAX = 150
 
@@ -14,8 +15,20 @@ SEEDS_MAX = 150
 @pytest.mark.parametrize("breaker", BREAKERS, ids=lambda breaker: breaker.__name__)
 def test_the_simulator_finds(breaker: Breaker, monkeypatch: pytest.MonkeyPatch) -> None:
     breaker(monkeypatch)
-    options = SimulationOptions(profile=PROFILE.get(breaker.__name__, "mixed"))
+    search(breaker, SimulationOptions(profile=PROFILE.get(breaker.__name__, "mixed")))
 
+
+@pytest.mark.slow
+@pytest.mark.parametrize("breaker", MEMBER_BREAKERS, ids=lambda breaker: breaker.__name__)
+def test_the_simulator_finds_with_an_operator(
+    breaker: Breaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaker(monkeypatch)
+    search(breaker, SimulationOptions(changes="all"))
+
+
+def search(breaker: Breaker, options: SimulationOptions) -> None:
+    """Run seeds until one shows what was taken out; fails when none does."""
     found = None
     for seed in range(SEEDS_MAX):
         try:
@@ -34,3 +47,4 @@ def test_the_same_seeds_find_nothing_in_what_ships() -> None:
     for profile in sorted({"mixed", *PROFILE.values()}):
         for seed in range(3):
             simulate(seed, SimulationOptions(profile=profile))
+            simulate(seed, SimulationOptions(profile=profile, changes="all"))

@@ -69,6 +69,24 @@ def test_two_heartbeats_of_two_rounds_are_told_apart() -> None:
     assert (7, 8) == (one.round, next_one.round)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        TimeoutNow(2, "a", "b"),
+        InstallSnapshot(2, "a", "b", Snapshot(7, 1, Configuration(voters=("a",))), 3),
+        InstallSnapshotReply(2, "b", "a", 7, 7, False, 3),
+        ReadIndex(2, "b", "a", 4),
+        ReadIndexReply(2, "a", "b", 4, 9),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_every_other_message_can_be_told_too(message: Message) -> None:
+    traced = traced_message(message)
+
+    assert type(message).__name__ == traced.type
+    assert (2, message.source, message.target) == (traced.term, traced.source, traced.target)
+
+
 def test_every_message_that_arrives_was_sent_before() -> None:
     transitions: list[Transition] = []
     recorder = TransitionRecorder(transitions.append)

@@ -152,3 +152,15 @@ async def test_one_address_has_one_listener() -> None:
     await listener.close()
 
     await network.host("b").listen(B, lambda _: None)
+
+
+@simulated
+async def test_what_was_sent_before_the_link_was_closed_arrives_before_its_end() -> None:
+    """As with TCP: who answers and ends has answered."""
+    for _ in range(20):
+        pair = await linked(Conditions(delay_max=0.05))
+        pair.near.send(b"the last word")
+        pair.near.close()
+        await asyncio.sleep(1)
+
+        assert ([b"the last word"], 1) == (pair.at_b.frames, len(pair.at_b.ends))

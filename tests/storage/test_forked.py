@@ -63,6 +63,16 @@ async def test_the_copy_holds_none_of_the_files_of_the_process(tmp_path: Path) -
         os.close(descriptor)
 
 
+async def test_the_copy_holds_nothing_that_the_process_prints_to() -> None:
+    """Who waits for the end of the output waits for the process alone."""
+
+    def work() -> bytes:
+        nothing = Path(os.devnull).stat().st_rdev
+        return bytes(os.fstat(number).st_rdev == nothing for number in range(3))
+
+    assert bytes([True] * 3) == await run_forked(work)
+
+
 async def test_who_stops_to_wait_ends_the_copy(tmp_path: Path) -> None:
     reader, writer = os.pipe()
 

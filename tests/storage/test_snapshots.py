@@ -259,6 +259,18 @@ async def test_a_newer_snapshot_clears_away_what_was_fetched_of_older_ones(
     assert len(files(disk, "/other")) == 1
 
 
+async def test_a_snapshot_that_stays_because_it_is_read_keeps_no_log(disk: FaultyDisk) -> None:
+    """A node that fetched one had the log of half a minute stay with it (MIT 4C, unreliable)."""
+    store = await open_store(disk)
+    await take(store, 1)
+    await store.read(1, 1, 0, 10)
+    for index in (3, 5, 7):
+        await take(store, index)
+
+    assert 3 == len(files(disk))
+    assert 5 == store.covered
+
+
 async def test_a_snapshot_that_is_read_stays_for_a_while(disk: FaultyDisk) -> None:
     """Trap 33: a peer that fetches slowly must not be sent from snapshot to snapshot."""
     store = await open_store(disk)

@@ -4,14 +4,19 @@ import random as random_module
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from liferaft.chaos import disk_faults, network_faults, process_faults
+from liferaft.chaos import disk_faults, member_faults, network_faults, process_faults
 from liferaft.chaos.needs import lacking
 from liferaft.chaos.stage import Fault
 from liferaft.errors import ConfigurationError
 
 FAULTS: Final[Mapping[str, Fault]] = {
     fault.name: fault
-    for fault in (*process_faults.FAULTS, *network_faults.FAULTS, *disk_faults.FAULTS)
+    for fault in (
+        *process_faults.FAULTS,
+        *member_faults.FAULTS,
+        *network_faults.FAULTS,
+        *disk_faults.FAULTS,
+    )
 }
 
 

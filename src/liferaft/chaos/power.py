@@ -9,6 +9,7 @@ Clients wait through all of it: a write that was under way is executed once, or 
 """
 
 import asyncio
+import contextlib
 import random as random_module
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +24,7 @@ from liferaft.chaos.loop_disk import LoopDisk, ToolFailed
 from liferaft.chaos.solo import AsyncTodo
 from liferaft.errors import LiferaftError
 from liferaft.ops.inspection import inspect
-from liferaft.ops.processes import LocalCluster
+from liferaft.ops.processes import POLL_INTERVAL, LocalCluster
 from liferaft.ops.verdict import NodeView, Witness, find_problems
 from liferaft.raft.types import NodeId
 
@@ -42,6 +43,9 @@ SEGMENT_BYTES: Final = 8 * 1024
 
 ANSWER_TIMEOUT: Final = 60.0
 """Seconds for a call, cuts, starts and elections included."""
+
+COPY_ENDS_WITHIN: Final = 5.0
+"""Seconds: a copy of a process looks again and again whether that still lives."""
 
 _CLUSTER_SIZE: Final = 3
 
@@ -239,8 +243,18 @@ async def cut_power(
         disk.cut_power()
     await cluster.kill(*dict.fromkeys((*disks, *also_killed)))
     for disk in disks.values():
-        disk.unmount()
+        await _unmount(disk)
         disk.mount()
+
+
+async def _unmount(disk: LoopDisk) -> None:
+    """Unmount a disk whose node has ended; a copy of it that writes a snapshot may end later."""
+    for _ in range(round(COPY_ENDS_WITHIN / POLL_INTERVAL)):
+        with contextlib.suppress(ToolFailed):
+            disk.unmount()
+            return
+        await asyncio.sleep(POLL_INTERVAL)
+    disk.unmount()
 
 
 def save_disks(disks: Mapping[NodeId, LoopDisk], directory: Path) -> tuple[str, ...]:

@@ -1,8 +1,19 @@
 """Faults of processes: nodes and clients that are killed, stopped and frozen."""
 
+import asyncio
 from typing import Final
 
 from liferaft.chaos.stage import Fault, Lane, Stage
+from liferaft.ops.processes import copies_of, has_ended
+
+COPY_TIMEOUT: Final = 10.0
+"""Seconds to wait for a node to take a snapshot; under load it does so every second or two."""
+
+COPY_POLL_INTERVAL: Final = 0.001
+"""Seconds: a small state is written within some."""
+
+COPY_ENDS_WITHIN: Final = 5.0
+"""Seconds that a copy may take to see that it is alone; it looks before each piece it writes."""
 
 
 async def _kill(stage: Stage) -> bool:
@@ -13,6 +24,42 @@ async def _kill(stage: Stage) -> bool:
         await stage.hold(0.0, 2.0)
         await stage.start(node)
     return True
+
+
+async def _kill_while_writing(stage: Stage) -> bool:
+    """Kill a node while a copy of it writes a snapshot; no copy may outlive it, nor be in the way.
+
+    So the node is started again at once, when the copy may still be there.
+    """
+    node = await stage.pick()
+    copy = await _next_copy(stage.cluster.pid(node))
+    if copy is None:
+        return False  # too little was written, or the system does not tell of copies
+    with stage.marked("killed", node):
+        await stage.cluster.kill(node)
+        stage.tell(f"{node} is killed with SIGKILL while a copy of it writes a snapshot")
+        await stage.start(node)
+        if not await _ends(copy):
+            stage.complain(f"a copy of {node}, process {copy}, goes on without it")
+    return True
+
+
+async def _next_copy(pid: int) -> int | None:
+    """Return the next copy that a process makes of itself, as soon as it is there."""
+    for _ in range(round(COPY_TIMEOUT / COPY_POLL_INTERVAL)):
+        if copies := copies_of(pid):
+            return copies[0]
+        await asyncio.sleep(COPY_POLL_INTERVAL)
+    return None
+
+
+async def _ends(pid: int) -> bool:
+    """Wait until a process has ended, for a while at most; return whether it has."""
+    for _ in range(round(COPY_ENDS_WITHIN / COPY_POLL_INTERVAL)):
+        if has_ended(pid):
+            return True
+        await asyncio.sleep(COPY_POLL_INTERVAL)
+    return False
 
 
 async def _kill_all(stage: Stage) -> bool:
@@ -60,6 +107,12 @@ async def _kill_client(stage: Stage) -> bool:
 
 FAULTS: Final = (
     Fault("kill", Lane.NODES, "SIGKILL of a node, half the time the leader", _kill),
+    Fault(
+        "kill-snapshot",
+        Lane.NODES,
+        "SIGKILL of a node while it writes a snapshot",
+        _kill_while_writing,
+    ),
     Fault("kill-all", Lane.NODES, "SIGKILL of all nodes at once", _kill_all),
     Fault("restart", Lane.NODES, "SIGTERM of a node, which must end with status 0", _restart),
     Fault("pause", Lane.NODES, "SIGSTOP and SIGCONT of one node up to all of them", _pause),

@@ -5,7 +5,7 @@ import random as random_module
 import shutil
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final, Protocol
@@ -36,6 +36,9 @@ OBJECTS: Final = ("Todo=liferaft.recipes.todo:TodoList", "KeyValue=liferaft.reci
 SEGMENT_BYTES: Final = 16 * 1024
 """A second or two of load: files change, and a full disk is felt, many times in a round."""
 
+SNAPSHOTS: Final = ("--snapshot-entries=60", "--keep-entries=20")
+"""As long: a node that was away for a few seconds needs a snapshot."""
+
 TRIES_MAX: Final = 10
 """How often a kind that could not really be made is tried before the round may end without it: the
 node was down just then, or had nothing to write."""
@@ -61,7 +64,7 @@ class ChaosRound:
         self,
         options: ChaosOptions,
         cluster: LocalCluster,
-        disks: Mapping[NodeId, LoopDisk],
+        disks: dict[NodeId, LoopDisk],
         narrator: Narrator,
     ) -> None:
         self._options = options
@@ -79,7 +82,7 @@ class ChaosRound:
         self._statuses: dict[NodeId, NodeStatus | None] = dict.fromkeys(cluster.nodes)
         self._began_at = self._now()
 
-    def _stage(self, lane: Lane, disks: Mapping[NodeId, LoopDisk]) -> Stage:
+    def _stage(self, lane: Lane, disks: dict[NodeId, LoopDisk]) -> Stage:
         return Stage(
             self._cluster,
             self._crew,
@@ -144,8 +147,9 @@ class ChaosRound:
     async def _watch(self) -> None:
         """Ask the nodes how they are, over and over."""
         while True:
-            found = await asyncio.gather(*map(self._cluster.status, self._cluster.nodes))
-            self._statuses = dict(zip(self._cluster.nodes, found, strict=True))
+            nodes = self._cluster.nodes
+            found = await asyncio.gather(*map(self._cluster.status, nodes))
+            self._statuses = dict(zip(nodes, found, strict=True))
             for status in found:
                 if status is not None and status.role == "leader":
                     self._note_leader(status)
@@ -272,13 +276,20 @@ async def chaos_cluster(
         directory=directory,
         seed=options.seed,
         segment_bytes=SEGMENT_BYTES,
+        options=SNAPSHOTS,
     )
     disks: dict[NodeId, LoopDisk] = {}
     async with AsyncExitStack() as stack:
+        stack.callback(_close_all, disks)
         if not lacking([Need.LOOP]):
             for node in cluster.nodes:
                 disks[node] = LoopDisk(cluster.data(node))
-                stack.callback(disks[node].close)
                 disks[node].make()
         await stack.enter_async_context(cluster)
         yield cluster, disks
+
+
+def _close_all(disks: dict[NodeId, LoopDisk]) -> None:
+    """Close the disks that there are at the end: nodes that were replaced took theirs with them."""
+    for disk in disks.values():
+        disk.close()

@@ -6,7 +6,8 @@ is done to links. Nothing is done to a node by two faults of one lane at once.
 
 import asyncio
 import random as random_module
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import shutil
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -38,7 +39,7 @@ class Stage:
         self,
         cluster: LocalCluster,
         crew: Crew,
-        disks: Mapping[NodeId, LoopDisk],
+        disks: dict[NodeId, LoopDisk],
         *,
         random: random_module.Random,
         tell: Callable[[str], None],
@@ -75,6 +76,21 @@ class Stage:
         if leaders and self.random.random() < 0.5:
             return self.random.choice(leaders)
         return self.random.choice(self.cluster.nodes)
+
+    def renew(self, old: NodeId) -> NodeId:
+        """Lose all that a node has that is down, and put one of a new name in its place.
+
+        It has the address of the old one and an empty directory; it is not started.
+        """
+        disk = self.disks.pop(old, None)
+        if disk is not None:
+            disk.close()
+        shutil.rmtree(self.cluster.data(old), ignore_errors=True)
+        new = self.cluster.succeed(old)
+        if disk is not None:
+            self.disks[new] = LoopDisk(self.cluster.data(new))
+            self.disks[new].make()
+        return new
 
     async def start(self, *nodes: NodeId) -> None:
         """Start nodes again; one that refuses its data is complained about."""

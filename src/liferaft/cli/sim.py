@@ -80,9 +80,10 @@ def sim(
         "full" runs all that ships; "core" the Raft cores alone, on a simpler disk and network, for
         many seeds.
     changes
-        Of the cores: whether members come and go, leadership is handed over, and snapshots are
-        taken and installed. "no"; in "some" runs, about every second one but no calm one; or in
-        "all". A seed's other faults are the same in all three.
+        In which runs members come and go and leadership is handed over: in "no" run, in "some"
+        (about every second one, but no calm one), or in "all". The others of a seed's faults are
+        the same in all three. Among the cores snapshots are taken in the same runs; whole nodes
+        take them anyway.
     keep
         Carry out these steps of the fault schedule alone: their numbers, with commas, or none.
     workload

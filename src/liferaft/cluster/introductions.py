@@ -59,7 +59,12 @@ class Introductions:
         return bool(known and disk_id and known != disk_id)
 
     def heard(self, node_id: NodeId, said: Introduction, driver: Driver) -> None:
-        """Learn what a node says of itself, and have it written down where this node leads."""
+        """Learn what a node says of itself, and have it written down where this node leads.
+
+        Of a message that another node passes on nothing is said.
+        """
+        if not said.level:
+            return
         if self._heard.get(node_id) != said:
             self._heard[node_id] = said
             self._heard_at = asyncio.get_running_loop().time()

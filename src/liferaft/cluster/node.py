@@ -169,6 +169,7 @@ class Node:
         self._peers = Peers(
             config.cluster_id,
             {node: at for node, at in self._addresses.items() if node != config.node_id},
+            own=(config.node_id, self._addresses[config.node_id]),
             network=self._network,
             random=self._random,
             introductions=self._introductions,
@@ -348,6 +349,11 @@ class Node:
         known.heard(peer, source, self._driver)
         for message in messages:
             self._driver.post(Received(message))
+
+    def meet(self, addresses: Mapping[NodeId, str]) -> None:
+        """Know where others are before the log tells; what the log tells goes before."""
+        if self._peers is not None and self.is_running:
+            self._addresses.update(self._peers.meet(addresses))
 
     def is_taken_for(self, disk_id: str) -> bool:
         """Return whether this node is the one on that disk; it ends if not."""

@@ -55,6 +55,24 @@ class NodeDidNotStart(LiferaftError):
     """A node's process ended, or hung, before it listened; the message has its last log line."""
 
 
+def copies_of(pid: int) -> list[int]:
+    """Return the processes that a process has made of itself and that live still."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []  # it has ended, or the system does not tell
+    return [int(child) for child in children.split()]
+
+
+def has_ended(pid: int) -> bool:
+    """Return whether a process has ended, be it that nobody has asked how."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return True
+    return state == "Z"
+
+
 class LocalCluster:
     """Nodes n1, n2, ... as processes on loopback.
 
@@ -77,8 +95,10 @@ class LocalCluster:
     ) -> None:
         if size < 1:
             raise ConfigurationError(f"a cluster of {size} nodes: give 1 or more")
-        self.nodes: Final[tuple[NodeId, ...]] = tuple(f"n{n}" for n in range(1, size + 1))
+        self.nodes: tuple[NodeId, ...] = tuple(f"n{n}" for n in range(1, size + 1))
         self.addresses: Final = dict(zip(self.nodes, free_addresses(size), strict=True))
+        self._peers = {node: dict(self.addresses) for node in self.nodes}
+        self._joining: set[NodeId] = set()
         self._objects = tuple(objects)
         self._leak = leak or Leak()
         self._seed = seed
@@ -92,6 +112,7 @@ class LocalCluster:
         self._is_kept = False
         self._children: dict[NodeId, ChildProcess] = {}
         self._admins: dict[NodeId, NodeAdmin] = {}
+        self._left: list[NodeAdmin] = []
 
     @property
     def address(self) -> str:
@@ -176,6 +197,23 @@ class LocalCluster:
         """Return the last line of the node's log."""
         return _last_line(self.log_file(node))
 
+    def succeed(self, old: NodeId) -> NodeId:
+        """Let a node of a new name have the address of one that is down for good; return its name.
+
+        The old one is none of `nodes` any more. The new one, with a data directory of its own, is
+        started to join, and waits to be added.
+        """
+        assert not self.is_running(old), f"{old} runs still"
+        new = f"n{len(self._peers) + 1}"
+        if old in self._admins:
+            self._left.append(self._admins.pop(old))  # somebody may be asking it just now
+        self._children.pop(old, None)
+        self.addresses[new] = self.addresses.pop(old)
+        self.nodes = tuple(new if node == old else node for node in self.nodes)
+        self._peers[new] = {node: self.addresses[node] for node in self.nodes}
+        self._joining.add(new)
+        return new
+
     def pause(self, node: NodeId) -> None:
         """Freeze a node with SIGSTOP."""
         self._children[node].send_signal(signal.SIGSTOP)
@@ -197,7 +235,8 @@ class LocalCluster:
         Without `peers` it is cut off from everybody, clients included; with them only on its own
         links to these nodes, so that a pair is cut when both are told.
         """
-        addresses = None if peers is None else [self.addresses[peer] for peer in peers]
+        known = self.addresses
+        addresses = None if peers is None else [known[peer] for peer in peers if peer in known]
         async with _link_control(self._control(node)) as control:
             await control.cut(peers=addresses, outgoing=outgoing, incoming=incoming)
 
@@ -261,9 +300,10 @@ class LocalCluster:
 
         May be called again.
         """
-        for admin in self._admins.values():
+        for admin in (*self._admins.values(), *self._left):
             await api.aclose(admin)
         self._admins.clear()
+        self._left.clear()
         await asyncio.gather(*(child.stop() for child in self._children.values()))
         if not self._is_kept:
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -275,13 +315,14 @@ class LocalCluster:
         )
 
     def _command(self, node: NodeId) -> list[str]:
-        peers = ",".join(f"{name}={address}" for name, address in self.addresses.items())
+        peers = ",".join(f"{name}={address}" for name, address in self._peers[node].items())
         command = [sys.executable, "-m", "liferaft", "node", "--stop-with-stdin"]
         command += ["--id", node, "--peers", peers, "--cluster", self._cluster_id]
         command += ["--data", str(self.data(node)), "--control", self._control(node)]
         command += [f"--segment-bytes={self._segment_bytes}"]
         command += [f"--loss={self._leak.loss}", f"--delay-max={self._leak.delay_max}"]
         command += [f"--duplicate={self._leak.duplicate}", f"--seed={self._seed}"]
+        command += ["--join"] if node in self._joining else []
         for spec in self._objects:
             command += ["--object", spec]
         return [*command, *self._options]

@@ -5,6 +5,8 @@ Nothing else changes the role of a node. What the roles do is in the modules nam
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from liferaft.errors import InvariantViolated
 from liferaft.raft.campaigning import campaign_result, count_vote, is_of_campaign, vote_requests
 from liferaft.raft.commitment import advance_commit_index
@@ -128,10 +130,16 @@ class Rules:
             if self._may_campaign():
                 self._become_pre_candidate()
             else:
-                state.restart_election_timer()
                 # Whoever it asks has fallen silent, and it is not for this one to find another.
                 if rejected := reject_forwarded(state, None):
                     self._outbox.answer(rejected)
+                self._ask_as_learner()
+
+    def _ask_as_learner(self) -> None:
+        """Ask for pre-votes that count for nothing: one that was removed is told so then."""
+        self._state.restart_election_timer()
+        for request in vote_requests(self._state, is_prevote=True):
+            self._outbox.send(request)
 
     def _lead(self, leader: Leader) -> None:
         state = self._state
@@ -271,9 +279,21 @@ class Rules:
 
     def _request_vote(self, request: RequestVote) -> None:
         state = self._state
-        if isinstance(state.role, Leader) and request.source in state.configuration.retired:
-            tell_removed(state, state.role, request.source)
+        if request.source in state.configuration.retired:
+            self._hear_removed(request)
         self._outbox.send(answer_vote_request(state, request))
+
+    def _hear_removed(self, request: RequestVote) -> None:
+        """See to it that one who was removed, and asks because it does not know, is told.
+
+        Only the leader can, and may have come after the last leader that it knew. Its request goes
+        in no circle: along the way terms do not fall, and in a term one leads.
+        """
+        state = self._state
+        if isinstance(state.role, Leader):
+            tell_removed(state, state.role, request.source)
+        elif request.is_prevote and state.leader is not None:
+            self._outbox.send(replace(request, target=state.leader))
 
     def _request_vote_reply(self, reply: RequestVoteReply) -> None:
         state = self._state

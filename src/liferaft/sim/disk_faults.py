@@ -282,8 +282,10 @@ async def _old_copy(world: World, draw: random_module.Random) -> None:
     node_id = draw.choice(world.node_ids)
     if node_id in world.damaged:
         return  # a copy of a damaged disk could never be mended
-    image = world.disks[node_id].image()
+    image, taken_at = world.disks[node_id].image(), world.members.index
     await asyncio.sleep(draw.uniform(0.5, 3.0))
+    if world.members.index != taken_at:
+        return  # by other members, which it then believes in again, it might even lead alone
     await _forget(world, draw, "old copy restored", lambda _: image, node_id)
 
 

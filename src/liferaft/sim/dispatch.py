@@ -6,6 +6,7 @@ from liferaft.sim.chronicle import Chronicle
 from liferaft.sim.core_marks import CHANGE_MARKS, CORE_MARKS
 from liferaft.sim.core_world import simulate_core
 from liferaft.sim.marks import MARKS
+from liferaft.sim.members import MEMBER_MARKS
 from liferaft.sim.observer import TurnObserver
 from liferaft.sim.options import SimulationOptions, checked
 from liferaft.sim.result import SimulationResult
@@ -16,7 +17,7 @@ from liferaft.sim.user import user_workload
 def known_marks(options: SimulationOptions) -> tuple[str, ...]:
     """Return the marks that a run of this fidelity may hit."""
     if options.fidelity != "core":
-        return MARKS
+        return MARKS if options.changes == "no" else (*MARKS, *MEMBER_MARKS)
     return CORE_MARKS if options.changes == "no" else (*CORE_MARKS, *CHANGE_MARKS)
 
 

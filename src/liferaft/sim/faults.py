@@ -13,7 +13,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from liferaft.errors import ConfigurationError, InvariantViolated
-from liferaft.sim import clock_faults, disk_faults, network_faults, process_faults
+from liferaft.sim import (
+    clock_faults,
+    disk_faults,
+    member_changes,
+    network_faults,
+    process_faults,
+)
 from liferaft.sim.schedule import PROFILES, FaultStep
 from liferaft.sim.world import World
 
@@ -30,6 +36,8 @@ FAMILIES: Final[Mapping[str, Mapping[str, Fault]]] = {
 KINDS: Final[Mapping[str, Fault]] = {
     name: fault for family in FAMILIES.values() for name, fault in family.items()
 }
+
+_ALL_KINDS: Final[Mapping[str, Fault]] = {**KINDS, **member_changes.KINDS}
 
 _FAMILIES_OF: Final[Mapping[str, Mapping[str, float]]] = {
     "mixed": {"network": 3.0, "process": 3.0, "disk": 2.0, "clock": 1.0},
@@ -87,9 +95,11 @@ class FaultInjector:
         await self._end_all()
 
     async def _carry_out(self, step: FaultStep) -> None:
+        if len(self._world.node_ids) < 2 and step.kind in network_faults.KINDS:
+            return  # a node alone has no links to others
         draw = random_module.Random(f"{self._world.seed} fault {step.number}")
         with self._world.chronicle.fault(step.number, step.kind):
-            await KINDS[step.kind](self._world, draw)
+            await _ALL_KINDS[step.kind](self._world, draw)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
@@ -103,13 +113,15 @@ class FaultInjector:
             await asyncio.wait(self._running)
         world = self._world
         world.network.heal()
+        world.return_dead()
         for node_id in world.node_ids:
             world.make_well(node_id)
         # A node that ended by itself may still be stopping, or be started by its supervisor.
         deadline = asyncio.get_running_loop().time() + START_SECONDS
-        while len(world.nodes) < len(world.node_ids) and not world.violations:
+        while missing := [node for node in world.node_ids if node not in world.nodes]:
+            if world.violations:
+                break
             if asyncio.get_running_loop().time() > deadline:
-                missing = [node for node in world.node_ids if node not in world.nodes]
                 raise InvariantViolated(f"progress: {', '.join(missing)} did not start again")
             for node_id in world.down:
                 if node_id not in world.nodes:

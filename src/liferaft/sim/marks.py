@@ -34,6 +34,7 @@ from liferaft.raft.messages import (
 )
 from liferaft.raft.state import Leader
 from liferaft.raft.types import NodeId
+from liferaft.sim.members import MEMBER_MARKS
 from liferaft.sim.snapshot_marks import SNAPSHOT_MARKS, mark_of_effect, mark_of_event
 
 if TYPE_CHECKING:
@@ -163,7 +164,8 @@ class Marks:
 
     def counts(self) -> dict[str, int]:
         """Return how often each mark was hit, those never hit left out."""
-        return {mark: self._hits[mark] for mark in MARKS if self._hits[mark]}
+        known = (*MARKS, *MEMBER_MARKS)
+        return {mark: self._hits[mark] for mark in known if self._hits[mark]}
 
     def born(self, node_id: NodeId, core: RaftCore, now: Callable[[], float]) -> None:
         """Look at a node before its first turn."""
@@ -421,7 +423,7 @@ def _observe(core: RaftCore) -> _Before:
     )
 
 
-_KNOWN: Final = frozenset(MARKS)
+_KNOWN: Final = frozenset((*MARKS, *MEMBER_MARKS))
 _EVENTS: Final[Mapping[type, Callable[..., None]]] = {
     Received: Marks._received,  # noqa: SLF001 - the class's own table
     EntriesRead: Marks._entries_read,  # noqa: SLF001

@@ -337,7 +337,11 @@ class _SimulatedLink:
         if not self._is_closed:
             self._write()
             if not self._network.is_cut(self.local, self._peer):
-                self._arrive_after(self._network.delay(self.local, self._peer), self.other.lose)
+                due = self._loop.true_time + self._network.delay(self.local, self._peer)
+                # As with TCP, the end comes behind all that was sent in order.
+                due = max(due, self._last_arrival)
+                other = self.other
+                self._loop.call_at_true(due, other.hear_end, context=other.context)
             self._end(None)
 
     def abort(self) -> None:
@@ -345,6 +349,13 @@ class _SimulatedLink:
 
     async def wait_closed(self) -> None:
         await asyncio.shield(self._closed)
+
+    def hear_end(self) -> None:
+        """Learn that the other end was closed, once all that has arrived before is read."""
+        if self._is_read_due:
+            self._loop.call_soon(self.lose, context=self.context)
+        else:
+            self.lose()
 
     def lose(self) -> None:
         """Learn that the other end has gone."""

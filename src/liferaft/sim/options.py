@@ -17,10 +17,10 @@ class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
     """One run but for its seed.
 
     `seconds` are virtual ones, during which faults are made. `keep` names the steps of the fault
-    schedule that are carried out, None for all. `changes` says in which runs of the cores members
-    come and go, leadership is handed over and snapshots are taken: in none, in about every second
-    one (but for calm ones), or in all. `target`, `workload` and `invariants` are a user's own, as
-    `module:name`; empty for those that ship.
+    schedule that are carried out, None for all. `changes` says in which runs members come and go
+    and leadership is handed over: in none, in about every second one (but for calm ones), or in
+    all; so it is with snapshots among the cores, which whole nodes take anyway. `target`,
+    `workload` and `invariants` are a user's own, as `module:name`; empty for those that ship.
     """
 
     fidelity: Fidelity = "full"

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from liferaft.errors import InvariantViolated, LiferaftError
+from liferaft.errors import InvariantViolated, LiferaftError, Removed
 from liferaft.raft.types import NodeId
 from liferaft.sim.chronicle import Chronicle
 from liferaft.sim.digest import TraceDigest
@@ -16,6 +16,7 @@ from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.faults import FaultInjector, draw_schedule
 from liferaft.sim.loop import run_simulated, running_loop
 from liferaft.sim.marks import Marks
+from liferaft.sim.member_changes import draw_changes
 from liferaft.sim.observer import TurnObserver
 from liferaft.sim.options import SimulationOptions
 from liferaft.sim.result import SimulationResult, undisturbed
@@ -78,8 +79,9 @@ class Simulation:
         self._chronicle = chronicle or Chronicle()
         self._is_over = False
         self._world: World | None = None
-        schedule = draw_schedule(seed, profile=options.profile, seconds=options.seconds)
-        self.schedule = options.kept(schedule)
+        faults = draw_schedule(seed, profile=options.profile, seconds=options.seconds)
+        schedule = [*faults, *draw_changes(seed, options, len(faults))]
+        self.schedule = options.kept(sorted(schedule, key=lambda step: step.at))
 
     @property
     def first_violation(self) -> Exception | None:
@@ -124,6 +126,9 @@ class Simulation:
         pause_max = 2 * self._options.clients / self._options.commands_per_second
         while not self._is_over and not world.violations:
             await asyncio.sleep(seat.random.uniform(0.0, pause_max))
+            if seat.is_lost:
+                self._marks.hit("a client knows only nodes that are gone")
+                await seat.leave()  # and ask anew where the cluster is
             if seat.random.random() < RENEWAL:
                 await seat.leave()  # and come back with a new session
             try:
@@ -151,8 +156,24 @@ class Simulation:
                 raise
             raise InvariantViolated(f"progress: none after the faults ended: {error!r}") from error
         _raise_first(world)
+        await self._settle(world)
         await self._check_replicas(world)
         self._digest.add(dict(self._workload.outcomes()))
+
+    async def _settle(self, world: World) -> None:
+        """Wait until the members are who they will be, and all who were removed have ended."""
+        deadline = running_loop().true_time + PROGRESS_SECONDS
+        while (unaware := _removed(world)) or not world.members.are_settled:
+            _raise_first(world)
+            await _send_away_lost(world)
+            if running_loop().true_time > deadline:
+                raise InvariantViolated(
+                    f"progress: {world.members.committed} is committed, and "
+                    + (f"{', '.join(unaware)} goes on" if unaware else "the change does not end")
+                )
+            await asyncio.sleep(0.05)
+        for node_id in world.strangers:
+            await world.send_away(node_id)
 
     async def _check_replicas(self, world: World) -> None:
         """Wait until every node has applied everything, and compare their states."""
@@ -200,6 +221,20 @@ def behind(world: World) -> list[NodeId]:
     ]
 
 
+def _removed(world: World) -> list[NodeId]:
+    """Return the nodes that were removed and have not ended yet."""
+    return [node_id for node_id in world.node_ids if node_id in world.members.committed.retired]
+
+
+async def _send_away_lost(world: World) -> None:
+    """Stop removed nodes that know only others that are gone: nobody is left to tell them."""
+    for node_id, core in world.cores().items():
+        is_removed = node_id in world.members.committed.retired
+        if is_removed and not world.members.can_be_told(core) and node_id in world.nodes:
+            world.marks.hit("a removed node knows nobody who is left")
+            await world.send_away(node_id)
+
+
 def _network_counts(world: World) -> dict[str, int]:
     statistics = world.network.statistics
     return {
@@ -223,7 +258,8 @@ def _disk_counts(world: World) -> dict[str, int]:
 
 def _violations(world: World) -> list[Exception]:
     failures = [node.failure for node in world.nodes.values()]
-    return [*world.violations, *(failure for failure in failures if failure is not None)]
+    unexpected = (each for each in failures if each and not isinstance(each, Removed))
+    return [*world.violations, *unexpected]
 
 
 def _raise_first(world: World) -> None:

@@ -185,7 +185,11 @@ class SafetyChecker:
 
     def _check_members(self, node_id: NodeId, core: RaftCore) -> None:
         expected = self._matching.members_of(core.state.log, self._committed_terms)
-        expected = expected or self._first_configuration
+        first = self._first_configuration
+        if expected is None and first is not None:
+            # Who joins belongs to nobody until its log tells, or a snapshot.
+            is_first = node_id in first.voters or core.state.snapshot is not None
+            expected = first if is_first else Configuration(voters=())
         if expected is not None:
             check_members(node_id, core, expected)
 

@@ -63,6 +63,15 @@ class Seat:
             self._stubs[object_name] = creator.create(connection)
         return self._stubs[object_name]
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether one of the connections knows only nodes that are members no more."""
+        members = self._world.members.names
+        return any(
+            all(address.host not in members for address in connection.addresses)
+            for connection in self.connections.values()
+        )
+
     def failed(self, error: LiferaftError) -> None:
         """Note how a call ended that has no answer."""
         for kind, mark in _MARKS:

@@ -18,14 +18,12 @@ from msgspec.structs import replace
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.node import Node
-from liferaft.cluster.snapshot_policy import SnapshotPolicy
-from liferaft.errors import DiskFailed, InvariantViolated, LiferaftError, StorageError
+from liferaft.errors import DiskFailed, InvariantViolated, LiferaftError, Removed, StorageError
 from liferaft.link.address import Address
-from liferaft.raft.config import RaftConfig
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import Effect
 from liferaft.raft.events import Event
-from liferaft.raft.types import NodeId
+from liferaft.raft.types import Configuration, NodeId
 from liferaft.replicated.node import replicated_node
 from liferaft.rpc.caller import CallerStubCreator
 from liferaft.rpc.connection import CallerConnection
@@ -33,17 +31,16 @@ from liferaft.sim.chronicle import Chronicle, note
 from liferaft.sim.clock import Clock
 from liferaft.sim.loop import SimulatedHost, running_loop
 from liferaft.sim.marks import Marks
+from liferaft.sim.members import MemberWatch
 from liferaft.sim.mount import Mount
 from liferaft.sim.network import SimulatedNetwork
 from liferaft.sim.observer import TurnObserver
 from liferaft.sim.safety import SafetyChecker
+from liferaft.sim.settings import Settings, draw_settings
 from liferaft.storage.faulty import FaultyDisk
 
 DISK_LATENCY_MAX: Final = 0.002
 """Seconds that a write and its sync take at most, on a disk that is well."""
-
-SEGMENT_BYTES: Final = 32 * 1024
-"""Small, so that a run goes through many segments, and disks in memory stay small."""
 
 TRIGGER_SECONDS: Final = 2.0
 """How long, in virtual seconds, a moment is waited for that may never come."""
@@ -53,7 +50,11 @@ DATA: Final = "/data"
 
 
 class World:
-    """The cluster, its network, its disks, and the checker that watches all of it."""
+    """The cluster, its network, its disks, and the checker that watches all of it.
+
+    `node_ids` are the nodes that there are, members or not, running or not: more when machines are
+    added, fewer when a node has ended for good; the tuple itself is never changed.
+    """
 
     def __init__(
         self,
@@ -63,32 +64,28 @@ class World:
         observers: Sequence[TurnObserver] = (),
         chronicle: Chronicle | None = None,
         *,
+        settings: Settings | None = None,
         lease_clock_error: float | None = None,
     ) -> None:
         self.seed: Final = seed
         self.network: Final = SimulatedNetwork(self.random("network"))
-        self.safety: Final = SafetyChecker()
-        self.node_ids: Final[Sequence[NodeId]] = tuple(f"n{i + 1}" for i in range(node_count))
+        self.node_ids: tuple[NodeId, ...] = ()
         self.nodes: Final[dict[NodeId, Node]] = {}
         self.counts: Final[Counter[str]] = Counter()
         self.violations: Final[list[Exception]] = []
         self.chronicle: Final = chronicle or Chronicle()
-        self.machines: Final = {node_id: self.machine(node_id) for node_id in self.node_ids}
-        self.disk_latency_max: Final = dict.fromkeys(self.node_ids, DISK_LATENCY_MAX)
-        self.disks: Final = {node_id: self._make_disk(node_id) for node_id in self.node_ids}
+        self.machines: Final[dict[NodeId, SimulatedHost]] = {}
+        self.disk_latency_max: Final[dict[NodeId, float]] = {}
+        self.disks: Final[dict[NodeId, FaultyDisk]] = {}
+        drawn = settings or draw_settings(self.random)
+        leases = lease_clock_error or drawn.raft.lease_clock_error
+        raft = replace(drawn.raft, lease_clock_error=leases)
+        self.settings: Final = replace(drawn, raft=raft)
         self._objects = objects
         self.instances: Final[dict[NodeId, Mapping[str, object]]] = {}
         self.marks = Marks()
         self._observers = observers
-        draw = self.random("snapshots")
-        keep_entries = draw.choice((1, 20, RaftConfig().keep_entries))
-        config = draw_raft_config(self.random("limits"))
-        self._raft_config = replace(
-            config, keep_entries=keep_entries, lease_clock_error=lease_clock_error
-        )
-        self._snapshot_policy = draw_snapshot_policy(draw)
-        self._lives = dict.fromkeys(self.node_ids, 0)
-        self._peers = {node_id: f"memory:{node_id}" for node_id in self.node_ids}
+        self._lives: Counter[NodeId] = Counter()
         self._supervisors: dict[NodeId, asyncio.Task[None]] = {}
         self._endings: set[asyncio.Task[None]] = set()
         self._forgetful: NodeId | None = None
@@ -96,11 +93,32 @@ class World:
         self._damage: dict[NodeId, list[Callable[[], None]]] = {}
         self._starting: dict[NodeId, asyncio.Task[None]] = {}
         self._stopping: list[NodeId] = []
+        self._dead: dict[NodeId, bool] = {}
         self._triggers: dict[NodeId, Trigger] = {}
+        self._peers: dict[NodeId, dict[NodeId, str]] = {}
+        names = tuple(f"n{number + 1}" for number in range(node_count))
+        for name in names:
+            self._add_machine(name, names)
+        first = Configuration(voters=tuple(sorted(names)))
+        self.safety: Final = SafetyChecker(first)
+        self.members: Final = MemberWatch(first, self._hit)
 
     def random(self, name: str) -> random_module.Random:
         """Return the source of chance of one part of the world."""
         return random_module.Random(f"{self.seed} {name}")
+
+    def add_machine(self) -> NodeId:
+        """Add a machine whose node, once started, waits to be added; return the node's name."""
+        name = f"n{len(self.machines) + 1}"
+        self._add_machine(name, (*self.members.names, name))
+        return name
+
+    def _add_machine(self, name: NodeId, peers: Sequence[NodeId]) -> None:
+        self.node_ids = (*self.node_ids, name)
+        self.machines[name] = self.machine(name)
+        self.disk_latency_max[name] = DISK_LATENCY_MAX
+        self.disks[name] = self._make_disk(name)
+        self._peers[name] = {peer: f"memory:{peer}" for peer in peers}
 
     def machine(self, name: str) -> SimulatedHost:
         """Return a machine whose monotonic clock began somewhere of its own."""
@@ -116,7 +134,7 @@ class World:
         return [
             node_id
             for node_id in self.node_ids
-            if node_id not in self.nodes and node_id not in self._stopping
+            if not (node_id in self.nodes or node_id in self._stopping or node_id in self._dead)
         ]
 
     def leader(self) -> NodeId | None:
@@ -178,11 +196,12 @@ class World:
         node = replicated_node(
             NodeConfig(
                 node_id=node_id,
-                peers=self._peers,
+                peers=self._peers[node_id],
                 data=DATA,
-                raft=self._raft_config,
-                segment_bytes=SEGMENT_BYTES,
-                snapshots=self._snapshot_policy,
+                is_joining=node_id not in self.members.first.voters,
+                raft=self.settings.raft,
+                segment_bytes=self.settings.segment_bytes,
+                snapshots=self.settings.snapshots,
             ),
             objects,
             network=self.network.host(node_id, self.machines[node_id]),
@@ -201,6 +220,8 @@ class World:
         A power cut loses what was not synced, in any part; without one the process alone ends.
         """
         node = self.nodes.pop(node_id)
+        if node.is_running:
+            self.members.note_crash(node.driver.core)
         self.chronicle.begin(node_id, "down", "power cut" if is_power_cut else "killed")
         note(node_id)
         self._forget_life(node_id)
@@ -264,7 +285,9 @@ class World:
         del self._supervisors[node_id]
         self._explain(node_id, failure)
         await self.stop_cleanly(node_id)
-        if isinstance(failure, StorageError):
+        if isinstance(failure, Removed):
+            self.retire(node_id)
+        elif isinstance(failure, StorageError):
             await asyncio.sleep(0.3)
             if node_id not in self.nodes and not self._damage.get(node_id):
                 await self.start(node_id)
@@ -275,8 +298,53 @@ class World:
             self.marks.hit("a node refuses a damaged disk")
         elif self.disks[node_id].failures and isinstance(failure, DiskFailed):
             self.marks.hit("a node ends because its disk failed")
+        elif isinstance(failure, Removed) and node_id in self.members.committed.retired:
+            self.marks.hit("a removed node is told, and ends")
         else:
             self.violate(failure)
+
+    # Nodes that go for good.
+
+    def retire(self, node_id: NodeId) -> None:
+        """Let a node that does not run be gone for good: nobody starts it any more."""
+        assert node_id not in self.nodes
+        self.mend(node_id)
+        self._dead.pop(node_id, None)
+        self.node_ids = tuple(each for each in self.node_ids if each != node_id)
+
+    def bury(self, node_id: NodeId, *, comes_back: bool) -> None:
+        """Let nobody start a node until `return_dead`; then, perhaps, nobody ever.
+
+        It does come back in any case when it is a member still.
+        """
+        self._dead[node_id] = comes_back
+
+    async def send_away(self, node_id: NodeId) -> None:
+        """Stop a node for good, as an operator does with one that belongs to nobody."""
+        await self.stop_cleanly(node_id)
+        self.retire(node_id)
+
+    @property
+    def strangers(self) -> tuple[NodeId, ...]:
+        """The nodes that belong to nobody: not yet, or not any more without knowing it."""
+        known = {*self.members.names, *self.members.committed.retired}
+        return tuple(node_id for node_id in self.node_ids if node_id not in known)
+
+    @property
+    def dead(self) -> tuple[NodeId, ...]:
+        """The nodes that were buried."""
+        return tuple(self._dead)
+
+    def return_dead(self) -> None:
+        """Let those that were buried be started again; those that stay away are gone."""
+        for node_id, comes_back in list(self._dead.items()):
+            del self._dead[node_id]
+            if node_id in self.members.committed.retired:
+                if comes_back:
+                    self.marks.hit("a removed node comes back, and is told")
+                else:
+                    self.marks.hit("a removed node never comes back")
+                    self.retire(node_id)
 
     def violate(self, violation: Exception) -> None:
         """Remember that a promise was broken: the run ends, and the first violation is told."""
@@ -333,7 +401,7 @@ class World:
 
     def can_damage(self, node_id: NodeId) -> bool:
         """Return whether a majority of disks stays sound when this one is damaged too."""
-        is_minority = len(self._damage) < (len(self.node_ids) - 1) // 2
+        is_minority = len(self._damage) < self.members.failures_max
         return node_id not in self._damage and is_minority
 
     def can_forget(self, node_id: NodeId) -> bool:
@@ -341,8 +409,15 @@ class World:
 
         So it is when every other node follows one leader in one term, and each of them has on its
         disk all that this leader wrote, committed: then no acknowledged entry needs this node's
-        copy, and nobody can campaign in a term in which its forgotten vote would count.
+        copy, and nobody can campaign in a term in which its forgotten vote would count. Nor may any
+        node be left that was removed and does not know it: it could still win such a vote.
         """
+        if node_id not in self.node_ids or (
+            set(self.members.committed.retired) & set(self.node_ids)
+        ):
+            return False
+        if self.members.first.voters == (node_id,):
+            return False  # it would take itself for the whole cluster
         cores = self.cores()
         leader_id = self.leader()
         if leader_id in (None, node_id) or set(cores) != set(self.node_ids) or self._damage:
@@ -394,11 +469,13 @@ class World:
     ) -> CallerConnection:
         """Return a client's connection to the cluster, from a host of its own.
 
-        It knows the addresses of `nodes`, of all if none is given. `metadata` goes with every call.
+        It knows the addresses of `nodes`; if none is given, of who the members are now. When others
+        come it learns of them from those. `metadata` goes with every call.
         """
         self.client_hosts.append(name)
+        members = [node_id for node_id in self.node_ids if node_id in self.members.names]
         return CallerConnection(
-            [Address("memory", node_id) for node_id in nodes or self.node_ids],
+            [Address("memory", node_id) for node_id in nodes or members],
             interface=creator.interface,
             object=object_name,
             network=self.network.host(name),
@@ -406,6 +483,9 @@ class World:
             timeout=timeout,
             metadata=metadata,
         )
+
+    def _hit(self, mark: str) -> None:
+        self.marks.hit(mark)
 
     def _make_disk(self, node_id: NodeId) -> FaultyDisk:
         draw = self.random(f"latency of {node_id}")
@@ -426,6 +506,7 @@ class World:
             return  # a dead node's last twitch
         try:
             self.safety.observe(node_id, driver.core, events, effects)
+            self.members.observe(node_id, driver.core, effects)
             now = running_loop().true_time
             for observer in self._observers:
                 observer.turn(node_id, now, driver.core, events, effects)
@@ -437,34 +518,6 @@ class World:
             del self._triggers[node_id]
             trigger.act(node_id)
             trigger.pulled.set()
-
-
-def draw_raft_config(draw: random_module.Random) -> RaftConfig:
-    """Return the default settings, or ones with such small limits that each is reached."""
-    if draw.random() < 0.4:
-        return RaftConfig()
-    append_bytes_max = draw.choice((512, 4096, 65536))
-    return RaftConfig(
-        append_bytes_max=append_bytes_max,
-        inflight_messages_max=draw.choice((1, 2, 8)),
-        inflight_bytes_max=draw.choice((1, 4)) * append_bytes_max,
-        tail_bytes_max=draw.choice((1, 2048, 16384)),
-        uncommitted_bytes_max=draw.choice((1, 8)) * append_bytes_max,
-        apply_bytes_max=draw.choice((1, 1024, 65536)),
-        read_bytes_max=draw.choice((1, 1024, 65536)),
-    )
-
-
-def draw_snapshot_policy(draw: random_module.Random) -> SnapshotPolicy:
-    """Return the default policy, by which a run is too short for snapshots, or one with many."""
-    if draw.random() < 0.2:
-        return SnapshotPolicy()
-    return SnapshotPolicy(
-        entries=draw.choice((5, 30, 150)),
-        log_bytes=draw.choice((2_000, 100_000)),
-        ratio=draw.choice((0.0, 1.0)),
-        fetch_bytes_per_second=draw.choice((2_000, 100_000, 64_000_000)),
-    )
 
 
 class Trigger:

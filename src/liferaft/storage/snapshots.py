@@ -108,8 +108,11 @@ class SnapshotStore:
 
     @property
     def covered(self) -> int:
-        """The log up to here is needed for no snapshot that is kept: 0 while there is only one."""
-        return self._kept[0].index if len(self._kept) >= KEPT else 0
+        """The log up to here is needed for no snapshot: 0 while there is only one.
+
+        One that stays because it was read of late is nothing to begin with, so it needs no log.
+        """
+        return self._kept[-KEPT].index if len(self._kept) >= KEPT else 0
 
     async def take(
         self, index: int, term: int, configuration: Configuration, state: Iterable[bytes]
@@ -218,6 +221,7 @@ class SnapshotStore:
         old = [each for each in kept[:-KEPT] if not self._is_read(each)]
         self._kept = [each for each in kept if each not in old]
         for each in old:
+            self._read_at.pop(self.path(each), None)
             await self._disk.run(partial(self._disk.remove, self.path(each)))
 
     def _is_read(self, snapshot: Snapshot) -> bool:

@@ -21,6 +21,7 @@ from liferaft.rpc.interface import Interface
 from liferaft.rpc.views import Reads, view_metadata, view_suffix
 from liferaft.sim.loop import VirtualLoop
 from liferaft.sim.run import behind
+from liferaft.sim.settings import Settings
 from liferaft.sim.world import World
 
 ResultT = TypeVar("ResultT")
@@ -46,8 +47,13 @@ class SimulatedCluster:
         *,
         size: int = 3,
         seed: int = 0,
+        settings: Settings | None = None,
         lease_clock_error: float | None = None,
     ) -> None:
+        """Make a cluster whose nodes have these settings, or ones drawn from the seed.
+
+        `lease_clock_error` is as in `RaftConfig`, whatever the settings say.
+        """
         if not 1 <= size <= 15:
             raise ConfigurationError(f"a cluster of {size} nodes: give 1 to 15")
         makers = {objects.__name__: objects} if isinstance(objects, type) else dict(objects)
@@ -62,6 +68,7 @@ class SimulatedCluster:
             seed,
             size,
             lambda: {name: make() for name, make in makers.items()},
+            settings=settings,
             lease_clock_error=lease_clock_error,
         )
         """The simulated world itself, for faults that have no method here."""
