@@ -19,6 +19,7 @@ export class Refused extends LiferaftError {}
 export class NoSuchObject extends Refused {}
 export class NoLeader extends Refused {}
 export class Overloaded extends Refused {}
+export class ReadOnly extends Refused {}
 export class Unauthenticated extends Refused {}
 export class PermissionDenied extends Refused {}
 
@@ -42,7 +43,7 @@ export class RemoteError extends LiferaftError {
 }
 
 const OURS = {
-  Refused, NoSuchObject, NoLeader, Overloaded, Unauthenticated, PermissionDenied,
+  Refused, NoSuchObject, NoLeader, Overloaded, ReadOnly, Unauthenticated, PermissionDenied,
   InvalidArgument, DeadlineExceeded, OutcomeUnknown, SessionExpired,
 };
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Overloaded,
         PermissionDenied,
         ProtocolError,
+        ReadOnly,
         Refused,
         RemoteError,
         SessionExpired,
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from liferaft.rpc.server import Limits
     from liferaft.rpc.source import python_source
     from liferaft.rpc.synthesis import interface_class
+    from liferaft.rpc.views import Within
 
 __all__ = [
     "AddressError",
@@ -79,6 +81,7 @@ __all__ = [
     "Overloaded",
     "PermissionDenied",
     "ProtocolError",
+    "ReadOnly",
     "Refused",
     "RemoteError",
     "SessionExpired",
@@ -88,6 +91,7 @@ __all__ = [
     "Tokens",
     "Unauthenticated",
     "Unreachable",
+    "Within",
     "aclose",
     "aconnect",
     "adescribe",
@@ -132,6 +136,7 @@ _ELSEWHERE: Final = {
     "deadline": "liferaft.rpc.deadline",
     "Description": "liferaft.rpc.description",
     "interface_class": "liferaft.rpc.synthesis",
+    "Within": "liferaft.rpc.views",
     "python_source": "liferaft.rpc.source",
 }
 

@@ -28,6 +28,7 @@ from liferaft.rpc.host import CalleeStub
 from liferaft.rpc.interception import Connection, InterceptedConnection, Interceptor
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.server import Limits
+from liferaft.rpc.views import Reads, view_metadata, view_suffix
 
 InterfaceT = TypeVar("InterfaceT")
 
@@ -116,6 +117,7 @@ def connect(
     name: str = "",
     timeout: float | None = 10.0,
     balance: Balance = "failover",
+    reads: Reads = "linearizable",
     interceptors: Sequence[Interceptor] = (),
     tls: Tls | None = None,
     token: str = "",
@@ -126,22 +128,25 @@ def connect(
 
     `address` may name several hosts, separated by commas: any of them may answer. For a stateless
     service `balance` has all of them answer, a call at a time: in turns ("round-robin"), or
-    whichever has the fewest calls of this stub ("least-pending"). Every call goes through the
-    `interceptors`, the first of them first. With `tls` TCP is encrypted and the host must show a
-    certificate; `token` is this caller's secret, which is not sent to other machines without TLS
-    unless `is_insecure`. `timeout`, in seconds, bounds connecting and each call
-    that no `deadline` bounds; None bounds nothing. Raises
-    `InterfaceError`, `AddressError`, `InterfaceMismatch`, `NoSuchObject` or `Unreachable`. Close
+    whichever has the fewest calls of this stub ("least-pending"). `reads` says how a replicated
+    object is read: "linearizable" or "lease" by its leader; or, by a stub that does nothing else,
+    "follower", `Within(seconds)` or "stale" by any node (docs/reads.md). Every call goes through
+    the `interceptors`, the first of them first. With `tls` TCP is encrypted and the host must show
+    a certificate; `token` is this caller's secret, which is not sent to other machines without TLS
+    unless `is_insecure`. `timeout`, in seconds, bounds connecting and each call that no `deadline`
+    bounds; None bounds nothing. Raises `InterfaceError`, `AddressError`, `ConfigurationError`,
+    `InterfaceMismatch`, `NoSuchObject` or `Unreachable`. Close
     the stub with `close`, or use it in a `with` statement.
     """
     reflected = Interface.of(interface)
     connection = _connection(
         reflected,
         address,
-        name=name,
+        name=name + view_suffix(reads),
         timeout=timeout,
         balance=balance,
         interceptors=interceptors,
+        metadata=view_metadata(reads),
         token=token,
         is_insecure=is_insecure or tls is not None,
         network=_network(network, tls, is_insecure=is_insecure),
@@ -163,6 +168,7 @@ async def aconnect(
     name: str = "",
     timeout: float | None = 10.0,  # noqa: ASYNC109 - it is the stub's, for each call
     balance: Balance = "failover",
+    reads: Reads = "linearizable",
     interceptors: Sequence[Interceptor] = (),
     tls: Tls | None = None,
     token: str = "",
@@ -178,10 +184,11 @@ async def aconnect(
     connection = _connection(
         reflected,
         address,
-        name=name,
+        name=name + view_suffix(reads),
         timeout=timeout,
         balance=balance,
         interceptors=interceptors,
+        metadata=view_metadata(reads),
         token=token,
         is_insecure=is_insecure or tls is not None,
         network=_network(network, tls, is_insecure=is_insecure),
@@ -294,6 +301,7 @@ def _connection(
     timeout: float | None,
     balance: Balance,
     interceptors: Sequence[Interceptor],
+    metadata: dict[str, str] | None,
     token: str,
     is_insecure: bool,
     network: Network,
@@ -318,6 +326,7 @@ def _connection(
             timeout=timeout,
             gives_back=is_balanced,
             token=token,
+            metadata=metadata,
         )
         for group in ([[each] for each in addresses] if is_balanced else [addresses])
     ]

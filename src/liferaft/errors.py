@@ -19,6 +19,7 @@ has a class for the same thing, ours derives from that too, so `except TimeoutEr
     |   |-- NoSuchObject (LookupError)   the host has no such object or method
     |   |-- NoLeader                     no leader is known at present
     |   |-- ChangeRefused                the members, or who leads, stay as they are
+    |   |-- ReadOnly                     the stub only reads, and the method is a command
     |   |-- Unauthenticated (PermissionError)   the host does not take the token
     |   |-- PermissionDenied (PermissionError)  the token's roles do not allow the call
     |   `-- Overloaded                   a limit is reached; try again later
@@ -113,6 +114,10 @@ class NoLeader(Refused):
 
 class ChangeRefused(Refused):
     """The cluster's members, or who leads, were not changed; the sentence says why."""
+
+
+class ReadOnly(Refused):
+    """The method is a command, and the stub was connected with a kind of reads that only reads."""
 
 
 class Removed(LiferaftError):

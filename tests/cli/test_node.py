@@ -1,5 +1,6 @@
 """The life of a node's process."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from liferaft.cli.exits import ExitStatus
 from liferaft.ops.processes import free_addresses
 from tests.running import output_of, running
 
@@ -16,6 +18,16 @@ pytestmark = pytest.mark.processes
 
 TODO = "Todo=liferaft.recipes.todo:TodoList"
 TIMEOUT = 60.0
+
+
+def liferaft(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "liferaft", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT,
+    )
 
 
 @contextmanager
@@ -98,3 +110,29 @@ def test_a_damaged_log_ends_with_its_own_status(tmp_path: Path) -> None:
 
     assert ("", 6, 1) == (line, process.returncode, len(errors.splitlines())), errors
     assert str(log) in errors
+
+
+def test_reads_of_every_kind_from_the_shell(tmp_path: Path) -> None:
+    (address,) = free_addresses(1)
+    said = {}
+    with running_node(tmp_path, "--lease-clock-error", "0.1", address=address):
+        liferaft("call", address, "add", "milk")
+        for reads in ("linearizable", "lease", "follower", "within:0.5", "stale"):
+            done = liferaft("call", address, "Todo.items", "--reads", reads)
+            said[reads] = len(json.loads(done.stdout))
+        refused = liferaft("call", address, "add", "bread", "--reads", "stale")
+        senseless = liferaft("call", address, "items", "--reads", "eventual")
+        listed = liferaft("describe", address)  # it is the only object
+
+    assert [1] * 5 == list(said.values())
+    assert "add is a command of Todo, and this stub only reads" in refused.stderr
+    assert (ExitStatus.USAGE, True) == (senseless.returncode, "within:SECONDS" in senseless.stderr)
+    assert "Todo@" not in listed.stdout
+
+
+def test_a_lease_without_sense_is_refused_with_a_sentence(tmp_path: Path) -> None:
+    with running_node(tmp_path, "--lease-clock-error", "1.5") as (process, _):
+        _, errors = process.communicate(timeout=TIMEOUT)
+
+    assert ExitStatus.USAGE == process.returncode
+    assert "lease_clock_error must be a share from 0 to below 1" in errors

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from random import Random
 
 from liferaft.cluster.config import NodeConfig
+from liferaft.cluster.envelope import LEVEL
 from liferaft.cluster.node import Node
 from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.errors import DamagedSnapshot, NoSuchObject
@@ -98,7 +99,7 @@ class Counting:
         self.raft = RaftConfig(keep_entries=keep_entries)
         self.data = dict.fromkeys(self.peers, "/data")
 
-    async def start(self, *node_ids: NodeId) -> None:
+    async def start(self, *node_ids: NodeId, level: int = LEVEL) -> None:
         """Start these nodes, all of them if none is named."""
         for node_id in node_ids or tuple(self.peers):
             self.lives += 1
@@ -118,6 +119,7 @@ class Counting:
                 network=self.network,
                 disk=self.disks[node_id],
                 random=random_module.Random(f"{node_id} {self.lives}"),
+                level=level,
             )
             await node.start()
 
@@ -127,11 +129,12 @@ class Counting:
 
     async def leader(self) -> Node:
         """Wait until one of the nodes that run leads."""
-        while True:
-            for node in self.nodes.values():
-                if node.status().role == "leader":
-                    return node
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(300):
+            while True:
+                for node in self.nodes.values():
+                    if node.status().role == "leader":
+                        return node
+                await asyncio.sleep(0.01)
 
     async def write(self, count: int, *, data: bytes = b"x" * 10) -> None:
         """Have so many commands applied by the leader, one after the other."""
@@ -143,8 +146,12 @@ class Counting:
                     break
                 await asyncio.sleep(0.01)
 
+    def _are_apart(self) -> bool:
+        return len({node.status().applied_index for node in self.nodes.values()}) > 1
+
     async def wait_equal(self) -> None:
         """Wait until every node that runs has applied what the leader has."""
-        while len({node.status().applied_index for node in self.nodes.values()}) > 1:  # noqa: ASYNC110 - virtual time
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(300):
+            while self._are_apart():  # noqa: ASYNC110 - virtual time
+                await asyncio.sleep(0.01)
         assert len({self.machines[node_id].digest() for node_id in self.nodes}) == 1

@@ -8,8 +8,9 @@ from random import Random
 
 import pytest
 
-from liferaft.cluster.disks import Disks
 from liferaft.cluster.driver import Driver
+from liferaft.cluster.envelope import Introduction
+from liferaft.cluster.introductions import Introductions
 from liferaft.cluster.peers import Peers
 from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.cluster.snapshotting import Snapshots
@@ -105,10 +106,9 @@ async def driven(
             reach=Peers(
                 "blue",
                 {},
-                own=("a", ""),
                 network=MemoryNetwork(),
                 random=Random(1),
-                disks=Disks("a", ""),
+                introductions=Introductions("a", Introduction()),
             ).reach_snapshots,
             post=post,
             position=position,

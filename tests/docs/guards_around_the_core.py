@@ -44,9 +44,23 @@ DISK = (
     Guard(
         28,
         "storage.directory:_bind",
-        "            raise _ownerless(path)\n        return",
-        "            pass\n        return",
+        "            raise _ownerless(path)\n        return bind",
+        "            pass\n        return bind",
         "tests/storage/test_directory.py::test_a_log_without_an_identity_is_refused",
+    ),
+    Guard(
+        28,
+        "cluster.node:Node.is_taken_for",
+        'if self._introductions.own.disk_id in ("", disk_id):',
+        "if True:",
+        "tests/cluster/test_introductions.py::test_a_voter_that_forgot_its_vote_is_refused_under_its_old_name",
+    ),
+    Guard(
+        28,
+        "cluster.introductions:Introductions.is_stranger",
+        "return bool(known and disk_id and known != disk_id)",
+        "return False",
+        "tests/cluster/test_introductions.py::test_a_disk_of_which_nothing_is_known_is_no_stranger",
     ),
     Guard(
         35,

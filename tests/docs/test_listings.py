@@ -19,6 +19,7 @@ PAGES = (
     "interceptors",
     "interfaces",
     "leaky",
+    "reads",
     "references",
     "replicated",
     "security",

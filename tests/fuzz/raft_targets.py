@@ -1,12 +1,13 @@
 """What may arrive as a Raft message, from a peer or from somebody who claims to be one."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from random import Random
 
 import msgspec
 
-from liferaft.cluster.peers import Mailbox, RaftPeer
-from liferaft.errors import InvalidArgument, InvariantViolated
+from liferaft.cluster.envelope import Introduction, sealed
+from liferaft.cluster.peers import Mailbox
+from liferaft.errors import InvariantViolated
 from liferaft.raft.config import RaftConfig
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import Persist, Send
@@ -20,14 +21,11 @@ from liferaft.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from liferaft.raft.types import Configuration, Entry, HardState, NodeId, TermRun
-from liferaft.rpc.codec import encode
-from liferaft.rpc.interface import Interface
+from liferaft.raft.types import Configuration, Entry, HardState, TermRun
 from liferaft.storage.records import encode_entries, encode_hard_state
 from tests.fuzz.target import Broken, Target
 
 CLUSTER = "blue"
-DELIVER = Interface.of(RaftPeer).methods["deliver"]
 CONTRADICTIONS = (
     "leads in term",
     "both lead in term",
@@ -83,7 +81,7 @@ def carry_out(core: RaftCore, event: Received | TimePassed, *, now: float) -> No
                 encode_hard_state(effect.hard_state)
             core.step(Stored(effect.mark), now)
         elif isinstance(effect, Send):
-            DELIVER.arguments.encode((CLUSTER, (effect.message,), "", ""))
+            sealed(Introduction(), "", (effect.message,))
     core.take_effects()
 
 
@@ -93,23 +91,18 @@ class _Receiver:
     def __init__(self, received: list[Message]) -> None:
         self._received = received
 
-    def receive(self, messages: list[Message], source_disk: str) -> None:
-        del source_disk
+    def receive(self, messages: Sequence[Message], source: Introduction) -> None:
+        del source
         self._received += messages
 
     def is_taken_for(self, disk_id: str) -> bool:
         return not disk_id
 
-    def meet(self, addresses: Mapping[NodeId, str]) -> None:
-        del addresses
-
 
 def run_raft_messages(data: bytes) -> None:
     """Decode as a host does, hand on as the mailbox does, and step three cores in three roles."""
-    cluster_id, messages, source_disk, target_disk = DELIVER.arguments.decode(data)
     received: list[Message] = []
-    mailbox = Mailbox(CLUSTER, "a", _Receiver(received))
-    mailbox.deliver(cluster_id, messages, source_disk=source_disk, target_disk=target_disk)
+    Mailbox(CLUSTER, "a", _Receiver(received)).deliver(CLUSTER, data)
     for core in cores():
         for message in received[:8]:
             before = observe(core)
@@ -150,10 +143,10 @@ def message_examples() -> Iterable[bytes]:
         AppendEntriesReply(6, "b", "a", False, 0, 4, -1, -(2**63), 1),
     ]
     for message in messages:
-        yield encode((CLUSTER, (message,)))
-    yield encode((CLUSTER, tuple(messages)))
-    yield encode(("red", (messages[0],)))
-    yield encode((CLUSTER, (msgspec.structs.replace(messages[0], target="z"),)))
+        yield sealed(Introduction("d1", 1), "", (message,))
+    yield sealed(Introduction(), "", tuple(messages))
+    yield sealed(Introduction(), "d2", tuple(messages))
+    yield sealed(Introduction(), "", (msgspec.structs.replace(messages[0], target="z"),))
 
 
-TARGETS = (Target("raft_messages", run_raft_messages, (InvalidArgument,), message_examples),)
+TARGETS = (Target("raft_messages", run_raft_messages, (), message_examples),)

@@ -20,7 +20,7 @@ def test_a_target_is_fuzzed_in_a_process_of_its_own(
     status = run.main(["--target", "peers", "--seconds", "1"])
     printed = capsys.readouterr().out
 
-    assert (0, "peers") == (status, printed.split()[0])
+    assert (0, "peers") == (status, printed.split()[0]), printed
     assert int(printed.split()[1].replace(",", "")) > 100
 
 

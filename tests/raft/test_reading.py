@@ -293,6 +293,20 @@ def test_when_the_leader_changes_what_was_passed_on_is_refused() -> None:
     assert ReadRejected((5,), None) in cluster.nodes["b"].effects
 
 
+def test_a_learner_whose_leader_fell_silent_refuses_what_it_passed_on() -> None:
+    """It cannot campaign, so nothing else would ever tell who waits that there is no answer."""
+    cluster = Cluster(3, learners=["l"])
+    cluster.elect("a")
+    cluster.heartbeat("a")
+    cluster.settle()
+    cluster.read("l", 5, may_follow=True)
+    for _ in range(20):
+        cluster.bag.clear()
+        cluster.pass_time(0.05)
+
+    assert ReadRejected((5,), None) in cluster.nodes["l"].effects
+
+
 def test_a_follower_is_asked_for_nothing_unless_it_may() -> None:
     cluster = lead_with_lease()
     cluster.read("b", 5)

@@ -32,10 +32,13 @@ ONE, OTHER = b"1" * 16, b"2" * 16
 class Hand:
     """Moves one protocol by hand, and keeps what it sent."""
 
-    def __init__(self) -> None:
+    def __init__(self, metadata: dict[str, str] | None = None) -> None:
         sessions = iter(bytes([65 + number]) * 16 for number in range(20))
         self.protocol: CallerProtocol[str] = CallerProtocol(
-            object_name="", signatures=INTERFACE.signatures, draw_session=lambda: next(sessions)
+            object_name="",
+            signatures=INTERFACE.signatures,
+            draw_session=lambda: next(sessions),
+            metadata=metadata,
         )
         self.now = 0.0
 
@@ -100,6 +103,18 @@ def test_the_handshake_greets_binds_and_then_sends_what_waited() -> None:
         call.object,
         call.method,
     )
+
+
+def test_what_goes_with_every_call_goes_beside_what_one_call_has() -> None:
+    hand = Hand({"within": "1.0"})
+    hand.bind()
+    hand.call()
+    hand.protocol.call(
+        INCREMENT, (1,), now=0.0, deadline=None, waiter="w", metadata={"trace": "7", "within": "9"}
+    )
+    calls = [frame for frame in hand.sent() if isinstance(frame, wire.Call)]
+
+    assert [{"within": "1.0"}, {"trace": "7", "within": "1.0"}] == [c.metadata for c in calls]
 
 
 def test_frames_of_the_handshake_are_sent_again_at_growing_intervals() -> None:

@@ -39,6 +39,28 @@ def test_a_pre_vote_is_never_taken_for_a_vote(
     assert (name, vote) == (traced.type, traced.vote)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        TimeoutNow(3, "a", "b"),
+        InstallSnapshot(3, "a", "b", Snapshot(7, 2, Configuration(voters=("a", "b"))), 4),
+        InstallSnapshotReply(3, "a", "b", 7, 0, is_failed=True, round=4),
+        ReadIndex(3, "a", "b", 4),
+        ReadIndexReply(3, "a", "b", 4, 7),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_every_message_has_a_line(message: Message) -> None:
+    traced = traced_message(message)
+
+    assert (type(message).__name__, 3, "a", "b") == (
+        traced.type,
+        traced.term,
+        traced.source,
+        traced.target,
+    )
+
+
 def test_two_heartbeats_of_two_rounds_are_told_apart() -> None:
     one, next_one = (
         traced_message(AppendEntries(1, "a", "b", 1, 1, (), 1, number)) for number in (7, 8)

@@ -39,7 +39,7 @@ def bench(
     Parameters
     ----------
     what
-        "raft": durable writes and linearizable reads of a key-value dictionary, beside etcd where
+        "raft": durable writes and every kind of reads of a key-value dictionary, beside etcd where
         Debian's etcd-server and nghttp2-client are installed. "rpc": typed calls, beside a bare
         echo of msgspec's messages, Pyro5, RPyC and grpcio where they are installed. "failover": the
         time without writes after the leader's process was killed.

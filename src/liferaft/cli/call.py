@@ -14,6 +14,7 @@ from liferaft.cli.remote import Host, hint_of, is_stream, read_json
 from liferaft.errors import ConfigurationError, InvalidArgument, LiferaftError, RemoteError
 from liferaft.rpc.deadline import deadline
 from liferaft.rpc.interface import MethodSignature, StreamType
+from liferaft.rpc.views import parse_reads
 
 
 def call(
@@ -22,6 +23,7 @@ def call(
     /,
     *arguments: Annotated[str, Parameter(allow_leading_hyphen=True)],
     access: Access | None = None,
+    reads: str = "linearizable",
 ) -> int:
     """Call a method of a hosted object and print its result as JSON.
 
@@ -38,8 +40,10 @@ def call(
         The arguments as JSON, by their place, or by their name as --priority 2. Where a string is
         wanted, text that is no JSON stands for itself. A parameter that is a stream takes - and
         then reads a line of JSON for each item from the standard input.
+    reads
+        How a replicated object is read: linearizable, lease, follower, within:SECONDS or stale.
     """
-    asyncio.run(_call(Host(address, access), method, arguments))
+    asyncio.run(_call(Host(address, access, parse_reads(reads)), method, arguments))
     return ExitStatus.OK
 
 

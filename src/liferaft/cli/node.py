@@ -38,6 +38,7 @@ def node(
     snapshot_entries: int = SnapshotPolicy().entries,
     snapshot_log_bytes: int = SnapshotPolicy().log_bytes,
     keep_entries: int = RaftConfig().keep_entries,
+    lease_clock_error: float | None = None,
     profile: Literal["default", "lan", "wan"] = "default",
     log_level: Literal["debug", "info", "warning", "error"] = "warning",
     loss: float = 0.0,
@@ -82,6 +83,10 @@ def node(
         Do so, too, when the log has grown by so many bytes.
     keep_entries
         How many entries before a snapshot stay in the log, for nodes that are nearly there.
+    lease_clock_error
+        Let the leader answer reads="lease" by its clock, without a round of heartbeats. No node's
+        clock may run faster than another's by more than this share, such as 0.1, or such reads may
+        be old. The same on all nodes, before the first client reads so; see docs/reads.md.
     profile
         How soon a silent leader is taken for dead: after 0.3 to 0.6 s ("default"), 0.1 to 0.2 s
         ("lan", for nodes on one fast network), 1.5 to 3 s ("wan"). The same on every node.
@@ -123,7 +128,9 @@ def node(
         is_joining=join,
         cluster_id=cluster,
         segment_bytes=segment_bytes,
-        raft=replace(PROFILES[profile], keep_entries=keep_entries),
+        raft=replace(
+            PROFILES[profile], keep_entries=keep_entries, lease_clock_error=lease_clock_error
+        ),
         snapshots=SnapshotPolicy(entries=snapshot_entries, log_bytes=snapshot_log_bytes),
         tls=tls_from(tls_certificate, tls_key, tls_authority),
         is_insecure=insecure,

@@ -19,6 +19,7 @@ from liferaft.rpc.description import Description, MethodDescription, Stream
 from liferaft.rpc.directory import DIRECTORY_OBJECT, Directory, read_description
 from liferaft.rpc.interface import Interface, MethodSignature, StreamType
 from liferaft.rpc.synthesis import interface_class
+from liferaft.rpc.views import Reads
 
 
 class RemoteObject:
@@ -61,10 +62,13 @@ class RemoteObject:
 class Host:
     """The objects at one address, each connected to when it is first asked for."""
 
-    def __init__(self, address: str, access: Access | None = None) -> None:
+    def __init__(
+        self, address: str, access: Access | None = None, reads: Reads = "linearizable"
+    ) -> None:
         access = access or Access()
         self.address = address
         self.timeout = access.timeout
+        self._reads = reads
         self._connect = partial(
             aconnect,
             timeout=access.timeout,
@@ -121,7 +125,9 @@ class Host:
                 raise
             described = await self.describe(alike[0])
         cls = interface_class(_awaited(described))
-        stub: object = await self._connect(cls, self.address, name=described.object)
+        stub: object = await self._connect(
+            cls, self.address, name=described.object, reads=self._reads
+        )
         return RemoteObject(described, stub, Interface.of(cls))
 
     async def find(self, path: str) -> tuple[RemoteObject, str]:

@@ -16,6 +16,7 @@ from liferaft.cli.exits import ExitStatus, one_line, sentence_of
 from liferaft.cli.remote import Host, RemoteObject, hint_of, read_literal
 from liferaft.errors import ConfigurationError, LiferaftError
 from liferaft.rpc.deadline import deadline
+from liferaft.rpc.views import parse_reads
 
 if TYPE_CHECKING:
     from prompt_toolkit import PromptSession
@@ -28,7 +29,7 @@ help todo.add                  what a method takes, gives and is for
 exit                           leave; so does Ctrl-D"""
 
 
-def shell(address: str, /, *, access: Access | None = None) -> int:
+def shell(address: str, /, *, access: Access | None = None, reads: str = "linearizable") -> int:
     """Call the objects of a host from a prompt, with completion of names and parameters.
 
     Lines may also come from a pipe: then no prompt is shown, and the status is that of the first
@@ -38,8 +39,10 @@ def shell(address: str, /, *, access: Access | None = None) -> int:
     ----------
     address
         Where the host is: 127.0.0.1:7400, unix:/path, or several of them separated by commas.
+    reads
+        How a replicated object is read: linearizable, lease, follower, within:SECONDS or stale.
     """
-    return asyncio.run(_shell(Host(address, access)))
+    return asyncio.run(_shell(Host(address, access, parse_reads(reads))))
 
 
 async def _shell(host: Host) -> int:

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from liferaft.cluster.changes import Changes
 from liferaft.cluster.proposals import Proposal, Proposals
-from liferaft.cluster.reads import Read, Reads
+from liferaft.cluster.reads import Read, ReadKind, Reads
 from liferaft.cluster.snapshotting import Position, SnapshotMachine, Snapshots
 from liferaft.errors import ChangeRefused, LiferaftError, StorageError
 from liferaft.raft.core import RaftCore
@@ -44,7 +44,6 @@ from liferaft.raft.events import (
     EntriesRead,
     Event,
     Proposed,
-    ReadAsked,
     Stored,
     TimePassed,
     TransferAsked,
@@ -207,13 +206,26 @@ class Driver:
         self._proposals.add(command, proposal)
         self._schedule()
 
-    def read(self, read: Read) -> None:
+    def read(self, read: Read, kind: ReadKind = ReadKind.QUORUM) -> None:
         """Queue a linearizable read; `read` learns when it may look."""
         if self._is_stopped:
             read.rejected(None)
             return
-        self._reads.add(read)
+        self._reads.add(read, kind)
         self._schedule()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether nothing is carried out any more: stopped, or failed in the midst of a turn."""
+        return self._is_stopped
+
+    @property
+    def age(self) -> float:
+        """How old the state can be at this moment, in seconds of this node's clock.
+
+        What was acknowledged anywhere before that is in it. Infinite where nothing is known.
+        """
+        return self._loop.time() - self._reads.fresh_as_of
 
     async def wait_leader(self, seconds: float) -> None:
         """Wait until this node knows who leads, and has heard of it of late, at most so long.
@@ -256,11 +268,10 @@ class Driver:
         commands = self._proposals.take()
         if commands:
             events.append(Proposed(commands))
-        read_id = self._reads.take()
-        if read_id is not None:
-            events.append(ReadAsked(read_id))
+        now = self._loop.time()
+        events.extend(self._reads.take(now))
         try:
-            self._take_turn(events)
+            self._take_turn(events, now)
         except LiferaftError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001 - a bug must end the node, never skip an entry
@@ -268,8 +279,8 @@ class Driver:
             failure.__cause__ = error
             self._fail(failure)
 
-    def _take_turn(self, events: Sequence[Event]) -> None:
-        core, now = self.core, self._loop.time()
+    def _take_turn(self, events: Sequence[Event], now: float) -> None:
+        core = self.core
         for event in events:
             core.step(event, now)
         effects = core.take_effects()

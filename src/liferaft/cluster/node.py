@@ -8,15 +8,16 @@ clock is the running loop's. So a whole cluster of them runs in the simulator as
 import asyncio
 import logging
 import random as random_module
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus, StateDigest
 from liferaft.cluster.administration import Admin
 from liferaft.cluster.config import NodeConfig, checked
-from liferaft.cluster.disks import Disks
 from liferaft.cluster.driver import Driver, Observer, StateMachine
+from liferaft.cluster.envelope import LEVEL, Introduction
+from liferaft.cluster.introductions import Introductions
 from liferaft.cluster.peers import PEER_OBJECT, Mailbox, Peers, RaftPeer
 from liferaft.cluster.snapshot_source import (
     SNAPSHOT_OBJECT,
@@ -26,6 +27,7 @@ from liferaft.cluster.snapshot_source import (
 )
 from liferaft.cluster.snapshotting import Position, Snapshots
 from liferaft.errors import (
+    ConfigurationError,
     DataDirectoryError,
     DiskFull,
     LiferaftError,
@@ -71,7 +73,10 @@ DispatcherMaker = Callable[[Driver, Mapping[NodeId, str]], Mapping[str, Dispatch
 
 
 class Node:
-    """A member of a cluster. Started once, stopped once."""
+    """A member of a cluster. Started once, stopped once.
+
+    `level` is what it says that it can do; another than the program's own is for tests.
+    """
 
     def __init__(
         self,
@@ -83,8 +88,10 @@ class Node:
         disk: Disk,
         random: random_module.Random,
         observer: Observer | None = None,
+        level: int = LEVEL,
     ) -> None:
         self.config = checked(config)
+        self._level = level
         self._machine = machine
         self._dispatchers = dispatchers
         self._network = network
@@ -93,7 +100,7 @@ class Node:
         self._observer = observer
         self._addresses = dict(config.peers)
         self._directory: Directory | None = None
-        self._disks = Disks(config.node_id, "")
+        self._introductions = Introductions(config.node_id, Introduction())
         self._shelf: SnapshotShelf | None = None
         self._wal: WriteAheadLog | None = None
         self._driver: Driver | None = None
@@ -142,7 +149,10 @@ class Node:
             config.configuration,
             disk_id=f"{self._random.getrandbits(128):032x}",
         )
-        self._disks = Disks(config.node_id, self._directory.disk_id)
+        own = Introduction(
+            self._directory.disk_id, self._level, address=config.peers[config.node_id]
+        )
+        self._introductions = Introductions(config.node_id, own)
         store = await open_snapshots(self._disk, config.data, config.cluster_id)
         self._wal, recovered = await WriteAheadLog.open(
             self._disk,
@@ -156,14 +166,14 @@ class Node:
         core = self._make_core(self._directory.configuration, recovered, store.newest)
         await self._restore(store)
         self._addresses.update(core.configuration.addresses)
-        self._disks.learn(core.configuration.disks)
+        self._introductions.learn(core.configuration)
+        self._check_level(core.configuration)
         self._peers = Peers(
             config.cluster_id,
             {node: at for node, at in self._addresses.items() if node != config.node_id},
-            own=(config.node_id, self._addresses[config.node_id]),
             network=self._network,
             random=self._random,
-            disks=self._disks,
+            introductions=self._introductions,
             token=read_token(config.token) if config.token else "",
         )
         self._driver = Driver(
@@ -249,7 +259,7 @@ class Node:
 
     async def stop(self) -> None:
         """End the node, and leave nothing behind: no task, no timer, no socket, no open file."""
-        await self._disks.stop()
+        await self._introductions.stop()
         if self._driver is not None:
             await self._driver.stop()
             self._driver = None
@@ -300,7 +310,11 @@ class Node:
     def _configuration_changed(self, effect: ConfigurationChanged) -> None:
         configuration = effect.configuration
         self._addresses.update(configuration.addresses)
-        self._disks.learn(configuration.disks)
+        self._introductions.learn(configuration)
+        try:
+            self._check_level(configuration)
+        except ConfigurationError as error:
+            self._fail(error)
         if self._peers is not None:
             own = self.config.node_id
             self._peers.reach({n: at for n, at in configuration.addresses if n != own})
@@ -312,6 +326,14 @@ class Node:
                 )
             )
 
+    def _check_level(self, configuration: Configuration) -> None:
+        if configuration.level > self._level:
+            raise ConfigurationError(
+                f"cluster {self.config.cluster_id} uses what came with level {configuration.level},"
+                f" and this program is of level {self._level}: start node {self.config.node_id}"
+                " with a newer liferaft, as the other nodes are"
+            )
+
     def digest(self) -> StateDigest:
         """Return the digest of the state machine as it is now."""
         return StateDigest(self.driver.applied_index, self._machine.digest())
@@ -320,23 +342,25 @@ class Node:
         """Return the state of one object as it is on this node."""
         return self._machine.encoded_state(name)
 
-    def receive(self, messages: list[Message], source_disk: str) -> None:
+    def receive(self, messages: Sequence[Message], source: Introduction) -> None:
         """Take messages of a peer, unless another disk than that peer's sent them."""
-        source = messages[0].source
-        if self._driver is None or self._disks.is_stranger(source, source_disk):
+        peer, known = messages[0].source, self._introductions
+        if self._driver is None or known.is_stranger(peer, source.disk_id):
             return
-        self._disks.heard(source, source_disk, self._driver)
+        known.heard(peer, source, self._driver)
+        if source.address and peer not in self._addresses:
+            self._meet(peer, source.address)
         for message in messages:
             self._driver.post(Received(message))
 
-    def meet(self, addresses: Mapping[NodeId, str]) -> None:
-        """Know where others are before the log tells; what the log tells goes before."""
-        if self._peers is not None and self.is_running:
-            self._addresses.update(self._peers.meet(addresses))
+    def _meet(self, node_id: NodeId, address: str) -> None:
+        """Know where a node is that the log has not told of yet; what the log tells goes before."""
+        if self._peers is not None and self._peers.meet(node_id, address):
+            self._addresses[node_id] = address
 
     def is_taken_for(self, disk_id: str) -> bool:
         """Return whether this node is the one on that disk; it ends if not."""
-        if self._disks.own in ("", disk_id):
+        if self._introductions.own.disk_id in ("", disk_id):
             return True
         node_id, cluster_id = self.config.node_id, self.config.cluster_id
         self._fail(

@@ -114,6 +114,10 @@ class Snapshots:
         grown_bytes = log_bytes - self._log_bytes_at_last
         if not self._policy.is_due(applied_index - index, grown_bytes, size_bytes):
             return
+        # A node that was added applies entries from before the first that names members: a snapshot
+        # from there would say of nobody that he takes part.
+        if not self._position().configuration.voters:
+            return
         if self._taking is None and self._loop.time() >= self._take_after:
             self._log_bytes_at_last = log_bytes
             self._begin()

@@ -19,6 +19,7 @@ from liferaft.errors import (
     OutcomeUnknown,
     Overloaded,
     PermissionDenied,
+    ReadOnly,
     Refused,
     Unauthenticated,
     Unreachable,
@@ -59,12 +60,15 @@ _STATUSES: Final[tuple[tuple[type[LiferaftError], int], ...]] = (
     (NoSuchObject, 404),
     (Unauthenticated, 502),
     (PermissionDenied, 403),
+    (ReadOnly, 403),
     (NoLeader, 503),
     (Overloaded, 503),
     (Refused, 503),
     (OutcomeUnknown, 502),
     (Unreachable, 502),
 )
+_FOR_GOOD: Final = (NoSuchObject, PermissionDenied, ReadOnly)
+"""What coming again does not mend."""
 
 
 def problem(status: int, detail: str = "") -> Problem:
@@ -88,7 +92,7 @@ def problem_of(error: BaseException, method: MethodSignature) -> Problem:
 
 def retry_after(error: BaseException) -> int | None:
     """Return after how many whole seconds a client may come again, if it may."""
-    if not isinstance(error, Refused) or isinstance(error, (NoSuchObject, PermissionDenied)):
+    if not isinstance(error, Refused) or isinstance(error, _FOR_GOOD):
         return None
     hint = error.retry_after if isinstance(error, Overloaded) else None
     return max(RETRY_AFTER_SECONDS, math.ceil(hint or 0))

@@ -19,6 +19,9 @@ HEARTBEATS_PER_ELECTION_TIMEOUT_MIN = 2
 class RaftConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The settings of one core; the same on every node of a cluster, though nothing breaks if not.
 
+    But for leases: with them nobody may have a shorter `election_timeout` than the leader, nor no
+    `lease_clock_error`.
+
     - `election_timeout`: a follower campaigns after a silence drawn anew from [T, 2T); within T of
       hearing from its leader it refuses every other candidate; a leader that no quorum answered
       for T steps down.

@@ -61,9 +61,9 @@ class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
     `promotions` are what the leader still has to do for some learners.
 
     `priorities` say who should lead, the highest first; who is not named has 0. `addresses` and
-    `disks`, of some nodes each, are carried for the driver. `retired` are the members that were
-    removed: their names are used up, because a disk that lost its vote must not pass for the one
-    that gave it.
+    `disks`, of some nodes each, and `level` are carried for the driver. `retired` are the members
+    that were removed: their names are used up, because a disk that lost its vote must not pass for
+    the one that gave it.
     """
 
     voters: tuple[NodeId, ...]
@@ -75,6 +75,7 @@ class Configuration(msgspec.Struct, frozen=True, omit_defaults=True):
     addresses: tuple[tuple[NodeId, str], ...] = ()
     retired: tuple[NodeId, ...] = ()
     disks: tuple[tuple[NodeId, str], ...] = ()
+    level: int = 0
 
 
 class Snapshot(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 A command becomes an entry of the log with the client's own bytes in it; a query waits for the
 leader's confirmation and looks. A node that does not lead sends the client to the one that does.
+Views that only read are in `liferaft.replicated.views`.
 Sessions live in the replicated state, so an answer that was lost on its way is given again by
 whichever node leads when the client asks again (Raft dissertation, section 6.3).
 """
@@ -11,15 +12,19 @@ import random as random_module
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from msgspec.structs import replace
+
 from liferaft.cluster.driver import Driver
-from liferaft.cluster.reads import Barrier
-from liferaft.errors import NoSuchObject, Overloaded, PermissionDenied, SessionExpired
+from liferaft.cluster.reads import Barrier, ReadKind
+from liferaft.errors import NoSuchObject, Overloaded, PermissionDenied, Refused, SessionExpired
 from liferaft.raft.types import NodeId
 from liferaft.replicated.command import SEED_BITS, CommandKind, pack
 from liferaft.replicated.machine import ReplicatedMachine
 from liferaft.rpc.access import denial, is_allowed
+from liferaft.rpc.codec import encode
 from liferaft.rpc.dispatch import RETRY_AFTER, Redirected, Request, Sender
 from liferaft.rpc.interface import Interface
+from liferaft.rpc.views import VIEW_MARK
 from liferaft.rpc.wire import Call, Chunk, Credit, Notify
 
 LEADER_WITHIN: Final = 1.0
@@ -27,7 +32,11 @@ LEADER_WITHIN: Final = 1.0
 
 
 class ReplicatedDispatcher:
-    """The `rpc.Dispatcher` of one replicated object."""
+    """The `rpc.Dispatcher` of one replicated object, or of the view of it whose reads are `reads`.
+
+    A command that came to a view goes into the log as one to the object itself: what the log holds
+    does not depend on how somebody reads.
+    """
 
     def __init__(
         self,
@@ -38,10 +47,12 @@ class ReplicatedDispatcher:
         addresses: Mapping[NodeId, str],
         wall_clock: Callable[[], float],
         random: random_module.Random,
+        reads: ReadKind = ReadKind.QUORUM,
     ) -> None:
         self.interface: Final[Interface] = machine.objects[name].interface
         self.is_durable: Final = True
         self._queries = machine.objects[name].queries
+        self._reads = reads
         self._name = name
         self._machine = machine
         self._driver = driver
@@ -77,15 +88,11 @@ class ReplicatedDispatcher:
 
     def dispatch(self, request: Request) -> None:
         """Take a call: read for a query, append for a command."""
-        call = request.call
-        if call.method not in self.interface.methods:
-            request.refuse(NoSuchObject(f"{self._name} has no method {call.method}"))
-            return
-        needed = self.interface.methods[call.method].roles
-        if needed and not is_allowed(needed, request.roles):
-            request.refuse(PermissionDenied(denial(call.method, needed)))
-        elif call.method in self._queries:
-            self._driver.read(_Query(self, request))
+        refusal = refusal_of(request, self._name, self.interface)
+        if refusal is not None:
+            request.refuse(refusal)
+        elif request.call.method in self._queries:
+            self._driver.read(_Query(self, request), self._reads)
         else:
             self._dispatch_command(request)
 
@@ -113,7 +120,7 @@ class ReplicatedDispatcher:
 
     def query(self, call: Call) -> bytes:
         """Return the answer to a query on the state as it is now."""
-        return self._machine.execute_query(call)
+        return self._machine.execute_query(self._of_object(call))
 
     def done(self, command: "_Command") -> None:
         """Forget a command that has its outcome."""
@@ -130,7 +137,13 @@ class ReplicatedDispatcher:
             pending.request = request  # a repeat, perhaps over another link: the answer goes there
             return
         command = self._pending[key] = _Command(self, request, key)
-        self._driver.propose(self._pack(CommandKind.CALL, request.session, request.frame), command)
+        of_object = self._of_object(request.call)
+        frame = request.frame if of_object is request.call else encode(of_object)
+        self._driver.propose(self._pack(CommandKind.CALL, request.session, frame), command)
+
+    def _of_object(self, call: Call) -> Call:
+        """Return a call to this view as one to the object, any other one as it is."""
+        return replace(call, object=self._name) if VIEW_MARK in call.object else call
 
     def _pack(self, kind: CommandKind, session: bytes, frame: bytes) -> bytes:
         return pack(
@@ -140,6 +153,16 @@ class ReplicatedDispatcher:
             seed=self._random.getrandbits(SEED_BITS),
             frame=frame,
         )
+
+
+def refusal_of(request: Request, name: str, interface: Interface) -> Refused | None:
+    """Return why an object does not take a call from whoever makes it, None when it does."""
+    method = interface.methods.get(request.call.method)
+    if method is None:
+        return NoSuchObject(f"{name} has no method {request.call.method}")
+    if method.roles and not is_allowed(method.roles, request.roles):
+        return PermissionDenied(denial(method.name, method.roles))
+    return None
 
 
 _OVERLOADED: Final = "the leader's queue of commands is full: try again after a while"

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from liferaft.errors import (
+    ConfigurationError,
     InterfaceError,
     InvariantViolated,
     NoSuchObject,
@@ -29,6 +30,7 @@ from liferaft.replicated.snapshot import Contents, MachineHead, read_snapshot, w
 from liferaft.replicated.state import OWN_STATE_METHODS, digest_of, encoded_state
 from liferaft.rpc.codec import encode, encode_failure
 from liferaft.rpc.interface import Interface
+from liferaft.rpc.views import VIEW_MARK
 from liferaft.rpc.wire import Call, Reply
 
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])
@@ -47,10 +49,14 @@ class ReplicatedObject:
     """One object of the machine, with its methods looked up once.
 
     Raises `InterfaceError` for a class whose methods cannot be commands, and `ConfigurationError`
-    for one whose state cannot be encoded, or restored from a snapshot.
+    for one whose state cannot be encoded, or restored from a snapshot, or whose name is a view's.
     """
 
     def __init__(self, name: str, instance: object) -> None:
+        if VIEW_MARK in name:
+            raise ConfigurationError(
+                f"{name!r} cannot be an object's name: {VIEW_MARK} is for views (docs/reads.md)"
+            )
         self.name: Final = name
         self.instance: Final = instance
         self.state: Final = state_of(instance)

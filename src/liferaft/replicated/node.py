@@ -8,11 +8,14 @@ from functools import partial
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver, Observer
 from liferaft.cluster.node import Node
+from liferaft.cluster.reads import ReadKind
 from liferaft.link.base import Network
 from liferaft.raft.types import NodeId
 from liferaft.replicated.host import ReplicatedDispatcher
 from liferaft.replicated.machine import ReplicatedMachine
+from liferaft.replicated.views import READ_ONLY_VIEWS, ReadOnlyDispatcher
 from liferaft.rpc.dispatch import Dispatcher
+from liferaft.rpc.views import View
 from liferaft.storage.disk import Disk
 
 
@@ -52,14 +55,18 @@ def _dispatchers(
     random: random_module.Random,
     wall_clock: Callable[[], float],
 ) -> Mapping[str, Dispatcher]:
-    return {
-        name: ReplicatedDispatcher(
-            name,
-            machine=machine,
-            driver=driver,
-            addresses=addresses,
-            wall_clock=wall_clock,
-            random=random,
-        )
-        for name in machine.objects
-    }
+    dispatchers: dict[str, Dispatcher] = {}
+    for name, hosted in machine.objects.items():
+        for suffix, reads in (("", ReadKind.QUORUM), (View.LEASE.value, ReadKind.LEASE)):
+            dispatchers[name + suffix] = ReplicatedDispatcher(
+                name,
+                machine=machine,
+                driver=driver,
+                addresses=addresses,
+                wall_clock=wall_clock,
+                random=random,
+                reads=reads,
+            )
+        for view in READ_ONLY_VIEWS:
+            dispatchers[name + view.value] = ReadOnlyDispatcher(hosted, view, driver)
+    return dispatchers

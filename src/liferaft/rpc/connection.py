@@ -67,11 +67,13 @@ class CallerConnection(CallDriver):
         timing: Timing | None = None,
         gives_back: bool = False,
         token: str = "",
+        metadata: dict[str, str] | None = None,
     ) -> None:
         """`timeout` bounds each call that has no ambient deadline, in seconds; None does not.
 
         With `gives_back` a call that may as well go to another host raises `Unreachable` as soon as
-        this one is gone. `token` is this caller's secret, for hosts that ask for one.
+        this one is gone. `token` is this caller's secret, for hosts that ask for one. `metadata`
+        goes with every call.
         """
         if not addresses:
             raise AddressError("no address to connect to")
@@ -82,6 +84,7 @@ class CallerConnection(CallDriver):
             timing=timing,
             gives_back=gives_back,
             token=token,
+            metadata=metadata,
             frame_bytes_max=network.frame_bytes_max,
         )
         super().__init__(protocol, interface=interface, timeout=timeout)

@@ -71,6 +71,7 @@ class CallerProtocol(Generic[WaiterT]):
         frame_bytes_max: int = FRAME_BYTES_MAX,
         gives_back: bool = False,
         token: str = "",
+        metadata: dict[str, str] | None = None,
     ) -> None:
         self.state = State.DOWN
         self.object_name = object_name
@@ -105,6 +106,7 @@ class CallerProtocol(Generic[WaiterT]):
         self._frame_bytes_max = frame_bytes_max
         self._gives_back = gives_back
         self._token = token
+        self._metadata = metadata  # beside every call
 
     # What the driver reports.
 
@@ -163,6 +165,8 @@ class CallerProtocol(Generic[WaiterT]):
         """
         if self.is_trouble_lasting:
             raise copy_error(self.trouble)
+        if self._metadata is not None:
+            metadata = {**metadata, **self._metadata} if metadata else self._metadata
         session = self.session
         frame = encode(
             wire.Call(

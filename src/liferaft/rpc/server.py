@@ -27,6 +27,7 @@ from liferaft.rpc.codec import (
 )
 from liferaft.rpc.dispatch import Dispatcher
 from liferaft.rpc.served_link import ServedLink
+from liferaft.rpc.views import VIEW_MARK
 
 logger = logging.getLogger("liferaft.rpc")
 
@@ -103,10 +104,15 @@ class Server:
     @property
     def object_names(self) -> list[str]:
         """The objects that a caller may ask for without knowing that they are there."""
-        return [each for each in self.dispatchers if not each.startswith("_")]
+        return [
+            each for each in self.dispatchers if not each.startswith("_") and VIEW_MARK not in each
+        ]
 
     def host(self, name: str, dispatcher: Dispatcher) -> None:
-        """Offer an object under `name`; one that begins with "_" must be asked for by name."""
+        """Offer an object under `name`.
+
+        One that begins with "_", or has an "@" in it, must be asked for by name.
+        """
         if not name:
             raise ConfigurationError("a hosted object needs a name")
         if name in self.dispatchers:
@@ -174,14 +180,17 @@ class Server:
         task.add_done_callback(self._tasks.pop)
 
     def find(self, name: str) -> tuple[str, Dispatcher]:
-        """Return the object asked for and its full name; raises `NoSuchObject`."""
+        """Return the object asked for and its full name; raises `NoSuchObject`.
+
+        No name is that of the only one there is, and "@stale" that of a view of it.
+        """
         public = self.object_names
-        if not name and len(public) == 1:
-            name = public[0]
+        if name[:1] in ("", VIEW_MARK) and len(public) == 1:
+            name = public[0] + name
         if name in self.dispatchers:
             return name, self.dispatchers[name]
         known = ", ".join(public) or "no object"
-        if name:
+        if name.partition(VIEW_MARK)[0]:
             raise NoSuchObject(f"there is no object {name!r} at {self.address}; it has {known}")
         raise NoSuchObject(f"{self.address} has {known}: say which one by name")
 

@@ -44,7 +44,7 @@ class Watcher(Protocol):
 
 
 class Surroundings:
-    """What all machines of a cluster share."""
+    """What all machines of a cluster share; `may_follow` lets followers answer reads."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Surroundings:
         watcher: Watcher,
         marks: Marks,
         pace: SnapshotPace,
+        may_follow: bool,
     ) -> None:
         self.scheduler: Final = scheduler
         self.network: Final = network
@@ -64,6 +65,7 @@ class Surroundings:
         self.watcher: Final = watcher
         self.marks: Final = marks
         self.pace: Final = pace
+        self.may_follow: Final = may_follow
         self.machines: Final[list[Machine]] = []
         self.number_of: Final[dict[NodeId, int]] = {}
 

@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from liferaft.cluster.proposals import Proposal, Proposals
-from liferaft.cluster.reads import Read, Reads
+from liferaft.cluster.reads import Read, ReadKind, Reads
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import (
     Accepted,
@@ -38,7 +38,6 @@ from liferaft.raft.events import (
     EntriesRead,
     Event,
     Proposed,
-    ReadAsked,
     Stored,
     TimePassed,
     TransferAsked,
@@ -125,7 +124,8 @@ class Process:
 
     def read(self, read: Read) -> None:
         """Queue a linearizable read for the next turn."""
-        self._reads.add(read)
+        kind = ReadKind.FOLLOW if self._around.may_follow else ReadKind.QUORUM
+        self._reads.add(read, kind)
         self.is_asked = True
 
     def change(self, target: Configuration, answer: ChangeAnswer) -> None:
@@ -216,9 +216,7 @@ class Process:
         commands = self._proposals.take()
         if commands:
             events.append(Proposed(commands))
-        read_id = self._reads.take()
-        if read_id is not None:
-            events.append(ReadAsked(read_id))
+        events.extend(self._reads.take(self._machine.local_time()))
 
     def _persist(self, effect: Persist) -> None:
         if effect.entries:

@@ -10,6 +10,7 @@ from liferaft.sim.core_operator import DEEDS, HARMS
 from liferaft.sim.core_player import Kind, Step
 from liferaft.sim.core_shelf import SnapshotPace
 from liferaft.sim.core_snapshot_faults import SNAPSHOTS
+from liferaft.sim.options import SimulationOptions
 
 CHANGES: Final[dict[str, Kind]] = {**DEEDS, **HARMS, **SNAPSHOTS}
 
@@ -17,19 +18,33 @@ CHANGES: Final[dict[str, Kind]] = {**DEEDS, **HARMS, **SNAPSHOTS}
 class Plan(msgspec.Struct, frozen=True):
     """What the operator of a run does, and how its nodes take snapshots.
 
-    `keep_entries` is as in `RaftConfig`.
+    `keep_entries` is as in `RaftConfig`; `may_follow` lets followers answer reads.
     """
 
     steps: tuple[Step, ...]
     keep_entries: int
     pace: SnapshotPace
+    may_follow: bool
 
     def applied_to(self, config: RaftConfig) -> RaftConfig:
         """Return the settings of the run's nodes."""
         return msgspec.structs.replace(config, keep_entries=self.keep_entries)
 
 
-def draw_plan(random: Random, *, seconds: float, is_calm: bool) -> Plan:
+NO_PLAN: Final = Plan((), RaftConfig().keep_entries, SnapshotPace(), may_follow=False)
+"""Nothing changes, and nobody takes a snapshot."""
+
+
+def plan_of(options: SimulationOptions, random: Random) -> Plan:
+    """Return what changes in a run; "some" draws it in every second one that is not calm."""
+    is_calm = options.profile == "calm"
+    is_drawn = options.changes == "some" and not is_calm and random.random() < 0.5
+    if options.changes == "all" or is_drawn:
+        return _draw_plan(random, seconds=options.seconds, is_calm=is_calm)
+    return NO_PLAN
+
+
+def _draw_plan(random: Random, *, seconds: float, is_calm: bool) -> Plan:
     """Return what changes in a run; in a calm one, without doing harm.
 
     Where the members stay the same, they live long enough to fall behind and come back.
@@ -42,7 +57,7 @@ def draw_plan(random: Random, *, seconds: float, is_calm: bool) -> Plan:
         bytes_per_second=random.choice((1_000, 5_000, 20_000, 200_000)),
         chunks_max=random.choice((1, 4, 30)),
     )
-    keep_entries = random.choice((1, 5, 40))
+    keep_entries, may_follow = random.choice((1, 5, 40)), random.random() < 0.5
     per_second = random.uniform(0.5, 2.5)
     steps = []
     at = random.expovariate(per_second)
@@ -50,4 +65,4 @@ def draw_plan(random: Random, *, seconds: float, is_calm: bool) -> Plan:
         lasting = min(random.choice((0.3, 1.0, 2.0)) * (0.1 + random.random()), seconds - at)
         steps.append(Step(at, random.choice(kinds), lasting, random.getrandbits(32)))
         at += random.expovariate(per_second)
-    return Plan(tuple(steps), keep_entries, pace)
+    return Plan(tuple(steps), keep_entries, pace, may_follow)

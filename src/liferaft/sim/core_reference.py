@@ -15,7 +15,8 @@ _CONFIGURATION: Final = int(EntryKind.CONFIGURATION)
 class Reference:
     """Applies what was applied anywhere, once more; states that were right once save time.
 
-    `applied` grows, and nothing in it changes.
+    `applied` grows, and nothing in it changes. `waiting` are snapshots that were seen before it was
+    known what was applied in the same turn.
     """
 
     def __init__(self, applied: Sequence[Entry], first: Configuration) -> None:
@@ -24,6 +25,13 @@ class Reference:
         self._states: dict[int, bytes] = {0: RegisterMachine().encoded()}
         self._members: dict[int, Configuration] = {}
         self._looked_at = 0
+        self.waiting: Final[list[tuple[NodeId, Snapshot, bytes]]] = []
+
+    def check_waiting(self) -> None:
+        """Check all snapshots that wait."""
+        for node_id, snapshot, state in self.waiting:
+            self.check(node_id, snapshot, state)
+        self.waiting.clear()
 
     def check(self, node_id: NodeId, snapshot: Snapshot, state: bytes) -> None:
         """Raise `InvariantViolated` unless a snapshot is what the log makes at its index."""

@@ -24,7 +24,7 @@ from liferaft.raft.effects import ConfigurationChanged, Effect, RoleChanged
 from liferaft.raft.events import Event
 from liferaft.raft.invariants import Observation, check_state, check_transition
 from liferaft.raft.invariants import observe as look_at
-from liferaft.raft.types import Configuration, NodeId, Snapshot
+from liferaft.raft.types import Configuration, Snapshot
 from liferaft.sim.chronicle import Chronicle, FaultSpan
 from liferaft.sim.core_clients import Client, History, Load
 from liferaft.sim.core_disk import CoreDisk
@@ -34,10 +34,9 @@ from liferaft.sim.core_machine import executed_once
 from liferaft.sim.core_marks import Marks, no_marks
 from liferaft.sim.core_members import MemberWatch
 from liferaft.sim.core_network import CoreNetwork
-from liferaft.sim.core_plan import Plan, draw_plan
+from liferaft.sim.core_plan import plan_of
 from liferaft.sim.core_player import FaultPlayer
 from liferaft.sim.core_reference import Reference
-from liferaft.sim.core_shelf import SnapshotPace
 from liferaft.sim.core_texture import draw_config, draw_load
 from liferaft.sim.core_trace import Trace
 from liferaft.sim.failure import SimulationFailed
@@ -92,7 +91,6 @@ class CoreWorld:
         self.scheduler: Final = Scheduler()
         self.marks: Final[Marks] = no_marks()
         self._seconds = options.seconds
-        self._plan = self._draw_plan(options)
         self._faults: Counter[str] = Counter()
         self._observers = tuple(observers)
         self._trace: Final = Trace()
@@ -108,31 +106,29 @@ class CoreWorld:
             jitter=self._jitter,
             marks=self.marks,
         )
-        config = RaftConfig() if calm else draw_config(texture)
+        plan = plan_of(options, self._source("operator"))
         first = Configuration(voters=tuple(f"n{number + 1}" for number in range(nodes)))
         self.safety: Final = SafetyChecker(first)
         self.around: Final = Surroundings(
             scheduler=self.scheduler,
             network=self.network,
             configuration=first,
-            config=config if self._plan is None else self._plan.applied_to(config),
+            config=plan.applied_to(RaftConfig() if calm else draw_config(texture)),
             watcher=self,
             marks=self.marks,
-            pace=SnapshotPace() if self._plan is None else self._plan.pace,
+            pace=plan.pace,
+            may_follow=plan.may_follow,
         )
         self.machines: Final[list[Machine]] = []
         for _ in range(nodes):
             self._make_machine()
         self._members = MemberWatch(first, self.marks)
         self._reference = Reference(self.safety.applied, first)
-        self._snapshots_seen: list[tuple[NodeId, Snapshot, bytes]] = []
         self._history = History()
         load = Load() if calm else draw_load(texture)
         self._clients = [self._make_client(i + 1, load) for i in range(load.clients)]
         steps = draw_schedule(self._source("schedule"), profile=profile, seconds=options.seconds)
-        if self._plan is not None:
-            steps += self._plan.steps
-        self._steps = dict(enumerate(steps))
+        self._steps = dict(enumerate((*steps, *plan.steps)))
         self.schedule: Final = options.kept(
             [FaultStep(number, step.at, step.kind) for number, step in self._steps.items()]
         )
@@ -141,15 +137,6 @@ class CoreWorld:
     def _source(self, name: str) -> Random:
         """Return the source of chance of one part of the world."""
         return Random(f"{self.seed} {name}")
-
-    def _draw_plan(self, options: SimulationOptions) -> Plan | None:
-        """Return what changes in this run; None leaves all other chance what it would be."""
-        random = self._source("operator")
-        is_calm = options.profile == "calm"
-        is_changing = options.changes == "all" or (
-            options.changes == "some" and not is_calm and random.random() < 0.5
-        )
-        return draw_plan(random, seconds=options.seconds, is_calm=is_calm) if is_changing else None
 
     def _make_machine(self) -> Machine:
         number = len(self.around.machines)
@@ -373,8 +360,8 @@ class CoreWorld:
         for observer in self._observers:
             observer.turn(machine.node_id, now, core, events, effects)
         self.safety.observe(machine.node_id, core, events, effects)
-        if self._snapshots_seen:
-            self._check_snapshots()
+        if self._reference.waiting:
+            self._reference.check_waiting()
         if self._before is not None:
             before, self._before = self._before, None
             check_state(core)
@@ -397,12 +384,7 @@ class CoreWorld:
 
     def saw_snapshot(self, machine: Machine, snapshot: Snapshot, state: bytes) -> None:
         """Remember a snapshot until all that it covers was seen to be applied."""
-        self._snapshots_seen.append((machine.node_id, snapshot, state))
-
-    def _check_snapshots(self) -> None:
-        for node_id, snapshot, state in self._snapshots_seen:
-            self._reference.check(node_id, snapshot, state)
-        self._snapshots_seen.clear()
+        self._reference.waiting.append((machine.node_id, snapshot, state))
 
     def crashed(self, machine: Machine) -> None:
         """Start a node again that ended by itself or at a moment that was chosen."""

@@ -9,8 +9,9 @@ each message and entry that then left it: so what a line speaks of was caused by
     time   virtual seconds
 
 A pre-vote asks for no vote and gives none: its messages are "PreVote" and "PreVoteReply", in `name`
-as well. `round` is the leader's round of heartbeats, or the number of a read of a follower, 0 where
-there is none. Of a snapshot that is offered `index` and `logTerm` say up to where it goes.
+as well. `round` is the leader's round of heartbeats, of a ReadIndex and its answer the number of
+the read, 0 where there is none. An InstallSnapshot names the snapshot's last entry by logTerm and
+index; its answer is a reject when the snapshot cannot be had.
 
 The field names follow those of etcd's trace of its Raft, so that what validates those can be
 taught to read these.
@@ -169,13 +170,8 @@ def traced_message(message: Message) -> TracedMessage:
             commit=message.leader_commit,
             round=message.round,
         )
-    if isinstance(message, AppendEntriesReply):
-        return _traced_append_reply(message)
-    return _traced_rare(message)
-
-
-def _traced_append_reply(message: AppendEntriesReply) -> TracedMessage:
-    common = (type_of(message), message.term, message.source, message.target)
+    if not isinstance(message, AppendEntriesReply):
+        return _traced_rest(message, common)
     if message.is_success:
         return TracedMessage(*common, index=message.match_index, round=message.round)
     return TracedMessage(
@@ -187,22 +183,18 @@ def _traced_append_reply(message: AppendEntriesReply) -> TracedMessage:
     )
 
 
-def _traced_rare(message: Message) -> TracedMessage:
-    """Return what a line tells of a message of snapshots, transfers or reads of followers."""
-    common = (type_of(message), message.term, message.source, message.target)
+def _traced_rest(message: Message, common: tuple[str, int, NodeId, NodeId]) -> TracedMessage:
+    """Return the line of what concerns snapshots, transfers and reads on followers."""
     if isinstance(message, InstallSnapshot):
         snapshot = message.snapshot
         return TracedMessage(
-            *common, logTerm=snapshot.term, index=snapshot.index, round=message.round
+            *common, index=snapshot.index, logTerm=snapshot.term, round=message.round
         )
     if isinstance(message, InstallSnapshotReply):
-        return TracedMessage(
-            *common, index=message.match_index, reject=message.is_failed, round=message.round
-        )
-    if isinstance(message, ReadIndex):
+        is_failed, match_index = message.is_failed, message.match_index
+        return TracedMessage(*common, index=match_index, reject=is_failed, round=message.round)
+    if isinstance(message, ReadIndex | ReadIndexReply):
         return TracedMessage(*common, round=message.read)
-    if isinstance(message, ReadIndexReply):
-        return TracedMessage(*common, index=message.index, round=message.read)
     return TracedMessage(*common)
 
 

@@ -15,7 +15,8 @@ const faults = run.faults.map(
 const events = run.events.map(([time, kind, node, text]) => ({ time, kind, node, text }));
 
 const KINDS = ["PreVote", "PreVoteReply", "RequestVote", "RequestVoteReply", "AppendEntries", "Heartbeat",
-  "AppendEntriesReply"];
+  "AppendEntriesReply", "InstallSnapshot", "InstallSnapshotReply", "TimeoutNow", "ReadIndex",
+  "ReadIndexReply"];
 const IS_VOTE = { PreVote: true, PreVoteReply: true, RequestVote: true, RequestVoteReply: true };
 const ROLES = ["follower", "pre-candidate", "candidate", "leader"];
 const EVENT_COLOURS = { election: "leader", campaign: "candidate", deposed: "pre-candidate",

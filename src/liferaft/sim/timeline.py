@@ -19,15 +19,6 @@ from liferaft.sim.chronicle import Chronicle, FaultSpan
 from liferaft.sim.events import TracedMessage, Transition
 from liferaft.sim.faults import FAMILIES
 
-MESSAGE_TYPES: Final = (
-    "PreVote",
-    "PreVoteReply",
-    "RequestVote",
-    "RequestVoteReply",
-    "AppendEntries",
-    "AppendEntriesReply",
-)
-
 
 class RunSummary(msgspec.Struct, frozen=True):
     """What the page says of the run as a whole. `violation` is empty when every promise was kept.

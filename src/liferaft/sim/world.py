@@ -63,6 +63,7 @@ class World:
         chronicle: Chronicle | None = None,
         *,
         settings: Settings | None = None,
+        lease_clock_error: float | None = None,
     ) -> None:
         self.seed: Final = seed
         self.network: Final = SimulatedNetwork(self.random("network"))
@@ -74,7 +75,8 @@ class World:
         self.machines: Final[dict[NodeId, SimulatedHost]] = {}
         self.disk_latency_max: Final[dict[NodeId, float]] = {}
         self.disks: Final[dict[NodeId, FaultyDisk]] = {}
-        self.settings: Final = settings or draw_settings(self.random)
+        settings = settings or draw_settings(self.random)
+        self.settings: Final = settings.with_leases(lease_clock_error)
         self._objects = objects
         self.instances: Final[dict[NodeId, Mapping[str, object]]] = {}
         self.marks = Marks()
@@ -452,21 +454,30 @@ class World:
     # The clients' side.
 
     def connection(
-        self, name: str, creator: CallerStubCreator, *, object_name: str = "", timeout: float
+        self,
+        name: str,
+        creator: CallerStubCreator,
+        *,
+        object_name: str = "",
+        timeout: float,
+        nodes: Sequence[NodeId] = (),
+        metadata: dict[str, str] | None = None,
     ) -> CallerConnection:
         """Return a client's connection to the cluster, from a host of its own.
 
-        It knows who the members are now. When others come it learns of them from those.
+        It knows the addresses of `nodes`, of who the members are now if none is given: when others
+        come it learns of them from those. `metadata` goes with every call.
         """
         self.client_hosts.append(name)
         members = [node_id for node_id in self.node_ids if node_id in self.members.names]
         return CallerConnection(
-            [Address("memory", node_id) for node_id in members],
+            [Address("memory", node_id) for node_id in nodes or members],
             interface=creator.interface,
             object=object_name,
             network=self.network.host(name),
             random=self.random(name),
             timeout=timeout,
+            metadata=metadata,
         )
 
     def _hit(self, mark: str) -> None:

@@ -9,8 +9,10 @@ terminal, and ends when the process does.
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import signal
+import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final, NoReturn
 
@@ -19,6 +21,8 @@ import msgspec
 from liferaft.errors import DiskFailed
 
 CAN_FORK: Final = hasattr(os, "fork")
+
+_log = logging.getLogger("liferaft.storage")
 
 _READ_BYTES = 65_536
 _NICENESS = 10
@@ -42,6 +46,7 @@ def run_forked(work: Callable[[], bytes]) -> Awaitable[bytes]:
     """
     parent = os.getpid()
     reader, writer = os.pipe()
+    began = time.monotonic()
     try:
         child = os.fork()
     except OSError:
@@ -51,6 +56,7 @@ def run_forked(work: Callable[[], bytes]) -> Awaitable[bytes]:
     if child == 0:
         _be_the_copy(work, writer, parent)
     os.close(writer)
+    _log.debug("the process stood still for %.1f ms", (time.monotonic() - began) * 1e3)
     return _Copy(child, reader).result
 
 

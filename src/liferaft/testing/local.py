@@ -18,6 +18,7 @@ from liferaft.errors import ConfigurationError
 from liferaft.link.leak import Leak
 from liferaft.ops.processes import LocalCluster
 from liferaft.raft.types import NodeId
+from liferaft.rpc.views import Reads
 
 InterfaceT = TypeVar("InterfaceT")
 ResultT = TypeVar("ResultT")
@@ -72,10 +73,15 @@ class RunningCluster:
         return self.local.address
 
     def connect(
-        self, interface: TypeForm[InterfaceT], name: str = "", *, timeout: float | None = 30.0
+        self,
+        interface: TypeForm[InterfaceT],
+        name: str = "",
+        *,
+        timeout: float | None = 30.0,
+        reads: Reads = "linearizable",
     ) -> InterfaceT:
         """Return a stub as `liferaft.connect` makes it; it is closed when the test ends."""
-        stub = api.connect(interface, self.address, name=name, timeout=timeout)
+        stub = api.connect(interface, self.address, name=name, timeout=timeout, reads=reads)
         self._stubs.append(stub)
         return stub
 

@@ -6,7 +6,7 @@ calls of `run` no virtual time passes.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -18,6 +18,7 @@ from liferaft.raft.types import NodeId
 from liferaft.rpc.caller import CallerStubCreator
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import Interface
+from liferaft.rpc.views import Reads, view_metadata, view_suffix
 from liferaft.sim.loop import VirtualLoop
 from liferaft.sim.run import behind
 from liferaft.sim.settings import Settings
@@ -36,12 +37,18 @@ class SimulatedCluster:
     """Nodes n1, n2, ... that run; a context manager, at whose end they are stopped.
 
     Everything that is not a coroutine may be called from the test itself as well as from within
-    what `run` runs. Raises `ConfigurationError` for what cannot be: a node of another name, or one
-    that is not down when it is started.
+    what `run` runs. `lease_clock_error` is that of `RaftConfig`. Raises `ConfigurationError` for
+    what cannot be: a node of another name, or one that is not down when it is started.
     """
 
     def __init__(
-        self, objects: Objects, *, size: int = 3, seed: int = 0, settings: Settings | None = None
+        self,
+        objects: Objects,
+        *,
+        size: int = 3,
+        seed: int = 0,
+        lease_clock_error: float | None = None,
+        settings: Settings | None = None,
     ) -> None:
         """Make a cluster whose nodes have these settings, or ones drawn from the seed."""
         if not 1 <= size <= 15:
@@ -59,6 +66,7 @@ class SimulatedCluster:
             size,
             lambda: {name: make() for name, make in makers.items()},
             settings=settings,
+            lease_clock_error=lease_clock_error,
         )
         """The simulated world itself, for faults that have no method here."""
 
@@ -123,16 +131,27 @@ class SimulatedCluster:
 
     # Clients.
 
-    def stub(self, interface: TypeForm[object], name: str = "", *, timeout: float = 10.0) -> Any:
+    def stub(
+        self,
+        interface: TypeForm[object],
+        name: str = "",
+        *,
+        timeout: float = 10.0,
+        reads: Reads = "linearizable",
+        nodes: Sequence[NodeId] = (),
+    ) -> Any:
         """Return a stub, of a client of its own, whose methods are awaited.
 
         `interface` may be the hosted class itself: there is no thread in a simulation, so here the
         methods that block elsewhere are awaited, too. `name` says which object, where the cluster
         hosts several and the interface is not named like one. `timeout` bounds each call, in
-        virtual seconds.
+        virtual seconds. `reads` is that of `liferaft.connect`. The client knows the addresses of
+        `nodes`, the first of them first; of all nodes if none is given.
         """
         creator = CallerStubCreator(Interface.of(interface))
-        return self._on_loop(lambda: self._connect(creator, name, timeout))
+        for node_id in nodes:
+            self._check_named(node_id)
+        return self._on_loop(lambda: self._connect(creator, name, timeout, reads, nodes))
 
     # Nodes.
 
@@ -271,11 +290,23 @@ class SimulatedCluster:
                 "`run` what is to be awaited; within `run`, await it"
             )
 
-    def _connect(self, creator: CallerStubCreator, name: str, timeout: float) -> Any:
+    def _connect(
+        self,
+        creator: CallerStubCreator,
+        name: str,
+        timeout: float,
+        reads: Reads,
+        nodes: Sequence[NodeId],
+    ) -> Any:
         interface = creator.interface.name
         name = name or (interface if interface in self._names else self._only_name())
         connection = self.world.connection(
-            f"client-{len(self._connections) + 1}", creator, object_name=name, timeout=timeout
+            f"client-{len(self._connections) + 1}",
+            creator,
+            object_name=name + view_suffix(reads),
+            timeout=timeout,
+            nodes=nodes,
+            metadata=view_metadata(reads),
         )
         connection.open()
         self._connections.append(connection)
@@ -326,9 +357,18 @@ class SimulatedClusterFactory:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
 
-    def __call__(self, objects: Objects, *, size: int = 3, seed: int = 0) -> SimulatedCluster:
+    def __call__(
+        self,
+        objects: Objects,
+        *,
+        size: int = 3,
+        seed: int = 0,
+        lease_clock_error: float | None = None,
+    ) -> SimulatedCluster:
         """Return a cluster of so many nodes; the same seed gives the same run."""
-        return self._stack.enter_context(SimulatedCluster(objects, size=size, seed=seed))
+        return self._stack.enter_context(
+            SimulatedCluster(objects, size=size, seed=seed, lease_clock_error=lease_clock_error)
+        )
 
 
 def _running() -> asyncio.AbstractEventLoop | None:
