@@ -106,7 +106,6 @@ async def driven(
             reach=Peers(
                 "blue",
                 {},
-                own=("a", ""),
                 network=MemoryNetwork(),
                 random=Random(1),
                 introductions=Introductions("a", Introduction()),

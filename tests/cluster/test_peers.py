@@ -1,7 +1,7 @@
 """Messages reach the node that they are for, in its own cluster, and nobody else."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 
 import pytest
@@ -19,7 +19,6 @@ class Remembering:
     def __init__(self) -> None:
         self.received: list[Message] = []
         self.source_disks: list[str] = []
-        self.met: dict[str, str] = {}
 
     def receive(self, messages: Sequence[Message], source: Introduction) -> None:
         self.received += messages
@@ -27,9 +26,6 @@ class Remembering:
 
     def is_taken_for(self, disk_id: str) -> bool:
         return disk_id == "d2"
-
-    def meet(self, addresses: Mapping[str, str]) -> None:
-        self.met.update(addresses)
 
 
 def vote_request(target: str) -> RequestVote:
@@ -82,53 +78,6 @@ def test_a_long_name_of_a_stranger_neither_fills_the_log_nor_memory(
     assert "\n" not in record.getMessage()
 
 
-def test_a_node_learns_where_others_of_its_cluster_are_and_nothing_of_itself() -> None:
-    receiver = Remembering()
-    mailbox = Mailbox("blue", "n2", receiver)
-
-    mailbox.introduce("blue", {"n4": "memory:4", "n2": "memory:elsewhere"})
-    mailbox.introduce("red", {"n5": "memory:5"})
-
-    assert {"n4": "memory:4"} == receiver.met
-
-
-async def test_who_is_known_is_not_met_again_and_who_is_nowhere_is_not_met() -> None:
-    peers = Peers(
-        "blue",
-        {"n1": "memory:1"},
-        own=("n2", "memory:2"),
-        network=MemoryNetwork(),
-        random=Random(1),
-        introductions=Introductions("n2", Introduction()),
-    )
-
-    met = peers.meet({"n1": "memory:elsewhere", "n4": "memory:4", "n5": "no address"})
-    again = peers.meet({"n4": "memory:elsewhere"})
-    await peers.stop()
-
-    assert {"n4": "memory:4"} == met
-    assert {} == again
-
-
-async def test_of_many_that_no_log_tells_of_the_oldest_give_way() -> None:
-    """Anybody may name some, where nodes have no tokens."""
-    peers = Peers(
-        "blue",
-        {},
-        own=("n2", "memory:2"),
-        network=MemoryNetwork(),
-        random=Random(1),
-        introductions=Introductions("n2", Introduction()),
-    )
-
-    peers.meet({f"m{number}": f"memory:{number}" for number in range(MET_MAX + 1)})
-    peers.reach({"m1": "memory:1"})  # the log tells of it after all
-    known = peers.meet({"m1": "memory:1", "m2": "memory:2", "m0": "memory:0"})
-    await peers.stop()
-
-    assert {"m0": "memory:0"} == known
-
-
 def test_a_message_for_the_disk_that_had_this_name_before_is_dropped() -> None:
     receiver = Remembering()
     mailbox = Mailbox("blue", "n2", receiver)
@@ -137,3 +86,40 @@ def test_a_message_for_the_disk_that_had_this_name_before_is_dropped() -> None:
     mailbox.deliver("blue", sealed(Introduction("d1"), "d2", (vote_request("n2"),)))
 
     assert ["d1"] == receiver.source_disks
+
+
+def peers_of(addresses: dict[str, str]) -> Peers:
+    return Peers(
+        "blue",
+        addresses,
+        network=MemoryNetwork(),
+        random=Random(1),
+        introductions=Introductions("n2", Introduction()),
+    )
+
+
+async def test_who_is_known_is_not_met_again_and_who_is_nowhere_is_not_met() -> None:
+    peers = peers_of({"n1": "memory:1"})
+
+    met = [
+        peers.meet("n1", "memory:elsewhere"),
+        peers.meet("n4", "memory:4"),
+        peers.meet("n4", "memory:elsewhere"),
+        peers.meet("n5", "no address"),
+    ]
+    await peers.stop()
+
+    assert [False, True, False, False] == met
+
+
+async def test_of_many_that_no_log_tells_of_the_oldest_give_way() -> None:
+    """Anybody may name some, where nodes have no tokens."""
+    peers = peers_of({})
+
+    for number in range(MET_MAX + 1):
+        peers.meet(f"m{number}", f"memory:{number}")
+    peers.reach({"m1": "memory:1"})  # the log tells of it after all
+    again = [peers.meet(f"m{number}", f"memory:{number}") for number in (0, 1, 2)]
+    await peers.stop()
+
+    assert [True, False, False] == again

@@ -1,6 +1,6 @@
 """What may arrive as a Raft message, from a peer or from somebody who claims to be one."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from random import Random
 
 import msgspec
@@ -21,7 +21,7 @@ from liferaft.raft.messages import (
     RequestVote,
     RequestVoteReply,
 )
-from liferaft.raft.types import Configuration, Entry, HardState, NodeId, TermRun
+from liferaft.raft.types import Configuration, Entry, HardState, TermRun
 from liferaft.storage.records import encode_entries, encode_hard_state
 from tests.fuzz.target import Broken, Target
 
@@ -97,9 +97,6 @@ class _Receiver:
 
     def is_taken_for(self, disk_id: str) -> bool:
         return not disk_id
-
-    def meet(self, addresses: Mapping[NodeId, str]) -> None:
-        del addresses
 
 
 def run_raft_messages(data: bytes) -> None:

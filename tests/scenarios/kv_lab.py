@@ -18,6 +18,7 @@ from liferaft.check.models import KeyValue as KeyValueModel
 from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.errors import Overloaded
 from liferaft.raft.config import RaftConfig
+from liferaft.raft.configuration import encoded
 from liferaft.raft.types import NodeId
 from liferaft.replicated.machine import query
 from liferaft.sim.network import FAIR, Conditions
@@ -159,10 +160,14 @@ class KvLab:
         return sum(len(msgspec.msgpack.encode(entry)) for entry in held)
 
     def snapshot_bytes(self, node_id: NodeId) -> list[int]:
-        """Return how large the snapshots of a node are, the oldest first."""
+        """Return how large the snapshots of a node are, the oldest first.
+
+        Who the members are, and the numbers of their disks, is not counted: that never grows.
+        """
         disk = self.cluster.world.disks[node_id]
+        members = encoded(self.cluster.world.cores()[node_id].configuration)
         paths = [path for path in disk.paths() if path.endswith(".snapshot")]
-        return [len(disk.content(path)) for path in sorted(paths)]
+        return [len(disk.content(path)) - len(members) for path in sorted(paths)]
 
     def segments(self, node_id: NodeId) -> int:
         """Return how many files a node's log has."""

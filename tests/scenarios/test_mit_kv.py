@@ -224,7 +224,7 @@ def test_snapshot_rpc() -> None:
 
 @pytest.mark.slow
 def test_snapshot_size() -> None:
-    """800 calls on two keys leave a snapshot of at most 500 bytes, and no log."""
+    """800 calls leave a snapshot of at most 500 bytes beside the members' names, and no log."""
     with kv_lab(3, takes_snapshots=True) as lab:
         clerk = lab.clerk()
 

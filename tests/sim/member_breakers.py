@@ -62,7 +62,7 @@ def go_on_after_the_own_removal(patch: pytest.MonkeyPatch) -> None:
 
 def keep_to_oneself_where_one_is(patch: pytest.MonkeyPatch) -> None:
     """Who is far behind has no address of a leader that came meanwhile."""
-    patch.setattr(Peers, "meet", lambda *_: {})
+    patch.setattr(Peers, "meet", lambda *_: False)
 
 
 def leave_a_joint_phase_to_who_began_it(patch: pytest.MonkeyPatch) -> None:

@@ -33,8 +33,9 @@ RARE = frozenset(
     }
 )
 """Marks that take hundreds of seeds here, or thousands. The core fidelity has schedules for the
-first three and for snapshots; two need a session that the log forgot while its client still waits,
-and the last one all voters that a node knew to have gone before it came back."""
+first three; two need a session that the log forgot while its client still waits, those of
+snapshots a follower that gets the log while it fetches one, and the last one all voters that a node
+knew to have gone before it came back."""
 
 
 def run_batch(first: int) -> list[SimulationResult]:

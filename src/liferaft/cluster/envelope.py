@@ -21,10 +21,15 @@ LEVEL: Final = 1
 
 
 class Introduction(msgspec.Struct, frozen=True, array_like=True):
-    """What a node says of itself: its disk, empty where that has no number, and its level."""
+    """What a node says of itself: its disk, empty where that has no number, and its level.
+
+    `address` is where others reach it: who is far behind has not read of it in the log, and could
+    answer nothing else. Empty where that is not told.
+    """
 
     disk_id: str = ""
     level: int = 0
+    address: str = ""
 
 
 class _Envelope(msgspec.Struct, frozen=True, array_like=True):

@@ -37,6 +37,7 @@ class Introductions:
     """What one node knows of the members, and has written down while it leads."""
 
     def __init__(self, node_id: NodeId, own: Introduction) -> None:
+        self.node_id: Final = node_id
         self.own: Final = own
         self._disks: Mapping[NodeId, str] = {}
         self._heard: dict[NodeId, Introduction] = {node_id: own}

@@ -149,7 +149,9 @@ class Node:
             config.configuration,
             disk_id=f"{self._random.getrandbits(128):032x}",
         )
-        own = Introduction(self._directory.disk_id, self._level)
+        own = Introduction(
+            self._directory.disk_id, self._level, address=config.peers[config.node_id]
+        )
         self._introductions = Introductions(config.node_id, own)
         store = await open_snapshots(self._disk, config.data, config.cluster_id)
         self._wal, recovered = await WriteAheadLog.open(
@@ -169,7 +171,6 @@ class Node:
         self._peers = Peers(
             config.cluster_id,
             {node: at for node, at in self._addresses.items() if node != config.node_id},
-            own=(config.node_id, self._addresses[config.node_id]),
             network=self._network,
             random=self._random,
             introductions=self._introductions,
@@ -347,13 +348,15 @@ class Node:
         if self._driver is None or known.is_stranger(peer, source.disk_id):
             return
         known.heard(peer, source, self._driver)
+        if source.address and peer not in self._addresses:
+            self._meet(peer, source.address)
         for message in messages:
             self._driver.post(Received(message))
 
-    def meet(self, addresses: Mapping[NodeId, str]) -> None:
-        """Know where others are before the log tells; what the log tells goes before."""
-        if self._peers is not None and self.is_running:
-            self._addresses.update(self._peers.meet(addresses))
+    def _meet(self, node_id: NodeId, address: str) -> None:
+        """Know where a node is that the log has not told of yet; what the log tells goes before."""
+        if self._peers is not None and self._peers.meet(node_id, address):
+            self._addresses[node_id] = address
 
     def is_taken_for(self, disk_id: str) -> bool:
         """Return whether this node is the one on that disk; it ends if not."""

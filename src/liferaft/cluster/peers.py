@@ -4,7 +4,7 @@ Raft resends by itself, so a message that is lost is lost, and a peer that canno
 nothing but the attempt to connect. Nothing here opens a socket: rpc does, over the node's network.
 
 Where the members are is in the log. Who is far behind does not have it yet, and must still answer
-a leader that its log does not know: so nodes tell each other where they are themselves.
+a leader that its log does not know: so each envelope says where its sender is reached (`meet`).
 """
 
 import asyncio
@@ -39,9 +39,6 @@ PEER_TIMING: Final = Timing(
 """One-way calls are never answered, so only pings tell that a peer's host went away without a word.
 Ten in a row are lost once in 800 times when 30 % of the frames are, both ways."""
 
-INTRODUCE_EACH: Final = 1.0
-"""Seconds after which a node says again where it is: who was just started has not heard it."""
-
 MET_MAX: Final = 16
 """Nodes reached that no log has told of; the oldest give way, for anybody may name some."""
 
@@ -59,10 +56,6 @@ class RaftPeer(Protocol):
     def deliver(self, cluster_id: str, envelope: bytes) -> None:
         """Take what envelope.py describes, from a node of the same cluster."""
 
-    @oneway
-    def introduce(self, cluster_id: str, addresses: dict[NodeId, str]) -> None:
-        """Learn where nodes are reached that send messages, and may wait for an answer."""
-
 
 class Receiver(Protocol):
     """What stands behind a mailbox."""
@@ -73,9 +66,6 @@ class Receiver(Protocol):
     def is_taken_for(self, disk_id: str) -> bool:
         """Return whether this node is the one on that disk; it is lost if not."""
 
-    def meet(self, addresses: Mapping[NodeId, str]) -> None:
-        """Learn where other nodes are reached that send messages, and may wait for an answer."""
-
 
 class Mailbox:
     """The receiving side: hands the messages for this node to `receiver`, and no others."""
@@ -85,12 +75,6 @@ class Mailbox:
         self._node_id = node_id
         self._receiver = receiver
         self._strangers: set[str] = set()
-
-    def introduce(self, cluster_id: str, addresses: dict[NodeId, str]) -> None:
-        """Learn where nodes of the own cluster are reached."""
-        if cluster_id == self._cluster_id:
-            others = {node: at for node, at in addresses.items() if node != self._node_id}
-            self._receiver.meet(others)
 
     def deliver(self, cluster_id: str, envelope: bytes) -> None:
         """Take messages of the node's own cluster; others are dropped."""
@@ -135,27 +119,21 @@ def _shown(name: str) -> str:
 
 
 class Peers:
-    """The sending side: one connection to each other node, kept up by rpc.
-
-    `own` is this node's name with the address at which the others reach it.
-    """
+    """The sending side: one connection to each other node, kept up by rpc."""
 
     def __init__(
         self,
         cluster_id: str,
         addresses: Mapping[NodeId, str],
         *,
-        own: tuple[NodeId, str],
         network: Network,
         random: random_module.Random,
         introductions: Introductions,
         token: str = "",
     ) -> None:
         self._cluster_id = cluster_id
-        self._own = own
-        self._introduce_at: dict[NodeId, float] = {}
-        self._met: dict[NodeId, None] = {}
         self._introductions = introductions
+        self._met: dict[NodeId, None] = {}
         self._network = network
         self._random = random
         self._token = token
@@ -197,30 +175,26 @@ class Peers:
             if self._is_started:
                 connection.open()
 
-    def meet(self, addresses: Mapping[NodeId, str]) -> Mapping[NodeId, str]:
-        """Reach these nodes, too, but for those that are known; return the new ones."""
-        new: dict[NodeId, str] = {}
-        for node_id, address in addresses.items():
-            if node_id in self._addresses:
-                continue
-            try:
-                parse_addresses(address)
-            except AddressError as error:
-                _log.warning("where node %s is cannot be read: %s", _shown(node_id), error)
-                continue
-            if len(self._met) >= MET_MAX:
-                oldest = next(iter(self._met))
-                del self._met[oldest]
-                self._disconnect(oldest)
-            self.reach({node_id: address})
-            self._met[node_id] = None
-            new[node_id] = address
-        return new
+    def meet(self, node_id: NodeId, address: str) -> bool:
+        """Reach a node that says where it is, unless it is known; return whether it is new."""
+        if node_id in self._addresses:
+            return False
+        try:
+            parse_addresses(address)
+        except AddressError as error:
+            _log.warning("where node %s is cannot be read: %s", _shown(node_id), error)
+            return False
+        if len(self._met) >= MET_MAX:
+            oldest = next(iter(self._met))
+            del self._met[oldest]
+            self._disconnect(oldest)
+        self.reach({node_id: address})
+        self._met[node_id] = None
+        return True
 
     def _disconnect(self, node_id: NodeId) -> None:
         self._addresses.pop(node_id, None)
         self._stubs.pop(node_id, None)
-        self._introduce_at.pop(node_id, None)
         old = self._connections.pop(node_id, None)
         if old is not None:
             task = asyncio.get_running_loop().create_task(old.aclose())
@@ -257,26 +231,20 @@ class Peers:
         stub = self._stubs.get(target)
         if stub is None:
             return
-        own, address = self._own
-        now = asyncio.get_running_loop().time()
-        if now >= self._introduce_at.get(target, now):
-            self._introduce_at[target] = now + INTRODUCE_EACH
-            stub.introduce(self._cluster_id, {own: address})
-        target_disk = self._introductions.disks.get(target, "")
-        if any(message.source != own for message in messages):
-            self._pass_on([m for m in messages if m.source != own], stub, target_disk)
-            messages = tuple(message for message in messages if message.source == own)
-        if messages:
-            envelope = sealed(self._introductions.own, target_disk, messages)
-            stub.deliver(self._cluster_id, envelope)
+        known = self._introductions
+        disk_id = known.disks.get(target, "")
+        if any(message.source != known.node_id for message in messages):
+            for message in messages:
+                stub.deliver(self._cluster_id, sealed(self._sender(message), disk_id, (message,)))
+        else:
+            stub.deliver(self._cluster_id, sealed(known.own, disk_id, messages))
 
-    def _pass_on(self, messages: Sequence[Message], stub: RaftPeer, target_disk: str) -> None:
-        """Send what others have sent, with where they are reached: the target may not know."""
-        for message in messages:
-            if address := self._addresses.get(message.source):
-                stub.introduce(self._cluster_id, {message.source: address})
-            envelope = sealed(Introduction(), target_disk, (message,))
-            stub.deliver(self._cluster_id, envelope)
+    def _sender(self, message: Message) -> Introduction:
+        """Return what is known of who sent it: some are passed on, to one who may not know it."""
+        known = self._introductions
+        if message.source == known.node_id:
+            return known.own
+        return Introduction(address=self._addresses.get(message.source, ""))
 
     async def stop(self) -> None:
         """Close every connection."""

@@ -130,15 +130,16 @@ class Rules:
             if self._may_campaign():
                 self._become_pre_candidate()
             else:
-                # Whoever it asks has fallen silent, and it is not for this one to find another.
-                if rejected := reject_forwarded(state, None):
-                    self._outbox.answer(rejected)
                 self._ask_as_learner()
 
     def _ask_as_learner(self) -> None:
         """Ask for pre-votes that count for nothing: one that was removed is told so then."""
-        self._state.restart_election_timer()
-        for request in vote_requests(self._state, is_prevote=True):
+        state = self._state
+        state.restart_election_timer()
+        # Whoever it asks has fallen silent, and it is not for this one to find another.
+        if rejected := reject_forwarded(state, None):
+            self._outbox.answer(rejected)
+        for request in vote_requests(state, is_prevote=True):
             self._outbox.send(request)
 
     def _lead(self, leader: Leader) -> None:

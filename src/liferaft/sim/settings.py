@@ -21,6 +21,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     snapshots: SnapshotPolicy = msgspec.field(default_factory=SnapshotPolicy)
     segment_bytes: int = SEGMENT_BYTES
 
+    def with_leases(self, clock_error: float | None) -> "Settings":
+        """Return the same with this `RaftConfig.lease_clock_error`; None leaves it as it is."""
+        if clock_error is None:
+            return self
+        return replace(self, raft=replace(self.raft, lease_clock_error=clock_error))
+
 
 def draw_settings(source: Callable[[str], Random]) -> Settings:
     """Return the settings of a run; `source` gives the chance of one part of it."""

@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from msgspec.structs import replace
-
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.node import Node
@@ -77,10 +75,8 @@ class World:
         self.machines: Final[dict[NodeId, SimulatedHost]] = {}
         self.disk_latency_max: Final[dict[NodeId, float]] = {}
         self.disks: Final[dict[NodeId, FaultyDisk]] = {}
-        drawn = settings or draw_settings(self.random)
-        leases = lease_clock_error or drawn.raft.lease_clock_error
-        raft = replace(drawn.raft, lease_clock_error=leases)
-        self.settings: Final = replace(drawn, raft=raft)
+        settings = settings or draw_settings(self.random)
+        self.settings: Final = settings.with_leases(lease_clock_error)
         self._objects = objects
         self.instances: Final[dict[NodeId, Mapping[str, object]]] = {}
         self.marks = Marks()
@@ -469,7 +465,7 @@ class World:
     ) -> CallerConnection:
         """Return a client's connection to the cluster, from a host of its own.
 
-        It knows the addresses of `nodes`; if none is given, of who the members are now. When others
+        It knows the addresses of `nodes`, of who the members are now if none is given: when others
         come it learns of them from those. `metadata` goes with every call.
         """
         self.client_hosts.append(name)

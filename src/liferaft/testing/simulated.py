@@ -47,13 +47,10 @@ class SimulatedCluster:
         *,
         size: int = 3,
         seed: int = 0,
-        settings: Settings | None = None,
         lease_clock_error: float | None = None,
+        settings: Settings | None = None,
     ) -> None:
-        """Make a cluster whose nodes have these settings, or ones drawn from the seed.
-
-        `lease_clock_error` is as in `RaftConfig`, whatever the settings say.
-        """
+        """Make a cluster whose nodes have these settings, or ones drawn from the seed."""
         if not 1 <= size <= 15:
             raise ConfigurationError(f"a cluster of {size} nodes: give 1 to 15")
         makers = {objects.__name__: objects} if isinstance(objects, type) else dict(objects)
