@@ -73,8 +73,16 @@ async def test_the_copy_holds_nothing_that_the_process_prints_to() -> None:
     assert bytes([True] * 3) == await run_forked(work)
 
 
-async def test_who_stops_to_wait_ends_the_copy(tmp_path: Path) -> None:
+async def test_who_stops_to_wait_ends_the_copy(monkeypatch: pytest.MonkeyPatch) -> None:
     reader, writer = os.pipe()
+    copies: list[int] = []
+    fork = os.fork
+
+    def noting_fork() -> int:
+        copies.append(fork())
+        return copies[-1]
+
+    monkeypatch.setattr(os, "fork", noting_fork)
 
     def work() -> bytes:
         os.read(reader, 1)
@@ -86,8 +94,9 @@ async def test_who_stops_to_wait_ends_the_copy(tmp_path: Path) -> None:
     os.close(reader)
     os.close(writer)
 
+    [copy] = copies
     with pytest.raises(ChildProcessError):
-        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it does not wait
+        os.waitid(os.P_PID, copy, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it does not wait
 
 
 async def test_a_disk_writes_chunks_as_they_are_when_it_is_asked(tmp_path: Path) -> None:
