@@ -59,11 +59,8 @@ async def _waits_for_space(data: Path) -> bool:
 
 
 def _is_out_of_space(data: Path) -> bool:
-    """Return whether there is none, and the newest segment of the log is not even begun."""
-    newest = max(data.glob("*.log"))
-    with newest.open("rb") as segment:
-        is_begun = bool(segment.read(4096).strip(b"\0"))
-    return os.statvfs(data).f_bavail == 0 and not is_begun
+    """Return whether there is none, and a segment of the log that was begun cannot be made."""
+    return os.statvfs(data).f_bavail == 0 and any(data.glob("*.log.new"))
 
 
 async def _fail_sync(stage: Stage) -> bool:

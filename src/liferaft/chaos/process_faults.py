@@ -1,13 +1,17 @@
 """Faults of processes: nodes and clients that are killed, stopped and frozen."""
 
 import asyncio
+import contextlib
 from typing import Final
 
 from liferaft.chaos.stage import Fault, Lane, Stage
+from liferaft.errors import LiferaftError
 from liferaft.ops.processes import copies_of, has_ended
+from liferaft.raft.types import NodeId
+from liferaft.rpc.deadline import deadline
 
 COPY_TIMEOUT: Final = 10.0
-"""Seconds to wait for a node to take a snapshot; under load it does so every second or two."""
+"""Seconds to wait for a node that was asked for a snapshot to begin with it."""
 
 COPY_POLL_INTERVAL: Final = 0.001
 """Seconds: a small state is written within some."""
@@ -29,12 +33,18 @@ async def _kill(stage: Stage) -> bool:
 async def _kill_while_writing(stage: Stage) -> bool:
     """Kill a node while a copy of it writes a snapshot; no copy may outlive it, nor be in the way.
 
-    So the node is started again at once, when the copy may still be there.
+    So the node is started again at once, when the copy may still be there. The leader is asked for
+    a snapshot: by themselves nodes take fewer the larger their state is.
     """
-    node = await stage.pick()
-    copy = await _next_copy(stage.cluster.pid(node))
+    node = (await stage.cluster.wait_leader()).node_id
+    asking = asyncio.create_task(_ask_for_snapshot(stage, node))
+    try:
+        copy = await _next_copy(stage.cluster.pid(node))
+    finally:
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
     if copy is None:
-        return False  # too little was written, or the system does not tell of copies
+        return False  # another node leads by now, or the system does not tell of copies
     with stage.marked("killed", node):
         await stage.cluster.kill(node)
         stage.tell(f"{node} is killed with SIGKILL while a copy of it writes a snapshot")
@@ -42,6 +52,12 @@ async def _kill_while_writing(stage: Stage) -> bool:
         if not await _ends(copy):
             stage.complain(f"a copy of {node}, process {copy}, goes on without it")
     return True
+
+
+async def _ask_for_snapshot(stage: Stage, node: NodeId) -> None:
+    # That there is no answer is what is wanted.
+    with contextlib.suppress(LiferaftError), deadline(COPY_TIMEOUT):
+        await (await stage.cluster.admin(node)).take_snapshot()
 
 
 async def _next_copy(pid: int) -> int | None:
