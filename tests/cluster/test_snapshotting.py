@@ -6,14 +6,20 @@ from random import Random
 
 import pytest
 
+from liferaft.cluster.envelope import Introduction
+from liferaft.cluster.introductions import Introductions
+from liferaft.cluster.peers import Peers
 from liferaft.cluster.snapshot_policy import SnapshotPolicy, checked_policy
 from liferaft.cluster.snapshot_source import PIECE_BYTES, SnapshotShelf
-from liferaft.cluster.snapshotting import TAKE_AGAIN_AFTER
+from liferaft.cluster.snapshotting import TAKE_AGAIN_AFTER, Position, Snapshots
 from liferaft.errors import ConfigurationError
+from liferaft.link.memory import MemoryNetwork
+from liferaft.raft.events import Event
+from liferaft.raft.types import Configuration
 from liferaft.storage.faulty import FaultyDisk
 from liferaft.storage.segment import segment_numbers
 from liferaft.storage.snapshots import newest_proven, open_snapshots, snapshot_directory
-from tests.cluster.counting import Counting
+from tests.cluster.counting import Appended, Counting
 
 pytestmark = pytest.mark.looptime
 
@@ -211,6 +217,38 @@ async def test_a_damaged_snapshot_costs_nothing_while_there_is_the_one_before() 
     await cluster.stop()
 
     assert [*lines, b"x" * 10] == restored
+
+
+async def test_no_snapshot_is_taken_that_names_no_members() -> None:
+    """A node that was added applies entries from before the first that says who takes part."""
+    disk = FaultyDisk(Random(1))
+    store = await open_snapshots(disk, "/data", "blue")
+    members = [Configuration(())]
+    posted: list[Event] = []
+    network = MemoryNetwork()
+    introductions = Introductions("n1", Introduction())
+    peers = Peers("blue", {}, network=network, random=Random(1), introductions=introductions)
+    snapshots = Snapshots(
+        store,
+        Appended(),
+        disk=disk,
+        cluster_id="blue",
+        policy=SnapshotPolicy(entries=1),
+        reach=peers.reach_snapshots,
+        post=posted.append,
+        position=lambda: Position(10, 1, members[0]),
+    )
+    snapshots.after_turn(10, 1000)
+    await asyncio.sleep(1)
+    before = store.newest
+    members[0] = Configuration(("n1",))
+    snapshots.after_turn(10, 1000)
+    await asyncio.sleep(1)
+    await snapshots.stop()
+
+    assert before is None
+    assert store.newest is not None
+    assert len(posted) == 1
 
 
 def test_the_policy_waits_for_entries_or_bytes_and_never_writes_more_than_the_log_grew() -> None:
