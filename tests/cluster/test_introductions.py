@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from liferaft.cluster.envelope import LEVEL, Introduction
 from liferaft.cluster.introductions import COMPLETE_WITHIN, Introductions
 from liferaft.errors import ConfigurationError, DataDirectoryError
+from liferaft.raft.messages import RequestVote
 from liferaft.raft.types import Configuration
 from liferaft.storage.faulty import FaultyDisk
 from tests.cluster.counting import Counting
@@ -170,3 +171,22 @@ async def test_an_older_program_that_learns_of_the_level_by_the_log_ends() -> No
     await cluster.stop()
 
     assert isinstance(failure, ConfigurationError)
+
+
+async def test_what_another_node_passes_on_says_nothing_of_who_wrote_it() -> None:
+    """Or the disk and the level that it said itself would be forgotten."""
+    cluster = Counting()
+    await cluster.start()
+    await bound(cluster)
+    leader = (await cluster.leader()).config.node_id
+    node = cluster.nodes[leader]
+    other = next(node_id for node_id in cluster.peers if node_id != leader)
+    passed_on = RequestVote(1, other, leader, 0, 0, is_prevote=True)
+    empty = Configuration(tuple(sorted(cluster.peers)))
+    before = node._introductions._target(empty)
+    node.receive([passed_on], Introduction())
+    after = node._introductions._target(empty)
+    await cluster.stop()
+
+    assert before == after
+    assert (LEVEL, set(cluster.peers)) == (after.level, set(dict(after.disks)))
