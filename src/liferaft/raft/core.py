@@ -5,11 +5,12 @@ waits. `step` takes one event; `take_effects` then says what is to be done for a
 since the last time, together. The same events at the same times give the same effects, always.
 
 What the events do is in rules.py, and in what it calls: voting, campaigning, following, leading,
-reading, installing, membership, transferring; the rules they share are in commitment, quorum,
-configuration, log and effects.
+reading, installing, membership, transferring, resting; the rules they share are in commitment,
+quorum, configuration, log and effects.
 """
 
 import random as random_module
+from collections.abc import Set as AbstractSet
 
 from liferaft.errors import InvariantViolated
 from liferaft.raft import config as raft_config
@@ -23,10 +24,11 @@ from liferaft.raft.effects import (
     ReadEntries,
     RoleChanged,
 )
-from liferaft.raft.events import Event
+from liferaft.raft.events import Event, PeerAlive
 from liferaft.raft.leading import has_quorum_contact, replicate
 from liferaft.raft.log import LogSummary, RaftLog
 from liferaft.raft.reading import answer_confirmed, begin_reads, forward_reads
+from liferaft.raft.resting import may_rest
 from liferaft.raft.rules import Rules
 from liferaft.raft.state import Follower, Leader, RaftState
 from liferaft.raft.statistics import CoreStatistics, statistics_of
@@ -121,6 +123,15 @@ class RaftCore:
             return min(again_at, state.election_deadline)
         return state.election_deadline
 
+    def may_rest(self, absent: AbstractSet[NodeId] = frozenset()) -> bool:
+        """Return whether this node leads, and has nothing to say to anybody but those in `absent`.
+
+        Its driver may then let the deadlines pass until there is an event, as long as others vouch
+        for its node at its followers (`PeerAlive`), and none of `absent` is back.
+        """
+        state = self._state
+        return isinstance(state.role, Leader) and may_rest(state, state.role, absent)
+
     def term_at(self, index: int) -> int:
         """Return the term of the entry at `index`, from the base of the log up to the last."""
         return self._state.log.term_at(index)
@@ -139,7 +150,8 @@ class RaftCore:
         if now > state.now:  # noqa: PLR1730 - max() costs three times as much, at every event
             state.now = now
         role = state.role
-        if isinstance(role, Leader) and not has_quorum_contact(state, role):
+        is_deposed = isinstance(role, Leader) and not has_quorum_contact(state, role)
+        if is_deposed and type(event) is not PeerAlive:  # that may be the contact that is missing
             self._rules.become_follower(None)
         self._handle_event[type(event)](event)
         if state.role is not role or state.hard_state is not self._told_hard_state:

@@ -16,6 +16,20 @@ class TimePassed(msgspec.Struct, frozen=True):
     """The deadline that the core named may have been reached; early or late is harmless."""
 
 
+class PeerAlive(msgspec.Struct, frozen=True):
+    """That node was alive at `at`, and had not given up its part in this group's `term`.
+
+    For groups that rest: stepped before the event that wakes one, in place of the heartbeats that
+    were not sent. Of the leader, for a follower; of each follower, for the leader. `at` is by this
+    node's clock, and no later than what it tells of: when the sign of life was asked for, or, where
+    it was not asked for, came.
+    """
+
+    peer: NodeId
+    term: int
+    at: float
+
+
 class Proposed(msgspec.Struct, frozen=True):
     """Clients want these commands in the log, in this order.
 
@@ -96,6 +110,7 @@ class SnapshotLost(msgspec.Struct, frozen=True):
 Event = (
     Received
     | TimePassed
+    | PeerAlive
     | Proposed
     | ReadAsked
     | ChangeAsked

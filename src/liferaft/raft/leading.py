@@ -139,6 +139,8 @@ def pass_time(state: RaftState, leader: Leader) -> None:
     for number in [n for n, started in leader.round_started.items() if started < oldest]:
         del leader.round_started[number]
     leader.begin_round(state.now)
+    if leader.told_commit < state.commit_index:
+        leader.told_commit, leader.told_round = state.commit_index, leader.round
 
 
 def replicate(state: RaftState, leader: Leader, outbox: Outbox) -> int | None:

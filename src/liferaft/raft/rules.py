@@ -22,6 +22,7 @@ from liferaft.raft.effects import (
 from liferaft.raft.events import (
     ChangeAsked,
     EntriesRead,
+    PeerAlive,
     Proposed,
     ReadAsked,
     Received,
@@ -71,6 +72,7 @@ from liferaft.raft.reading import (
     take_read_reply,
     take_unconfirmed,
 )
+from liferaft.raft.resting import hear_of
 from liferaft.raft.state import Candidate, Follower, Leader, PreCandidate, RaftState
 from liferaft.raft.transferring import (
     ask_transfer,
@@ -96,6 +98,7 @@ class Rules:
         self.handle: dict[type, Callable[..., None]] = {
             Received: self._received,
             TimePassed: self._time_passed,
+            PeerAlive: self._peer_alive,
             Proposed: self._proposed,
             ReadAsked: self._read_asked,
             ChangeAsked: self._change_asked,
@@ -131,6 +134,9 @@ class Rules:
                 self._become_pre_candidate()
             else:
                 self._ask_as_learner()
+
+    def _peer_alive(self, event: PeerAlive) -> None:
+        hear_of(self._state, event)
 
     def _ask_as_learner(self) -> None:
         """Ask for pre-votes that count for nothing: one that was removed is told so then."""

@@ -87,6 +87,8 @@ class Leader:
     - `progress`: of every other member, in the order of their names.
     - `round`: counts the rounds of heartbeats; `round_started` tells when each recent one began.
     - `heartbeat_due`: when the next round begins at the latest.
+    - `told_commit` and `told_round`: the commit_index that the heartbeats of that round were the
+      first to tell.
     - `contact_until`: until then a quorum's answers are fresh enough, at least.
     - `uncommitted`: (last index, bytes) of each accepted batch that is not committed yet.
     - `reads_asked` and `remote_reads_asked` wait for a round; `reads` for their round's answers.
@@ -103,6 +105,8 @@ class Leader:
     progress: dict[NodeId, Progress]
     heartbeat_due: float
     contact_until: float
+    told_commit: int = 0
+    told_round: int = 0
     round: int = 0
     round_started: dict[int, float] = field(default_factory=dict)
     uncommitted: deque[tuple[int, int]] = field(default_factory=deque)
@@ -193,8 +197,10 @@ class RaftState:
         self.log.truncate_from(index, commit_index=self.commit_index)
         self.configurations.truncate_from(index)
 
-    def restart_election_timer(self) -> None:
+    def restart_election_timer(self, since: float | None = None) -> None:
         """Draw a new timeout from [T, 2T), so that few candidates meet (section 5.2).
+
+        It runs from now, or from `since`.
 
         Who is outranked by another than the leader waited for waits for T longer, so that the
         preferred nodes go first.
@@ -203,4 +209,4 @@ class RaftState:
         chances = 1 + self.random.random()
         if is_outranked(self.configuration, self.node_id, but_for=self.leader):
             chances += 1
-        self.election_deadline = self.now + timeout * chances
+        self.election_deadline = (self.now if since is None else since) + timeout * chances
