@@ -8,7 +8,8 @@ import pytest
 
 from liferaft.cluster.envelope import Introduction, sealed
 from liferaft.cluster.introductions import Introductions
-from liferaft.cluster.peers import MET_MAX, Mailbox, Peers
+from liferaft.cluster.links import MET_MAX
+from liferaft.cluster.peers import Mailbox, Peers
 from liferaft.link.memory import MemoryNetwork
 from liferaft.raft.messages import Message, RequestVote
 
