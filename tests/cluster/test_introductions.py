@@ -183,9 +183,9 @@ async def test_what_another_node_passes_on_says_nothing_of_who_wrote_it() -> Non
     other = next(node_id for node_id in cluster.peers if node_id != leader)
     passed_on = RequestVote(1, other, leader, 0, 0, is_prevote=True)
     empty = Configuration(tuple(sorted(cluster.peers)))
-    before = node._introductions._target(empty)
-    node.receive([passed_on], Introduction())
-    after = node._introductions._target(empty)
+    before = node.member.introductions._target(empty)
+    node.member.receive([passed_on], Introduction())
+    after = node.member.introductions._target(empty)
     await cluster.stop()
 
     assert before == after

@@ -50,7 +50,7 @@ DISK = (
     ),
     Guard(
         28,
-        "cluster.node:Node.is_taken_for",
+        "cluster.member:Member.is_taken_for",
         'if self._introductions.own.disk_id in ("", disk_id):',
         "if True:",
         "tests/cluster/test_introductions.py::test_a_voter_that_forgot_its_vote_is_refused_under_its_old_name",

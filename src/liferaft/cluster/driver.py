@@ -50,14 +50,60 @@ from liferaft.raft.events import (
 )
 from liferaft.raft.messages import Message
 from liferaft.raft.state import Follower
-from liferaft.raft.types import Configuration, Entry, EntryId, EntryKind, NodeId, Snapshot
-from liferaft.storage.wal import WriteAheadLog
+from liferaft.raft.types import (
+    Configuration,
+    Entry,
+    EntryId,
+    EntryKind,
+    HardState,
+    NodeId,
+    Snapshot,
+)
 
 Deliver = Callable[[NodeId, tuple[Message, ...]], None]
 """Gives messages to a peer, or loses them; never blocks."""
 
 SnapshotsMaker = Callable[[Callable[[Event], None], Callable[[], Position]], Snapshots]
 """Makes the driver's snapshots of what they post to, and what tells how far the machine is."""
+
+
+class Log(Protocol):
+    """Where the entries and the hard state are kept: see `storage.wal.WriteAheadLog`."""
+
+    def start(
+        self, *, on_stored: Callable[[int], None], on_failure: Callable[[StorageError], None]
+    ) -> None:
+        """Begin to write."""
+
+    def append(self, mark: int, hard_state: HardState | None, entries: Sequence[Entry]) -> None:
+        """Queue a write; never blocks."""
+
+    async def read(self, first: int, last: int, bytes_max: int) -> tuple[Entry, ...]:
+        """Return entries from `first` up to `last`, as fit `bytes_max`, at least one."""
+
+    def begin_anew(self, base: EntryId) -> None:
+        """Make void what the log holds, and let it begin behind `base`."""
+
+    def compact(self, covered: int) -> None:
+        """Drop what a stored snapshot covers."""
+
+    @property
+    def written_bytes(self) -> int:
+        """How much was written since the log was opened."""
+
+
+class Rest(Protocol):
+    """Lets a group fall silent: see group_rest.py. Without one, a group never does."""
+
+    def vouchers(self) -> Sequence[Event]:
+        """Return what stands for the heartbeats that were not sent; empty while none are missing.
+
+        Asked for before every turn.
+        """
+
+    def is_resting(self, events: Sequence[Event]) -> bool:
+        """Return whether the core's deadline may pass, after a turn with these events."""
+
 
 Observer = Callable[["Driver", Sequence[Event], Sequence[Effect]], None]
 """Sees every turn after it was carried out: how the simulator checks Raft's promises."""
@@ -84,13 +130,14 @@ class Driver:
         self,
         *,
         core: RaftCore,
-        log: WriteAheadLog,
+        log: Log,
         machine: StateMachine,
         deliver: Deliver,
         snapshots: SnapshotsMaker,
         on_failure: Callable[[LiferaftError], None],
         on_configuration: Callable[[ConfigurationChanged], None] = _ignore,
         observer: Observer | None = None,
+        rest: Rest | None = None,
     ) -> None:
         self.core: Final = core
         self.applied_index = core.commit_index
@@ -100,6 +147,7 @@ class Driver:
         self._on_failure = on_failure
         self._on_configuration = on_configuration
         self._observer = observer
+        self._rest = rest
         self._proposals = Proposals()
         self._reads = Reads()
         self._changes = Changes()
@@ -270,6 +318,8 @@ class Driver:
             events.append(Proposed(commands))
         now = self._loop.time()
         events.extend(self._reads.take(now))
+        if self._rest is not None:
+            events[:0] = self._rest.vouchers()
         try:
             self._take_turn(events, now)
         except LiferaftError as error:
@@ -291,7 +341,11 @@ class Driver:
         if self._leader_waiters and not self._is_leader_silent():
             self._tell_leader_waiters()
         self._snapshots.after_turn(self.applied_index, self._log.written_bytes)
-        self._arm_timer()
+        if self._rest is None or not self._rest.is_resting(events):
+            self._arm_timer()
+        elif self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if self._observer is not None:
             self._observer(self, events, effects)
 

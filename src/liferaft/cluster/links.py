@@ -116,19 +116,16 @@ class Links(Generic[StubT]):
         return True
 
     @asynccontextmanager
-    async def reach_snapshots(
-        self, node_id: NodeId, name: str = SNAPSHOT_OBJECT
-    ) -> AsyncIterator[SnapshotSource]:
+    async def reach_snapshots(self, node_id: NodeId) -> AsyncIterator[SnapshotSource]:
         """Connect to a node's snapshots, over a link of their own: heartbeats do not wait for them.
 
-        `name` is that of the object there. Raises `Unreachable` for a node of which no address is
-        known.
+        Raises `Unreachable` for a node of which no address is known.
         """
         address = self.addresses.get(node_id)
         if address is None:
             raise Unreachable(f"nobody has said where {node_id} is reached")
         creator = CallerStubCreator(Interface.of(SnapshotSource))
-        connection = self._connection(address, creator, name)
+        connection = self._connection(address, creator, SNAPSHOT_OBJECT)
         connection.open()
         try:
             yield creator.create(connection)

@@ -1,0 +1,296 @@
+"""One node's part in one Raft group: its core, its state machine, and what belongs to both.
+
+It makes the parts and ties them together; what they do, they do. Where the group's log lies, over
+which links its messages travel and where calls come in is the business of who hosts it.
+"""
+
+import asyncio
+import random as random_module
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Final, Protocol
+
+from liferaft.cluster.admin import NodeStatus, StateDigest
+from liferaft.cluster.config import NodeConfig
+from liferaft.cluster.driver import Driver, Log, Observer, Rest, StateMachine
+from liferaft.cluster.envelope import Introduction
+from liferaft.cluster.introductions import Introductions
+from liferaft.cluster.snapshot_source import Reach, SnapshotShelf
+from liferaft.cluster.snapshotting import Position, Snapshots
+from liferaft.errors import (
+    ConfigurationError,
+    DataDirectoryError,
+    LiferaftError,
+    Removed,
+    StubClosed,
+)
+from liferaft.raft.core import RaftCore
+from liferaft.raft.effects import ConfigurationChanged
+from liferaft.raft.events import Event, Received
+from liferaft.raft.log import LogSummary
+from liferaft.raft.messages import Message
+from liferaft.raft.types import Configuration, NodeId, Snapshot
+from liferaft.storage.disk import Disk
+from liferaft.storage.recovery import Recovered
+from liferaft.storage.snapshots import SnapshotStore
+
+
+class InspectableStateMachine(StateMachine, Protocol):
+    """A state machine whose replicas can be compared."""
+
+    def digest(self) -> str:
+        """Return the digest of the whole state."""
+
+    def encoded_state(self, name: str) -> bytes:
+        """Return the state of one object as bytes; raises `NoSuchObject`."""
+
+
+class Transport(Protocol):
+    """How a group's messages reach the other members."""
+
+    @property
+    def deliver(self) -> Callable[[NodeId, tuple[Message, ...]], None]:
+        """Send messages to a node, or lose them; never blocks."""
+
+    @property
+    def reach(self) -> Callable[[Mapping[NodeId, str]], None]:
+        """Reach these nodes at these addresses from now on."""
+
+    @property
+    def meet(self) -> Callable[[NodeId, str], bool]:
+        """Reach a node that says where it is, unless it is known; return whether it is new."""
+
+    @property
+    def reach_snapshots(self) -> Reach:
+        """Connect to a node's snapshots of this group."""
+
+
+class Member:
+    """A member of a group; `recover`, `connect` and `start` it in this order, once each.
+
+    `own` is what the node says of itself. `on_failure` learns why this member cannot go on; it must
+    still be stopped.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        machine: InspectableStateMachine,
+        own: Introduction,
+        *,
+        disk: Disk,
+        random: random_module.Random,
+        on_failure: Callable[[LiferaftError], None],
+        observer: Observer | None = None,
+    ) -> None:
+        self.config: Final = config
+        self.introductions: Final = Introductions(config.node_id, own)
+        self._machine = machine
+        self._disk = disk
+        self._random = random
+        self._fail = on_failure
+        self._observer = observer
+        self._addresses = dict(config.peers)
+        self._recovered: tuple[RaftCore, Log, SnapshotStore] | None = None
+        self._driver: Driver | None = None
+        self._transport: Transport | None = None
+
+    # Its life.
+
+    async def recover(
+        self, first: Configuration, log: Log, recovered: Recovered, store: SnapshotStore
+    ) -> None:
+        """Take up what the disk holds; `first` counts until log or snapshot have another.
+
+        Raises `ConfigurationError` where this program is too old for the group.
+        """
+        core = self._make_core(first, recovered, store.newest)
+        if store.newest is not None:
+            state = store.state(store.newest)
+            prepared = await self._disk.run(partial(self._machine.prepare, state))
+            prepared.install()
+        self._addresses.update(core.configuration.addresses)
+        self.introductions.learn(core.configuration)
+        self._check_level(core.configuration)
+        self._recovered = (core, log, store)
+
+    def _make_core(
+        self, first: Configuration, recovered: Recovered, snapshot: Snapshot | None
+    ) -> RaftCore:
+        log = LogSummary(
+            first=recovered.first,
+            last=recovered.last,
+            runs=recovered.runs,
+            tail=recovered.tail,
+            prior_term=recovered.prior_term,
+            configurations=recovered.configurations,
+        )
+        return RaftCore(
+            self.config.node_id,
+            self.config.raft,
+            first,
+            recovered.hard_state,
+            log,
+            snapshot=snapshot,
+            now=asyncio.get_running_loop().time(),
+            random=self._random,
+        )
+
+    def connect(self, transport: Transport, rest: Rest | None = None) -> Driver:
+        """Make the driver and return it; `rest` is for groups that may fall silent."""
+        assert self._recovered is not None
+        core, log, store = self._recovered
+        self._transport = transport
+        self._driver = Driver(
+            core=core,
+            log=log,
+            machine=self._machine,
+            deliver=transport.deliver,
+            snapshots=partial(self._snapshots, store, transport.reach_snapshots),
+            on_failure=self._fail,
+            on_configuration=self._configuration_changed,
+            observer=self._observer,
+            rest=rest,
+        )
+        return self._driver
+
+    def _snapshots(
+        self,
+        store: SnapshotStore,
+        reach: Reach,
+        post: Callable[[Event], None],
+        position: Callable[[], Position],
+    ) -> Snapshots:
+        config = self.config
+        return Snapshots(
+            store,
+            self._machine,
+            disk=self._disk,
+            cluster_id=config.cluster_id,
+            policy=config.snapshots,
+            reach=reach,
+            post=post,
+            position=position,
+        )
+
+    def start(self) -> None:
+        """Take part."""
+        self.driver.start()
+
+    async def stop(self) -> None:
+        """Take part no more; everyone who waits is sent away."""
+        await self.introductions.stop()
+        if self._driver is not None:
+            await self._driver.stop()
+            self._driver = None
+
+    # What others see of it.
+
+    @property
+    def driver(self) -> Driver:
+        """The running driver; raises `StubClosed` when there is none."""
+        if self._driver is None:
+            raise StubClosed(f"node {self.config.node_id} is not running")
+        return self._driver
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it takes part, or is about to: it was connected, and not stopped."""
+        return self._driver is not None
+
+    @property
+    def shelf(self) -> SnapshotShelf:
+        """The snapshots, for who reads them; raises `StubClosed` before they were found."""
+        if self._recovered is None:
+            raise StubClosed(f"node {self.config.node_id} is not running")
+        return SnapshotShelf(self._recovered[2], self.config.cluster_id)
+
+    @property
+    def addresses(self) -> Mapping[NodeId, str]:
+        """Where each node that this one knows of is reached; it changes with the members."""
+        return self._addresses
+
+    def status(self) -> NodeStatus:
+        """Return who leads, and how far this member is."""
+        driver = self.driver
+        core = driver.core
+        return NodeStatus(
+            node_id=self.config.node_id,
+            cluster_id=self.config.cluster_id,
+            role=core.role,
+            current_term=core.current_term,
+            leader=core.leader,
+            commit_index=core.commit_index,
+            applied_index=driver.applied_index,
+            last_index=core.last_index,
+        )
+
+    def digest(self) -> StateDigest:
+        """Return the digest of the state machine as it is now."""
+        return StateDigest(self.driver.applied_index, self._machine.digest())
+
+    def encoded_state(self, name: str) -> bytes:
+        """Return the state of one object as it is on this node."""
+        return self._machine.encoded_state(name)
+
+    # What the other members say.
+
+    def receive(self, messages: Sequence[Message], source: Introduction) -> None:
+        """Take messages of a peer, unless another disk than that peer's sent them."""
+        peer, known = messages[0].source, self.introductions
+        if self._driver is None or known.is_stranger(peer, source.disk_id):
+            return
+        known.heard(peer, source, self._driver)
+        if source.address and peer not in self._addresses:
+            self._meet(peer, source.address)
+        for message in messages:
+            self._driver.post(Received(message))
+
+    def _meet(self, node_id: NodeId, address: str) -> None:
+        """Know where a node is that the log has not told of yet; what the log tells goes before."""
+        if self._transport is not None and self._transport.meet(node_id, address):
+            self._addresses[node_id] = address
+
+    def is_taken_for(self, disk_id: str) -> bool:
+        """Return whether this node is the one on that disk; it ends if not."""
+        if self.introductions.own.disk_id in ("", disk_id):
+            return True
+        node_id, cluster_id = self.config.node_id, self.config.cluster_id
+        self._fail(
+            DataDirectoryError(
+                f"{self.config.data} is not the disk on which node {node_id} of cluster"
+                f" {cluster_id} gave its votes and kept its log: put that back, or move this one"
+                " away and let the node join under a new name (`liferaft member replace`)"
+            )
+        )
+        return False
+
+    # Who the members are.
+
+    def _configuration_changed(self, effect: ConfigurationChanged) -> None:
+        configuration = effect.configuration
+        self._addresses.update(configuration.addresses)
+        self.introductions.learn(configuration)
+        try:
+            self._check_level(configuration)
+        except ConfigurationError as error:
+            self._fail(error)
+        if self._transport is not None:
+            own = self.config.node_id
+            self._transport.reach({n: at for n, at in configuration.addresses if n != own})
+        if effect.is_committed and self.config.node_id in configuration.retired:
+            self._fail(
+                Removed(
+                    f"node {self.config.node_id} was removed from cluster {self.config.cluster_id}:"
+                    f" its name cannot be used again, and {self.config.data} is no longer needed"
+                )
+            )
+
+    def _check_level(self, configuration: Configuration) -> None:
+        own = self.introductions.own.level
+        if configuration.level > own:
+            raise ConfigurationError(
+                f"cluster {self.config.cluster_id} uses what came with level {configuration.level},"
+                f" and this program is of level {own}: start node {self.config.node_id}"
+                " with a newer liferaft, as the other nodes are"
+            )
