@@ -51,7 +51,7 @@ DISK = (
     Guard(
         28,
         "cluster.member:Member.is_taken_for",
-        'if self._introductions.own.disk_id in ("", disk_id):',
+        'if self.introductions.own.disk_id in ("", disk_id):',
         "if True:",
         "tests/cluster/test_introductions.py::test_a_voter_that_forgot_its_vote_is_refused_under_its_old_name",
     ),
