@@ -104,6 +104,9 @@ class Rest(Protocol):
     def is_resting(self, events: Sequence[Event]) -> bool:
         """Return whether the core's deadline may pass, after a turn with these events."""
 
+    def wake_at(self, deadline: float) -> float:
+        """Return when to wake for the core's deadline: not before it, and not long after."""
+
 
 Observer = Callable[["Driver", Sequence[Event], Sequence[Effect]], None]
 """Sees every turn after it was carried out: how the simulator checks Raft's promises."""
@@ -148,6 +151,7 @@ class Driver:
         self._on_configuration = on_configuration
         self._observer = observer
         self._rest = rest
+        self._is_resting = False
         self._proposals = Proposals()
         self._reads = Reads()
         self._changes = Changes()
@@ -246,6 +250,10 @@ class Driver:
         self._events.append(event)
         self._schedule()
 
+    def look_again(self) -> None:
+        """Take a turn though nothing happened: whether the group may rest must be seen anew."""
+        self._schedule()
+
     def propose(self, command: bytes, proposal: Proposal) -> None:
         """Queue a command; `proposal` learns what became of it."""
         if self._is_stopped:
@@ -291,6 +299,8 @@ class Driver:
 
     def _is_leader_silent(self) -> bool:
         state = self.core.state
+        if self._is_resting:
+            return False  # others vouch for it
         if self.core.leader is None:
             return True
         if not isinstance(state.role, Follower):
@@ -341,7 +351,8 @@ class Driver:
         if self._leader_waiters and not self._is_leader_silent():
             self._tell_leader_waiters()
         self._snapshots.after_turn(self.applied_index, self._log.written_bytes)
-        if self._rest is None or not self._rest.is_resting(events):
+        self._is_resting = self._rest is not None and self._rest.is_resting(events)
+        if not self._is_resting:
             self._arm_timer()
         elif self._timer is not None:
             self._timer.cancel()
@@ -350,12 +361,14 @@ class Driver:
             self._observer(self, events, effects)
 
     def _arm_timer(self) -> None:
-        deadline = self.core.deadline
+        at = self.core.deadline
+        if self._rest is not None:
+            at = self._rest.wake_at(at)
         if self._timer is not None:
-            if self._timer_at <= deadline:
+            if self._timer_at <= at:
                 return  # it looks again when it fires: messages move the deadline all the time
             self._timer.cancel()
-        self._timer, self._timer_at = self._loop.call_at(deadline, self._time_passed), deadline
+        self._timer, self._timer_at = self._loop.call_at(at, self._time_passed), at
 
     def _time_passed(self) -> None:
         self._timer = None

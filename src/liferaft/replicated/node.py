@@ -2,12 +2,15 @@
 
 import random as random_module
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver, Observer
-from liferaft.cluster.node import Node
+from liferaft.cluster.group_host import GroupHost, GroupObserver
+from liferaft.cluster.group_rest import REST_AFTER
+from liferaft.cluster.member import InspectableStateMachine
+from liferaft.cluster.node import DispatcherMaker, Node
 from liferaft.cluster.reads import ReadKind
 from liferaft.link.base import Network
 from liferaft.raft.types import NodeId
@@ -44,6 +47,39 @@ def replicated_node(
         disk=disk,
         random=random,
         observer=observer,
+    )
+
+
+def replicated_groups(
+    config: NodeConfig,
+    groups: Iterable[str],
+    objects: Callable[[], Mapping[str, object]],
+    *,
+    network: Network,
+    disk: Disk,
+    random: random_module.Random,
+    wall_clock: Callable[[], float] = time.time,
+    observer: GroupObserver | None = None,
+    rest_after: float = REST_AFTER,
+) -> GroupHost:
+    """Return a node of many groups, not started yet; each hosts its own `objects`.
+
+    Raises as `replicated_node` does, when a group is made.
+    """
+
+    def parts(_group: str) -> tuple[InspectableStateMachine, DispatcherMaker]:
+        machine = ReplicatedMachine(objects())
+        return machine, partial(_dispatchers, machine=machine, random=random, wall_clock=wall_clock)
+
+    return GroupHost(
+        config,
+        groups,
+        parts,
+        network=network,
+        disk=disk,
+        random=random,
+        observer=observer,
+        rest_after=rest_after,
     )
 
 

@@ -1,0 +1,418 @@
+"""One node's life with many Raft groups: shared links, one shared log, one beat for all of them.
+
+Each group is a Raft of its own, with its own leader, members and state machine: a `Member`. What
+they share is what would otherwise be paid for each: the connections, the syncs of the disk, and the
+heartbeats. A group that is not used falls silent and costs nothing but memory.
+
+Objects are hosted as `group/object`, what an operator asks of a group as `_node/group`. Every group
+begins with the members that the node's directory was made with.
+"""
+
+import asyncio
+import logging
+import random as random_module
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from functools import partial
+from typing import Final
+
+from msgspec.structs import replace
+
+from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin
+from liferaft.cluster.administration import Admin
+from liferaft.cluster.beats import Resting
+from liferaft.cluster.config import NodeConfig, checked
+from liferaft.cluster.driver import Observer
+from liferaft.cluster.envelope import LEVEL, Introduction
+from liferaft.cluster.exchange import (
+    CLAIM_ROUND,
+    GROUPS_OBJECT,
+    Exchange,
+    GroupsPeer,
+    GroupTransport,
+)
+from liferaft.cluster.group_rest import REST_AFTER, GroupRest
+from liferaft.cluster.member import InspectableStateMachine, Member
+from liferaft.cluster.node import DispatcherMaker
+from liferaft.cluster.peers import Mailbox
+from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotSource
+from liferaft.errors import (
+    ConfigurationError,
+    DiskFull,
+    LiferaftError,
+    NoSuchObject,
+    Removed,
+    StorageError,
+)
+from liferaft.link.address import parse_address
+from liferaft.link.base import Network
+from liferaft.raft.events import Received
+from liferaft.raft.messages import AppendEntries
+from liferaft.raft.types import HardState, NodeId
+from liferaft.rpc.access import Tokens, read_token
+from liferaft.rpc.callee import ObjectDispatcher
+from liferaft.rpc.directory import host_directory
+from liferaft.rpc.dispatch import Dispatcher
+from liferaft.rpc.interface import Interface
+from liferaft.rpc.server import Server
+from liferaft.storage.directory import Directory, Identity, open_directory
+from liferaft.storage.disk import Disk
+from liferaft.storage.recovery import Recovered
+from liferaft.storage.shared_log import SharedLog
+from liferaft.storage.snapshots import SnapshotStore, open_snapshots
+
+_log = logging.getLogger("liferaft.cluster")
+
+GROUP_NAME_CHARACTERS_MAX: Final = 100
+"""It is part of a directory's name, of objects' names and of every record of the log."""
+
+_FORBIDDEN: Final = frozenset("/@\0")
+_GROUPS: Final = "groups"
+_LOG: Final = "log"
+
+_NOTHING: Final = Recovered(HardState(), first=1, last=0, runs=(), tail=(), torn=None)
+"""What the log holds of a group that is new."""
+
+
+GroupParts = Callable[[str], tuple[InspectableStateMachine, DispatcherMaker]]
+"""Makes a group's state machine, in its first state, and what answers its clients, by its name."""
+
+GroupObserver = Callable[[str], Observer]
+"""Makes what sees every turn of a group, by the group's name."""
+
+
+class HostedGroup:
+    """One group on this node, and what belongs to it."""
+
+    def __init__(self, member: Member, rest: GroupRest, dispatchers: DispatcherMaker) -> None:
+        self.member: Final = member
+        self.rest: Final = rest
+        self.dispatchers: Final = dispatchers
+        self.objects: tuple[str, ...] = ()
+        config = member.config
+        self.mailbox: Final = Mailbox(config.cluster_id, config.node_id, member)
+
+    async def stop(self) -> None:
+        """Take part no more."""
+        self.rest.end()
+        await self.member.stop()
+
+
+class GroupHost:
+    """A node of many groups. Started once, stopped once; `groups` are hosted from the start.
+
+    A group rests when it was not used for `rest_after` seconds. Raises `ConfigurationError` for a
+    name that no group can have.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        groups: Iterable[str],
+        parts: GroupParts,
+        *,
+        network: Network,
+        disk: Disk,
+        random: random_module.Random,
+        observer: GroupObserver | None = None,
+        rest_after: float = REST_AFTER,
+    ) -> None:
+        self.config: Final = checked(config)
+        self.groups: Final[dict[str, HostedGroup]] = {}
+        self._first_groups = tuple(_checked_name(group) for group in groups)
+        self._parts = parts
+        self._network = network
+        self._disk = disk
+        self._random = random
+        self._observer = observer
+        self._rest_after = rest_after
+        self._directory: Directory | None = None
+        self._log: SharedLog | None = None
+        self._recovered: dict[str, Recovered] = {}
+        self._disks: dict[NodeId, str] = {}
+        self._exchange: Exchange | None = None
+        self._server: Server | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        self._failure: asyncio.Future[LiferaftError] = asyncio.get_running_loop().create_future()
+
+    # Its life.
+
+    async def start(self) -> None:
+        """Recover from disk, begin to listen, and take part in all groups.
+
+        Raises as `Node.start` does. What was begun is undone.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        config = self.config
+        self._directory = await open_directory(
+            self._disk,
+            config.data,
+            Identity(cluster_id=config.cluster_id, node_id=config.node_id),
+            config.configuration,
+            disk_id=f"{self._random.getrandbits(128):032x}",
+        )
+        stores = {group: await self._open_store(group) for group in self._first_groups}
+        self._log, recovered = await SharedLog.open(
+            self._disk,
+            f"{config.data}/{_LOG}",
+            bases={group: store.base for group, store in stores.items()},
+            segment_bytes=config.segment_bytes,
+            on_blocked=self._blocked,
+        )
+        self._recovered.update(recovered)
+        self._log.start(on_failure=self._fail)
+        self._exchange = self._make_exchange(self._directory.disk_id)
+        for group, store in stores.items():
+            await self._take_up(group, store)
+        await self._listen()
+        self._exchange.start()
+        for hosted in self.groups.values():
+            hosted.member.start()
+
+    def _open_store(self, group: str) -> Coroutine[None, None, SnapshotStore]:
+        config = self._group_config(group)
+        return open_snapshots(self._disk, config.data, config.cluster_id)
+
+    def _group_config(self, group: str) -> NodeConfig:
+        config = self.config
+        return replace(
+            config,
+            cluster_id=f"{config.cluster_id}/{group}",
+            data=f"{config.data}/{_GROUPS}/{group}",
+        )
+
+    def _make_exchange(self, disk_id: str) -> Exchange:
+        config = self.config
+        return Exchange(
+            config.cluster_id,
+            Introduction(disk_id, LEVEL, address=config.peers[config.node_id]),
+            config.node_id,
+            {node: at for node, at in config.peers.items() if node != config.node_id},
+            self,
+            network=self._network,
+            random=self._random,
+            interval=config.raft.heartbeat_interval,
+            silence_max=config.raft.election_timeout,
+            token=read_token(config.token) if config.token else "",
+        )
+
+    async def _take_up(self, group: str, store: SnapshotStore) -> HostedGroup:
+        """Make this node's part in a group of what the disk holds of it, and host its objects."""
+        assert self._directory is not None
+        assert self._exchange is not None
+        assert self._log is not None
+        machine, dispatchers = self._parts(group)
+        exchange = self._exchange
+        member = Member(
+            self._group_config(group),
+            machine,
+            exchange.own,
+            disk=self._disk,
+            random=self._random,
+            on_failure=partial(self._member_failed, group),
+            observer=None if self._observer is None else self._observer(group),
+        )
+        recovered = self._recovered.pop(group, _NOTHING)
+        await member.recover(
+            self._directory.configuration, self._log.group(group), recovered, store
+        )
+        exchange.reach({n: at for n, at in member.addresses.items() if n != self.config.node_id})
+        rest = GroupRest(group, exchange, after=self._rest_after)
+        hosted = HostedGroup(member, rest, dispatchers)
+        driver = member.connect(GroupTransport(group, member.introductions, exchange), rest)
+        rest.bind(driver.core)
+        self.groups[group] = hosted
+        return hosted
+
+    async def _listen(self) -> None:
+        self._server = Server(
+            parse_address(self.config.address),
+            network=self._network,
+            random=self._random,
+            tokens=Tokens.from_file(self.config.tokens) if self.config.tokens else None,
+        )
+        host_directory(self._server)
+        peer = ObjectDispatcher(self._exchange, Interface.of(GroupsPeer), threads=0)
+        self._server.host(GROUPS_OBJECT, peer)
+        shelves = ObjectDispatcher(Shelves(self.groups), Interface.of(SnapshotSource))
+        self._server.host(SNAPSHOT_OBJECT, shelves)
+        for group, hosted in self.groups.items():
+            self._host(self._server, group, hosted)
+        await self._server.start()
+
+    def _host(self, server: Server, group: str, hosted: HostedGroup) -> None:
+        member = hosted.member
+        admin = ObjectDispatcher(Admin(member), Interface.of(NodeAdmin))
+        dispatchers: dict[str, Dispatcher] = {f"{ADMIN_OBJECT}/{group}": admin}
+        made = hosted.dispatchers(member.driver, member.addresses)
+        dispatchers.update((f"{group}/{name}", dispatcher) for name, dispatcher in made.items())
+        for name, dispatcher in dispatchers.items():
+            server.host(name, dispatcher)
+        hosted.objects = tuple(dispatchers)
+
+    async def add(self, group: str) -> None:
+        """Host one more group, which the other nodes are to add, too.
+
+        Raises `ConfigurationError` for one that is hosted already, or has no name.
+        """
+        if _checked_name(group) in self.groups:
+            raise ConfigurationError(f"group {group!r} is hosted here already")
+        assert self._server is not None
+        hosted = await self._take_up(group, await self._open_store(group))
+        self._host(self._server, group, hosted)
+        hosted.member.start()
+
+    async def remove(self, group: str) -> None:
+        """Host a group no more, and forget what this node has of its log.
+
+        Raises `NoSuchObject` for one that is not here.
+        """
+        hosted = self.groups.pop(group, None)
+        if hosted is None:
+            raise NoSuchObject(f"group {group!r} is not hosted here")
+        if self._server is not None:
+            for name in hosted.objects:
+                self._server.dispatchers.pop(name)
+        await hosted.stop()
+        if self._log is not None:
+            self._log.remove(group)
+
+    async def stop(self) -> None:
+        """End all groups, and leave nothing behind."""
+        for hosted in self.groups.values():
+            await hosted.stop()
+        if self._server is not None:
+            await self._server.stop()
+        if self._exchange is not None:
+            await self._exchange.stop()
+        await asyncio.gather(*self._ending)
+        if self._log is not None:
+            await self._log.close()
+        if self._directory is not None:
+            self._directory.close()
+        if not self._failure.done():
+            self._failure.cancel()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it takes part: it has recovered, and was not stopped."""
+        return bool(self.groups) and all(each.member.is_running for each in self.groups.values())
+
+    async def wait_failed(self) -> LiferaftError:
+        """Wait until the node cannot go on, and return why; it must still be stopped.
+
+        Raises `asyncio.CancelledError` when the node is stopped instead.
+        """
+        return await asyncio.shield(self._failure)
+
+    @property
+    def failure(self) -> LiferaftError | None:
+        """Why the node cannot go on, None while it can."""
+        failure = self._failure
+        return failure.result() if failure.done() and not failure.cancelled() else None
+
+    # What the exchange asks.
+
+    def mailbox(self, group: str) -> Mailbox | None:
+        """Return where a group's envelopes go."""
+        hosted = self.groups.get(group)
+        return None if hosted is None else hosted.mailbox
+
+    def disk_of(self, node_id: NodeId) -> str:
+        """Return the disk that a node is known by, in whichever group knows; it never changes."""
+        known = self._disks.get(node_id, "")
+        if not known:
+            members = (hosted.member for hosted in self.groups.values())
+            told = (member.introductions.disks.get(node_id, "") for member in members)
+            known = next(filter(None, told), "")
+            if known:
+                self._disks[node_id] = known
+        return known
+
+    def is_taken_for(self, disk_id: str) -> bool:
+        """Return whether this node is the one on that disk; it ends if not."""
+        return all(each.member.is_taken_for(disk_id) for each in self.groups.values())
+
+    def rests(self, peer: NodeId, claim: Resting) -> None:
+        """Give the group what its leader claims, as the heartbeat that it stands for."""
+        hosted = self.groups.get(claim.group)
+        if hosted is None or not hosted.member.is_running:
+            return
+        heartbeat = AppendEntries(
+            claim.term,
+            peer,
+            self.config.node_id,
+            claim.last_index,
+            claim.last_term,
+            (),
+            leader_commit=claim.last_index,
+            round=CLAIM_ROUND,
+        )
+        hosted.member.driver.post(Received(heartbeat))
+
+    def look_again(self, group: str) -> None:
+        """Let a group see whether it may still rest."""
+        hosted = self.groups.get(group)
+        if hosted is not None and hosted.member.is_running:
+            hosted.member.driver.look_again()
+
+    def look_at_all(self) -> None:
+        """Let all groups see whether they may still rest."""
+        for group in self.groups:
+            self.look_again(group)
+
+    # When something ends.
+
+    def _member_failed(self, group: str, error: LiferaftError) -> None:
+        """Let one group go that this node was removed from; whatever else fails ends the node."""
+        if not isinstance(error, Removed):
+            self._fail(error)
+            return
+        _log.warning("%s", error)
+        task = asyncio.get_running_loop().create_task(self.remove(group))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    def _blocked(self, reason: DiskFull | None) -> None:
+        if reason is None:
+            _log.warning("node %s: there is space again, and writes go on", self.config.node_id)
+        else:
+            _log.error("node %s: %s", self.config.node_id, reason)
+
+    def _fail(self, error: LiferaftError) -> None:
+        shown = None if isinstance(error, StorageError) else error
+        _log.critical("node %s ends: %s", self.config.node_id, error, exc_info=shown)
+        if not self._failure.done():
+            self._failure.set_result(error)
+
+
+class Shelves:
+    """Answers `SnapshotSource` for all groups: the cluster that is named tells which."""
+
+    def __init__(self, groups: Mapping[str, HostedGroup]) -> None:
+        self._groups = groups
+
+    async def read(
+        self, cluster_id: str, index: int, term: int, offset: int, length: int
+    ) -> bytes | None:
+        """Return a piece of the file of a group's snapshot."""
+        hosted = self._groups.get(cluster_id.rpartition("/")[2])
+        if hosted is None:
+            return None
+        return await hosted.member.shelf.read(cluster_id, index, term, offset, length)
+
+
+def _checked_name(group: str) -> str:
+    """Return a group's name; raises `ConfigurationError` for what cannot be one."""
+    is_path = group in ("", ".", "..") or _FORBIDDEN & set(group)
+    if is_path or len(group) > GROUP_NAME_CHARACTERS_MAX:
+        raise ConfigurationError(
+            f"{group!r} cannot be a group's name: give 1 to {GROUP_NAME_CHARACTERS_MAX} characters"
+            " without '/' and '@'"
+        )
+    return group

@@ -1,0 +1,119 @@
+"""Lets one group of many fall silent, and vouches for its nodes when it wakes.
+
+A leader rests when it has had nothing to say for a while, and says so in its node's beats. A
+follower rests while its leader's node is alive and says that of exactly the log that it has. Both
+wake when anything happens; nothing is decided here but when a deadline of the core may pass.
+"""
+
+import asyncio
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from liferaft.cluster.beats import Resting
+from liferaft.cluster.exchange import Exchange
+from liferaft.raft.core import RaftCore
+from liferaft.raft.events import (
+    ChangeAsked,
+    Event,
+    PeerAlive,
+    Proposed,
+    ReadAsked,
+    TimePassed,
+    TransferAsked,
+)
+from liferaft.raft.state import Leader
+
+REST_AFTER: Final = 1.0
+"""Seconds without use after which a group rests: waking costs a round of heartbeats."""
+
+WAKES_PER_HEARTBEAT: Final = 5
+"""How often in a heartbeat interval groups that are awake can be woken: all at once, then."""
+
+_NEVER: Final = float("-inf")
+
+_USES: Final = frozenset((Proposed, ReadAsked, ChangeAsked, TransferAsked))
+
+
+class GroupRest:
+    """Answers `driver.Rest` for one group; `core` is known once it is `bound`."""
+
+    def __init__(self, group: str, exchange: Exchange, *, after: float = REST_AFTER) -> None:
+        self._group = group
+        self._exchange = exchange
+        self._after = after
+        self._grid = exchange.interval / WAKES_PER_HEARTBEAT
+        self._core: RaftCore | None = None
+        self._loop = asyncio.get_running_loop()
+        self._is_resting = False
+        self._nothing_since: float | None = None
+
+    def bind(self, core: RaftCore) -> None:
+        """Learn of which core it is."""
+        self._core = core
+
+    def end(self) -> None:
+        """Claim nothing more."""
+        self._exchange.claims.withdraw(self._group)
+
+    def vouchers(self) -> Sequence[Event]:
+        """Return the signs of life since the group rests, of all who count."""
+        core = self._core
+        if not self._is_resting or core is None:
+            return ()
+        role, term = core.state.role, core.current_term
+        if isinstance(role, Leader):
+            at = {peer: self._exchange.answered_at(peer) for peer in role.progress}
+        elif core.leader is not None:
+            at = {core.leader: self._exchange.heard_at(core.leader)}
+        else:
+            return ()
+        return [PeerAlive(peer, term, when) for peer, when in at.items() if when > _NEVER]
+
+    def is_resting(self, events: Sequence[Event]) -> bool:
+        """Return whether the group rests now, after a turn with these events."""
+        core = self._core
+        if core is None:
+            return False
+        if core.role == "leader":
+            self._is_resting = self._leader_rests(core, events)
+        else:
+            self._nothing_since = None
+            self._exchange.claims.withdraw(self._group)
+            self._is_resting = core.role == "follower" and self._follower_rests(core)
+        return self._is_resting
+
+    def wake_at(self, deadline: float) -> float:
+        """Return the next of the moments at which all groups wake that have to.
+
+        So the heartbeats of groups that do not rest share batches, too.
+        """
+        return math.ceil(deadline / self._grid) * self._grid
+
+    def _leader_rests(self, core: RaftCore, events: Sequence[Event]) -> bool:
+        claims = self._exchange.claims
+        is_used = any(type(event) in _USES for event in events)
+        if is_used or not core.may_rest(self._exchange.absent):
+            self._nothing_since = None
+            claims.withdraw(self._group)
+            return False
+        if self._group in claims:
+            return True
+        now = self._loop.time()
+        if self._nothing_since is None:
+            self._nothing_since = now
+        is_heartbeat = any(type(event) is TimePassed for event in events)
+        if not is_heartbeat or now < self._nothing_since + self._after:
+            return False
+        last = core.last_index
+        claims.claim(Resting(self._group, core.current_term, last, core.term_at(last)))
+        return True
+
+    def _follower_rests(self, core: RaftCore) -> bool:
+        leader, state = core.leader, core.state
+        if leader is None or state.forwarded or state.reads_to_forward:
+            return False
+        claim = self._exchange.claim_of(leader, self._group)
+        if claim is None or claim.term != core.current_term:
+            return False
+        return claim.last_index == core.last_index == core.commit_index
