@@ -36,7 +36,7 @@ NODE = (
 DISK = (
     Guard(
         18,
-        "storage.wal:_that_fit",
+        "storage.wal:first_that_fit",
         "if total > bytes_max and count > 0:",
         "if total > bytes_max:",
         "tests/storage/test_wal.py::test_read_returns_what_fits_and_at_least_one_entry",

@@ -7,10 +7,12 @@ small records has millions of them.
 
 from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 
 import msgspec
 
-from liferaft.raft.types import EntryId, TermRun
+from liferaft.errors import InvariantViolated
+from liferaft.raft.types import Entry, EntryId, TermRun
 
 EMPTY = EntryId(0, 0)
 """Where the empty log ends, and what is covered while there is no snapshot."""
@@ -60,6 +62,29 @@ class Terms:
         if not self._runs or self._runs[-1].term != term:
             self._runs.append(TermRun(term, first))
         self.last = last
+
+    def take(self, entries: Sequence[Entry]) -> EntryId:
+        """Append entries, which replace everything from the first on; return the one before them.
+
+        Raises `InvariantViolated` when they leave a gap, or their terms fall.
+        """
+        index = first = entries[0].index
+        term = entries[0].term
+        if not self.can_append(first=first, term=term):
+            raise InvariantViolated(
+                f"entry {first} of term {term} does not fit a log that holds"
+                f" {self.first} to {self.last}"
+            )
+        before = EntryId(self.term_at(first - 1), first - 1)
+        for entry in entries:
+            if entry.index != index or entry.term < term:
+                raise InvariantViolated(f"entry {entry.index} follows entry {index - 1}")
+            if entry.term > term:
+                self.append(term=term, first=first, last=index - 1)
+                first, term = index, entry.term
+            index += 1
+        self.append(term=term, first=first, last=index - 1)
+        return before
 
     def begin_at(self, first: int) -> None:
         """Forget the entries below `first`."""

@@ -38,7 +38,7 @@ import msgspec
 from liferaft.errors import DamagedLog, DataDirectoryError, DiskFailed
 from liferaft.raft.types import Entry, EntryId, EntryKind, HardState, TermRun
 from liferaft.storage.compaction import LiveSegments
-from liferaft.storage.contents import Place, Places, Terms
+from liferaft.storage.contents import EMPTY, Place, Places, Terms
 from liferaft.storage.disk import Disk
 from liferaft.storage.records import (
     RECORD_HEADER_BYTES,
@@ -144,14 +144,22 @@ def hard_state_follows(earlier: HardState, later: HardState) -> bool:
     return earlier.voted_for is None or earlier.voted_for == later.voted_for
 
 
-def recover(disk: Disk, directory: str, *, base: EntryId, tail_bytes: int) -> Recovery:
+def recover(
+    disk: Disk,
+    directory: str,
+    *,
+    base: EntryId | None,
+    tail_bytes: int,
+    on_record: OnRecord | None = None,
+) -> Recovery:
     """Read the log of a directory; blocking. See the module's docstring.
 
-    `base` is the last entry that a snapshot covers: a log may begin up to there, no later. Raises
+    `base` is the last entry that a snapshot covers: a log may begin up to there, no later; with
+    None, anywhere. `on_record` gets each whole record, in order. Raises
     `DamagedLog`, `DataDirectoryError` for an unknown format version, and `DiskFailed`.
     """
     try:
-        return _Reader(disk, directory, base).read_all(tail_bytes)
+        return _Reader(disk, directory, base, on_record).read_all(tail_bytes)
     except (DamagedLog, DiskFailed, DataDirectoryError):
         raise
     except OSError as error:
@@ -159,7 +167,7 @@ def recover(disk: Disk, directory: str, *, base: EntryId, tail_bytes: int) -> Re
 
 
 def examine(
-    disk: Disk, directory: str, *, base: EntryId, on_record: OnRecord | None = None
+    disk: Disk, directory: str, *, base: EntryId | None, on_record: OnRecord | None = None
 ) -> Examined:
     """Read a log as `recover` does, as far as it is whole; blocking, and changes nothing.
 
@@ -180,16 +188,22 @@ class _Reader:
     """One pass over all segments."""
 
     def __init__(
-        self, disk: Disk, directory: str, base: EntryId, on_record: OnRecord | None = None
+        self,
+        disk: Disk,
+        directory: str,
+        base: EntryId | None,
+        on_record: OnRecord | None = None,
     ) -> None:
         self._disk = disk
         self._directory = directory
-        self._base = base
+        # Where the caller says nothing, the log begins where its first segment does.
+        self._begins_anywhere = base is None
+        self._base = base or EMPTY
         self._on_record = on_record
         self._hard_state = HardState()
         self._segments: list[SegmentHeader] = []
         self._strays: list[int] = []
-        self._begin_behind(base)
+        self._begin_behind(self._base)
         self._position = Position(segment=0, offset=0, crc=0)
         self._torn: TornTail | None = None
         # The bytes of the last record found, or of a segment's header, and where they lie.
@@ -206,7 +220,7 @@ class _Reader:
             void_before = self._base
             self._begin_behind(self._base)
         recovered = Recovered(
-            hard_state=_at_least(self._hard_state, self._base.term),
+            hard_state=at_least(self._hard_state, self._base.term),
             first=self._terms.first,
             last=self._terms.last,
             runs=self._terms.runs,
@@ -277,7 +291,8 @@ class _Reader:
                 if number != expected:
                     # What a snapshot covers is dropped, the last of its segments first.
                     is_covered = 0 < self._base.index >= header.first - 1
-                    if not is_covered and (headers or self._base.index == 0):
+                    may_be_dropped = is_covered or self._begins_anywhere
+                    if not may_be_dropped and (headers or self._base.index == 0):
                         return headers, Damage(expected, 0, "the file is missing")
                     self._strays += [each.number for each in headers]
                     headers.clear()
@@ -295,7 +310,9 @@ class _Reader:
             raise _Damaged(Damage(headers[0].number, 0, what))
 
     def _begin_with(self, header: SegmentHeader) -> None:
-        if header.first > self._base.index + 1:
+        if self._begins_anywhere:
+            self._base = EntryId(header.prior_term, header.first - 1)
+        elif header.first > self._base.index + 1:
             raise _Damaged(Damage(header.number, 0, "the segments before this one are missing"))
         self._begin_behind(EntryId(header.prior_term, header.first - 1))
         self._position = Position(header.number, header.previous_end, header.previous_crc)
@@ -381,16 +398,10 @@ class _Reader:
                 length=length,
             )
             self._places.append(place)
-            self._take_configurations(body)
-
-    def _take_configurations(self, body: Body) -> None:
-        """Keep the entries that say who takes part: the core cannot ask for them one by one."""
-        first = body.runs[0].first
-        self._configurations = [each for each in self._configurations if each.index < first]
-        kinds = (body.data[run.start : run.start + run.count] for run in body.runs)
-        if any(int(EntryKind.CONFIGURATION) in each for each in kinds):
-            entries = decode_entries(body)
-            self._configurations += [e for e in entries if e.kind == EntryKind.CONFIGURATION]
+            # The core cannot ask for the entries that say who takes part one by one.
+            first = body.runs[0].first
+            self._configurations = [each for each in self._configurations if each.index < first]
+            self._configurations += configurations_of(body)
 
     def _check_tail(self, data: bytes) -> None:
         """Tell a torn tail from damage at the end of the newest segment."""
@@ -431,7 +442,15 @@ class _Reader:
             file.close()
 
 
-def _at_least(hard_state: HardState, term: int) -> HardState:
+def configurations_of(body: Body) -> list[Entry]:
+    """Return the entries of a body that say who takes part; raises `FormatError`."""
+    kinds = (body.data[run.start : run.start + run.count] for run in body.runs)
+    if not any(int(EntryKind.CONFIGURATION) in each for each in kinds):
+        return []
+    return [each for each in decode_entries(body) if each.kind == EntryKind.CONFIGURATION]
+
+
+def at_least(hard_state: HardState, term: int) -> HardState:
     """Return the hard state, in `term` at least: what a snapshot holds was committed in its term.
 
     Where that term was never stored, no vote was given in it either.

@@ -43,7 +43,13 @@ from liferaft.storage.records import (
     encode_hard_state,
     encode_record,
 )
-from liferaft.storage.recovery import Recovered, Recovery, hard_state_follows, recover
+from liferaft.storage.recovery import (
+    OnRecord,
+    Recovered,
+    Recovery,
+    hard_state_follows,
+    recover,
+)
 from liferaft.storage.segment import (
     Position,
     create_segment,
@@ -142,23 +148,26 @@ class WriteAheadLog:
         disk: Disk,
         directory: str,
         *,
-        base: EntryId = EMPTY,
+        base: EntryId | None = EMPTY,
         segment_bytes: int = SEGMENT_BYTES,
         tail_bytes: int = TAIL_BYTES,
         on_blocked: Callable[[DiskFull | None], None] | None = None,
+        on_record: OnRecord | None = None,
     ) -> tuple[Self, Recovered]:
         """Return the log of a directory, made where absent, and what it holds.
 
         `base` is the last entry that a snapshot covers: a log that does not hold it is void, and
-        begins behind it. `on_blocked` is told, on the loop,
+        begins behind it. With None it may begin anywhere, and the caller knows what may be missing.
+        `on_blocked` is told, on the loop,
         when writes begin to wait for space, with the reason, and when they go on, with None.
+        `on_record` gets each record that is found, in order, away from the loop.
         Raises `DamagedLog` when acknowledged entries may be missing: the node must not start.
         Raises `DiskFailed`. Call `start` next.
         """
 
         def work() -> Recovery:
             disk.make_directory(directory)
-            return recover(disk, directory, base=base, tail_bytes=tail_bytes)
+            return recover(disk, directory, base=base, tail_bytes=tail_bytes, on_record=on_record)
 
         recovery = await disk.run(work)
         log = cls(disk, directory, recovery, segment_bytes=segment_bytes)
@@ -228,23 +237,12 @@ class WriteAheadLog:
             self._hard_state = hard_state
         if not entries:
             return
-        index = first = entries[0].index
-        term = entries[0].term
-        if not self._terms.can_append(first=first, term=term):
-            raise InvariantViolated(
-                f"entry {first} of term {term} does not fit a log that holds"
-                f" {self._terms.first} to {self._terms.last}"
-            )
-        for entry in entries:
-            if entry.index != index or entry.term < term:
-                raise InvariantViolated(f"entry {entry.index} follows entry {index - 1}")
-            if entry.term > term:
-                self._terms.append(term=term, first=first, last=index - 1)
-                first, term = index, entry.term
-            index += 1
+        self._terms.take(entries)
+        term = entries[-1].term
         if term > self._hard_state.current_term:
-            raise InvariantViolated(f"entry {index - 1} of term {term} before {self._hard_state}")
-        self._terms.append(term=term, first=first, last=index - 1)
+            raise InvariantViolated(
+                f"entry {entries[-1].index} of term {term} before {self._hard_state}"
+            )
 
     async def read(self, first: int, last: int, bytes_max: int) -> tuple[Entry, ...]:
         """Return entries from `first` up to `last`, as fit `bytes_max`, at least one.
@@ -269,7 +267,7 @@ class WriteAheadLog:
             raise DiskFailed(f"entry {first} could not be read: {error}") from error
         assert entries[0].index <= first <= entries[-1].index
         wanted = entries[first - entries[0].index : last + 1 - entries[0].index]
-        return _that_fit(wanted, bytes_max)
+        return first_that_fit(wanted, bytes_max)
 
     async def _next_write(self) -> None:
         if self._failure is not None or self._is_closing or self._writer is None:
@@ -535,7 +533,7 @@ def _ignore(_: object) -> None:
     """Stand in for the callbacks until `start` is given them."""
 
 
-def _that_fit(entries: Sequence[Entry], bytes_max: int) -> tuple[Entry, ...]:
+def first_that_fit(entries: Sequence[Entry], bytes_max: int) -> tuple[Entry, ...]:
     """Return the first entries whose data fits `bytes_max`, at least one."""
     total = 0
     for count, entry in enumerate(entries):
