@@ -175,8 +175,7 @@ class Acquaintance:
         return News(changed, (*forgotten, *withdrawn), is_back=not was_alive)
 
     def _take_answer(self, beat: Beat) -> None:
-        if beat.heard_life != self._life:
-            self._known_version = 0
-            return
-        self._known_version = beat.heard_version
-        self.answered_at = max(self.answered_at, self._sent.get(beat.heard_number, float("-inf")))
+        if beat.heard_life == self._life:
+            self._known_version = beat.heard_version
+            left_at = self._sent.get(beat.heard_number, float("-inf"))
+            self.answered_at = max(self.answered_at, left_at)

@@ -88,7 +88,8 @@ class GroupRest:
 
         So the heartbeats of groups that do not rest share batches, too.
         """
-        return math.ceil(deadline / self._grid) * self._grid
+        at = math.ceil(deadline / self._grid) * self._grid
+        return at if at >= deadline else at + self._grid  # the product was rounded down
 
     def _leader_rests(self, core: RaftCore, events: Sequence[Event]) -> bool:
         claims = self._exchange.claims
