@@ -70,7 +70,7 @@ async def cluster(secrets: Secrets) -> AsyncIterator[str]:
             tokens=str(secrets.directory / "tokens.json"),
             token=str(secrets.directory / "peer.token"),
         )
-        hosting = Hosting(config=config, objects={"TodoList": TodoList()})
+        hosting = Hosting(config=config, objects=lambda: {"TodoList": TodoList()})
         nodes.append(
             asyncio.ensure_future(host_node(hosting, stop=stop, on_listening=lambda _: None))
         )

@@ -5,10 +5,12 @@ import logging
 import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from msgspec.structs import replace
 
 from liferaft.cli.access import tls_from
@@ -33,6 +35,7 @@ def node(
     object: list[str],  # noqa: A002 - the option is called --object
     listen: str = "",
     join: bool = False,
+    groups: Annotated[int, Parameter(validator=Number(gte=0))] = 0,
     cluster: str = CLUSTER_ID_DEFAULT,
     segment_bytes: int = SEGMENT_BYTES,
     snapshot_entries: int = SnapshotPolicy().entries,
@@ -73,6 +76,10 @@ def node(
     join
         Wait to be added to a cluster that runs (liferaft member add); --peers names this node and
         some of the cluster's. For the first start: later ones know who takes part.
+    groups
+        Host so many Raft groups, named 0, 1, 2 and so on, each with the objects for itself:
+        GROUP/NAME is what clients ask for. They share links, log and heartbeats; see
+        docs/groups.md. The same on every node of a cluster, and from its first start on.
     cluster
         The cluster's name, which keeps nodes of different clusters apart.
     segment_bytes
@@ -138,9 +145,11 @@ def node(
         token=token_file,
     )
     _check_directory(data)
+    load_objects(object)  # what is wrong with them is said before anything begins
     hosting = Hosting(
         config=checked(config),
-        objects=load_objects(object),
+        objects=partial(load_objects, object),
+        groups=tuple(map(str, range(groups))),
         leak=Leak(loss=loss, delay_max=delay_max, duplicate=duplicate),
         seed=seed,
         control=control,

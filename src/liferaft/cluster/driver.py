@@ -104,6 +104,12 @@ class Rest(Protocol):
     def is_resting(self, events: Sequence[Event]) -> bool:
         """Return whether the core's deadline may pass, after a turn with these events."""
 
+    def may_pass(self, again: Callable[[], None]) -> bool:
+        """Return whether the core may learn now that its deadline is over.
+
+        If not, `again` is called when that is to be asked anew.
+        """
+
     def wake_at(self, deadline: float) -> float:
         """Return when to wake for the core's deadline: not before it, and not long after."""
 
@@ -372,10 +378,12 @@ class Driver:
 
     def _time_passed(self) -> None:
         self._timer = None
-        if self._loop.time() >= self.core.deadline:
-            self.post(TimePassed())
-        else:
+        if self._is_stopped or self._is_resting:
+            return
+        if self._loop.time() < self.core.deadline:
             self._arm_timer()
+        elif self._rest is None or self._rest.may_pass(self._time_passed):
+            self.post(TimePassed())
 
     def _persist(self, effect: Persist) -> None:
         self._log.append(effect.mark, effect.hard_state, effect.entries)

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin
 from liferaft.cluster.administration import Admin
 from liferaft.cluster.beats import Resting
+from liferaft.cluster.campaigns import Campaigns
 from liferaft.cluster.config import NodeConfig, checked
 from liferaft.cluster.driver import Observer
 from liferaft.cluster.envelope import LEVEL, Introduction
@@ -30,6 +31,7 @@ from liferaft.cluster.exchange import (
     GroupsPeer,
     GroupTransport,
 )
+from liferaft.cluster.group_admin import GROUP_ADMIN_OBJECT, GroupAdmin, GroupStatus
 from liferaft.cluster.group_rest import REST_AFTER, GroupRest
 from liferaft.cluster.member import InspectableStateMachine, Member
 from liferaft.cluster.node import DispatcherMaker
@@ -74,7 +76,10 @@ _NOTHING: Final = Recovered(HardState(), first=1, last=0, runs=(), tail=(), torn
 
 
 GroupParts = Callable[[str], tuple[InspectableStateMachine, DispatcherMaker]]
-"""Makes a group's state machine, in its first state, and what answers its clients, by its name."""
+"""Makes a group's state machine, in its first state, and what answers its clients, by its name.
+
+The objects are named GROUP/NAME, or they could not be told from those of other groups.
+"""
 
 GroupObserver = Callable[[str], Observer]
 """Makes what sees every turn of a group, by the group's name."""
@@ -127,6 +132,7 @@ class GroupHost:
         self._rest_after = rest_after
         self._directory: Directory | None = None
         self._log: SharedLog | None = None
+        self._campaigns = Campaigns(config.raft.election_timeout)
         self._recovered: dict[str, Recovered] = {}
         self._disks: dict[NodeId, str] = {}
         self._exchange: Exchange | None = None
@@ -222,7 +228,7 @@ class GroupHost:
             self._directory.configuration, self._log.group(group), recovered, store
         )
         exchange.reach({n: at for n, at in member.addresses.items() if n != self.config.node_id})
-        rest = GroupRest(group, exchange, after=self._rest_after)
+        rest = GroupRest(group, exchange, self._campaigns, after=self._rest_after)
         hosted = HostedGroup(member, rest, dispatchers)
         driver = member.connect(GroupTransport(group, member.introductions, exchange), rest)
         rest.bind(driver.core)
@@ -239,6 +245,8 @@ class GroupHost:
         host_directory(self._server)
         peer = ObjectDispatcher(self._exchange, Interface.of(GroupsPeer), threads=0)
         self._server.host(GROUPS_OBJECT, peer)
+        operations = ObjectDispatcher(Operations(self), Interface.of(GroupAdmin))
+        self._server.host(GROUP_ADMIN_OBJECT, operations)
         shelves = ObjectDispatcher(Shelves(self.groups), Interface.of(SnapshotSource))
         self._server.host(SNAPSHOT_OBJECT, shelves)
         for group, hosted in self.groups.items():
@@ -249,8 +257,7 @@ class GroupHost:
         member = hosted.member
         admin = ObjectDispatcher(Admin(member), Interface.of(NodeAdmin))
         dispatchers: dict[str, Dispatcher] = {f"{ADMIN_OBJECT}/{group}": admin}
-        made = hosted.dispatchers(member.driver, member.addresses)
-        dispatchers.update((f"{group}/{name}", dispatcher) for name, dispatcher in made.items())
+        dispatchers.update(hosted.dispatchers(member.driver, member.addresses))
         for name, dispatcher in dispatchers.items():
             server.host(name, dispatcher)
         hosted.objects = tuple(dispatchers)
@@ -266,6 +273,14 @@ class GroupHost:
         hosted = await self._take_up(group, await self._open_store(group))
         self._host(self._server, group, hosted)
         hosted.member.start()
+
+    def statuses(self) -> list[GroupStatus]:
+        """Return how each group is, in the order in which they were added."""
+        return [
+            _status(group, hosted)
+            for group, hosted in self.groups.items()
+            if hosted.member.is_running
+        ]
 
     async def remove(self, group: str) -> None:
         """Host a group no more, and forget what this node has of its log.
@@ -391,6 +406,25 @@ class GroupHost:
             self._failure.set_result(error)
 
 
+class Operations:
+    """Answers `GroupAdmin` for one node."""
+
+    def __init__(self, host: GroupHost) -> None:
+        self._host = host
+
+    async def groups(self) -> list[GroupStatus]:
+        """Return how each group is."""
+        return self._host.statuses()
+
+    async def add(self, group: str) -> None:
+        """Host one more group."""
+        await self._host.add(group)
+
+    async def remove(self, group: str) -> None:
+        """Host a group no more."""
+        await self._host.remove(group)
+
+
 class Shelves:
     """Answers `SnapshotSource` for all groups: the cluster that is named tells which."""
 
@@ -405,6 +439,19 @@ class Shelves:
         if hosted is None:
             return None
         return await hosted.member.shelf.read(cluster_id, index, term, offset, length)
+
+
+def _status(group: str, hosted: HostedGroup) -> GroupStatus:
+    driver = hosted.member.driver
+    core = driver.core
+    return GroupStatus(
+        group,
+        core.role,
+        core.current_term,
+        core.leader,
+        driver.applied_index,
+        hosted.rest.is_at_rest,
+    )
 
 
 def _checked_name(group: str) -> str:

@@ -7,10 +7,11 @@ wake when anything happens; nothing is decided here but when a deadline of the c
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from liferaft.cluster.beats import Resting
+from liferaft.cluster.campaigns import Campaigns
 from liferaft.cluster.exchange import Exchange
 from liferaft.raft.core import RaftCore
 from liferaft.raft.events import (
@@ -19,13 +20,12 @@ from liferaft.raft.events import (
     PeerAlive,
     Proposed,
     ReadAsked,
-    TimePassed,
     TransferAsked,
 )
 from liferaft.raft.state import Leader
 
-REST_AFTER: Final = 1.0
-"""Seconds without use after which a group rests: waking costs a round of heartbeats."""
+REST_AFTER: Final = 0.3
+"""Seconds without use after which a group rests: waking it costs a few rounds of heartbeats."""
 
 WAKES_PER_HEARTBEAT: Final = 5
 """How often in a heartbeat interval groups that are awake can be woken: all at once, then."""
@@ -38,23 +38,37 @@ _USES: Final = frozenset((Proposed, ReadAsked, ChangeAsked, TransferAsked))
 class GroupRest:
     """Answers `driver.Rest` for one group; `core` is known once it is `bound`."""
 
-    def __init__(self, group: str, exchange: Exchange, *, after: float = REST_AFTER) -> None:
+    def __init__(
+        self,
+        group: str,
+        exchange: Exchange,
+        campaigns: Campaigns,
+        *,
+        after: float = REST_AFTER,
+    ) -> None:
         self._group = group
         self._exchange = exchange
+        self._campaigns = campaigns
         self._after = after
         self._grid = exchange.interval / WAKES_PER_HEARTBEAT
         self._core: RaftCore | None = None
         self._loop = asyncio.get_running_loop()
         self._is_resting = False
-        self._nothing_since: float | None = None
+        self._used_at = _NEVER
 
     def bind(self, core: RaftCore) -> None:
         """Learn of which core it is."""
         self._core = core
 
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the group rests, as of its last turn."""
+        return self._is_resting
+
     def end(self) -> None:
         """Claim nothing more."""
         self._exchange.claims.withdraw(self._group)
+        self._campaigns.forget(self._group)
 
     def vouchers(self) -> Sequence[Event]:
         """Return the signs of life since the group rests, of all who count."""
@@ -78,10 +92,18 @@ class GroupRest:
         if core.role == "leader":
             self._is_resting = self._leader_rests(core, events)
         else:
-            self._nothing_since = None
             self._exchange.claims.withdraw(self._group)
             self._is_resting = core.role == "follower" and self._follower_rests(core)
+        if core.role in ("leader", "follower"):
+            self._campaigns.ended(self._group)
         return self._is_resting
+
+    def may_pass(self, again: Callable[[], None]) -> bool:
+        """Return whether the core may learn that its deadline is over: campaigns take turns."""
+        core = self._core
+        if core is None or core.role == "leader":
+            return True
+        return self._campaigns.may_begin(self._group, again)
 
     def wake_at(self, deadline: float) -> float:
         """Return the next of the moments at which all groups wake that have to.
@@ -94,17 +116,14 @@ class GroupRest:
     def _leader_rests(self, core: RaftCore, events: Sequence[Event]) -> bool:
         claims = self._exchange.claims
         is_used = any(type(event) in _USES for event in events)
+        if is_used:
+            self._used_at = self._loop.time()
         if is_used or not core.may_rest(self._exchange.absent):
-            self._nothing_since = None
             claims.withdraw(self._group)
             return False
         if self._group in claims:
             return True
-        now = self._loop.time()
-        if self._nothing_since is None:
-            self._nothing_since = now
-        is_heartbeat = any(type(event) is TimePassed for event in events)
-        if not is_heartbeat or now < self._nothing_since + self._after:
+        if self._loop.time() < self._used_at + self._after:
             return False
         last = core.last_index
         claims.claim(Resting(self._group, core.current_term, last, core.term_at(last)))

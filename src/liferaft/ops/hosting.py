@@ -10,24 +10,27 @@ import msgspec
 
 from liferaft.api import aserve
 from liferaft.cluster.config import NodeConfig
+from liferaft.cluster.group_host import GroupHost
 from liferaft.cluster.node import Node
 from liferaft.link.base import Network
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.system import SystemNetwork
 from liferaft.ops.control import CONTROL_OBJECT, LinkControl, LinkController
-from liferaft.replicated.node import replicated_node
-from liferaft.storage.disk import SystemDisk
+from liferaft.replicated.node import replicated_groups, replicated_node
+from liferaft.storage.disk import Disk, SystemDisk
 
 
 class Hosting(msgspec.Struct, frozen=True):
     """One node and what it hosts. `leak` is for what the node sends, drawn from `seed`.
 
-    `control` is where `LinkControl` is served, empty for nowhere.
+    `objects` makes them, in their first state: once, or once for each of `groups` where there are
+    any. `control` is where `LinkControl` is served, empty for nowhere.
     """
 
     config: NodeConfig
-    objects: dict[str, object]
+    objects: Callable[[], dict[str, object]]
+    groups: tuple[str, ...] = ()
     leak: Leak = Leak()
     seed: int = 0
     control: str = ""
@@ -45,14 +48,7 @@ async def host_node(
     async with _network(hosting) as network, AsyncExitStack() as stack:
         disk = SystemDisk()
         stack.push_async_callback(disk.close)
-        node = replicated_node(
-            config,
-            hosting.objects,
-            network=network,
-            disk=disk,
-            # Never from the seed: a node that starts again must not draw the same session ids.
-            random=random_module.Random(),
-        )
+        node = _node(hosting, network, disk)
         await node.start()
         stack.push_async_callback(node.stop)
         on_listening(
@@ -62,7 +58,18 @@ async def host_node(
         await _wait_stopped_or_failed(node, stop)
 
 
-async def _wait_stopped_or_failed(node: Node, stop: asyncio.Event) -> None:
+def _node(hosting: Hosting, network: Network, disk: Disk) -> Node | GroupHost:
+    # Never from the seed: a node that starts again must not draw the same session ids.
+    random = random_module.Random()
+    config, objects = hosting.config, hosting.objects
+    if not hosting.groups:
+        return replicated_node(config, objects(), network=network, disk=disk, random=random)
+    return replicated_groups(
+        config, hosting.groups, objects, network=network, disk=disk, random=random
+    )
+
+
+async def _wait_stopped_or_failed(node: Node | GroupHost, stop: asyncio.Event) -> None:
     stopped = asyncio.create_task(stop.wait())
     failed = asyncio.create_task(node.wait_failed())
     try:

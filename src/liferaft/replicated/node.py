@@ -62,13 +62,14 @@ def replicated_groups(
     observer: GroupObserver | None = None,
     rest_after: float = REST_AFTER,
 ) -> GroupHost:
-    """Return a node of many groups, not started yet; each hosts its own `objects`.
+    """Return a node of many groups, not started yet; each hosts its own `objects`, as GROUP/NAME.
 
     Raises as `replicated_node` does, when a group is made.
     """
 
-    def parts(_group: str) -> tuple[InspectableStateMachine, DispatcherMaker]:
-        machine = ReplicatedMachine(objects())
+    def parts(group: str) -> tuple[InspectableStateMachine, DispatcherMaker]:
+        # Named as clients name them: the log carries the very frames of the clients.
+        machine = ReplicatedMachine({f"{group}/{name}": each for name, each in objects().items()})
         return machine, partial(_dispatchers, machine=machine, random=random, wall_clock=wall_clock)
 
     return GroupHost(
