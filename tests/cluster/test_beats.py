@@ -5,13 +5,13 @@ from random import Random
 
 import pytest
 
-from liferaft.cluster.beats import UNANSWERED_MAX, Acquaintance, Beat, Claims, News, Resting
+from liferaft.cluster.beats import Acquaintance, Beat, Claim, Claims, News
 
-SILENCE = 0.3
+SILENT_MAX = 6
 
 
-def resting(group: str, term: int = 1, last_index: int = 5) -> Resting:
-    return Resting(group, term, last_index, term)
+def resting(group: str, term: int = 1, last_index: int = 5) -> Claim:
+    return Claim(group, term, last_index, term)
 
 
 class Side:
@@ -19,45 +19,45 @@ class Side:
 
     def __init__(self, life: int) -> None:
         self.claims = Claims()
-        self.other = Acquaintance("other", life, self.claims, SILENCE)
+        self.other = Acquaintance("other", life, self.claims, SILENT_MAX)
 
 
-def exchange(a: Side, b: Side, now: float) -> tuple[News, News]:
+def exchange(a: Side, b: Side) -> tuple[News, News]:
     """Let each hear a beat of the other; return what each learned."""
-    at_b = b.other.receive(a.other.beat(now), now)
-    at_a = a.other.receive(b.other.beat(now), now)
+    at_b = b.other.receive(a.other.beat())
+    at_a = a.other.receive(b.other.beat())
     return at_a, at_b
 
 
 def test_a_claim_is_told_with_the_next_beat() -> None:
     a, b = Side(1), Side(2)
     a.claims.claim(resting("g"))
-    news = b.other.receive(a.other.beat(1.0), 1.1)
+    news = b.other.receive(a.other.beat())
 
     assert News((resting("g"),), (), is_back=True) == news
     assert {"g": resting("g")} == b.other.claims
-    assert 1.1 == b.other.heard_at
+    assert b.other.is_alive
 
 
 def test_a_claim_is_told_again_until_it_is_known_and_then_no_more() -> None:
     a, b = Side(1), Side(2)
     a.claims.claim(resting("g"))
-    lost, told = a.other.beat(1.0), a.other.beat(1.1)
-    b.other.receive(told, 1.1)
-    a.other.receive(b.other.beat(1.1), 1.1)
+    lost, told = a.other.beat(), a.other.beat()
+    b.other.receive(told)
+    a.other.receive(b.other.beat())
 
-    assert (resting("g"),) == lost.resting == told.resting
-    assert () == a.other.beat(1.2).resting
+    assert (resting("g"),) == lost.claims == told.claims
+    assert () == a.other.beat().claims
 
 
 def test_what_is_withdrawn_is_told_and_what_was_never_claimed_is_not() -> None:
     a, b = Side(1), Side(2)
     a.claims.claim(resting("g"))
-    exchange(a, b, 1.0)
-    exchange(a, b, 1.1)
+    exchange(a, b)
+    exchange(a, b)
     a.claims.withdraw("g")
     a.claims.withdraw("other")
-    _, news = exchange(a, b, 1.2)
+    _, news = exchange(a, b)
 
     assert News((), ("g",)) == news
     assert {} == b.other.claims
@@ -66,25 +66,25 @@ def test_what_is_withdrawn_is_told_and_what_was_never_claimed_is_not() -> None:
 def test_a_beat_that_was_overtaken_or_repeated_says_nothing() -> None:
     a, b = Side(1), Side(2)
     a.claims.claim(resting("g"))
-    early = a.other.beat(1.0)
+    early = a.other.beat()
     a.claims.withdraw("g")
-    late = a.other.beat(1.1)
-    b.other.receive(late, 1.1)
+    late = a.other.beat()
+    b.other.receive(late)
 
-    assert News() == b.other.receive(early, 1.2) == b.other.receive(late, 1.2)
-    assert ({}, 1.1) == (b.other.claims, b.other.heard_at)
+    assert News() == b.other.receive(early) == b.other.receive(late)
+    assert {} == b.other.claims
 
 
 def test_who_starts_anew_has_claimed_nothing_and_knows_nothing() -> None:
     a, b = Side(1), Side(2)
     a.claims.claim(resting("g"))
-    exchange(a, b, 1.0)
-    exchange(a, b, 1.1)
+    exchange(a, b)
+    exchange(a, b)
     a_again, b_again = Side(3), Side(4)
-    _, news = exchange(a_again, b, 1.2)
-    b_again.other.receive(a.other.beat(1.2), 1.2)  # changes to what this life never heard
-    a.other.receive(b_again.other.beat(1.3), 1.3)
-    b_again.other.receive(a.other.beat(1.4), 1.4)
+    _, news = exchange(a_again, b)
+    b_again.other.receive(a.other.beat())  # changes to what this life never heard
+    a.other.receive(b_again.other.beat())
+    b_again.other.receive(a.other.beat())
 
     assert News((), ("g",), is_back=True) == news
     assert {"g": resting("g")} == b_again.other.claims
@@ -94,54 +94,51 @@ def test_a_beat_that_could_not_be_understood_vouches_for_nothing() -> None:
     """Of what the other one claims it is not known then what still holds."""
     a, b = Side(1), Side(2)
     a.claims.claim(resting("g"))
-    exchange(a, b, 1.0)
-    exchange(a, b, 1.1)
+    exchange(a, b)
+    exchange(a, b)
     b_again = Side(3)
-    news = b_again.other.receive(a.other.beat(1.2), 1.2)
+    news = b_again.other.receive(a.other.beat())
 
     assert News() == news
-    assert not b_again.other.is_alive(1.2)
+    assert not b_again.other.is_alive
 
 
-def test_silence_ends_the_life_that_is_seen_and_a_beat_brings_it_back() -> None:
+def test_who_is_silent_for_some_beats_is_taken_for_dead_and_a_beat_brings_it_back() -> None:
     a, b = Side(1), Side(2)
-    _, first = exchange(a, b, 1.0)
-    _, second = exchange(a, b, 1.2)
-    alive = [b.other.is_alive(now) for now in (1.2, 1.49, 1.51)]
-    _, third = exchange(a, b, 2.0)
+    _, first = exchange(a, b)
+    for _ in range(SILENT_MAX - 2):
+        b.other.beat()
+    is_alive = b.other.is_alive
+    _, second = exchange(a, b)
+    for _ in range(SILENT_MAX):
+        b.other.beat()
+    is_alive_later = b.other.is_alive
+    _, third = exchange(a, b)
 
     assert [True, False, True] == [news.is_back for news in (first, second, third)]
-    assert [True, True, False] == alive
+    assert [True, False] == [is_alive, is_alive_later]
 
 
-def test_an_answer_counts_from_when_the_beat_left() -> None:
+def test_an_answer_counts_by_the_beat_that_it_answers() -> None:
     a, b = Side(1), Side(2)
-    b.other.receive(a.other.beat(1.0), 1.2)
-    a.other.beat(1.1)
-    a.other.receive(b.other.beat(1.3), 1.4)
+    b.other.receive(a.other.beat())
+    a.other.beat()
+    a.other.beat()
+    unanswered = a.other.unanswered_for
+    a.other.receive(b.other.beat())
 
-    assert 1.0 == a.other.answered_at
+    assert SILENT_MAX <= unanswered
+    assert 2 == a.other.unanswered_for
 
 
 def test_an_answer_to_an_earlier_life_counts_for_nothing() -> None:
     a, b = Side(1), Side(2)
-    exchange(a, b, 1.0)
+    exchange(a, b)
     a_again = Side(3)
-    a_again.other.beat(1.1)
-    a_again.other.receive(b.other.beat(1.2), 1.2)
+    a_again.other.beat()
+    a_again.other.receive(b.other.beat())
 
-    assert float("-inf") == a_again.other.answered_at
-
-
-def test_beats_that_nobody_answers_are_forgotten() -> None:
-    a, b = Side(1), Side(2)
-    first = a.other.beat(0.0)
-    for number in range(UNANSWERED_MAX):
-        a.other.beat(1.0 + number)
-    b.other.receive(first, 99.0)
-    a.other.receive(b.other.beat(99.0), 99.0)
-
-    assert float("-inf") == a.other.answered_at
+    assert SILENT_MAX <= a_again.other.unanswered_for
 
 
 class Die:
@@ -149,17 +146,15 @@ class Die:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        self.now = 0.0
         self.understood = 0
         self._lives = 1
-        self._claimed: dict[str, Resting] = {}
-        self._to_a: list[tuple[Beat, Mapping[str, Resting]]] = []
-        self._to_b: list[tuple[Beat, Mapping[str, Resting]]] = []
+        self._claimed: dict[str, Claim] = {}
+        self._to_a: list[tuple[Beat, Mapping[str, Claim]]] = []
+        self._to_b: list[tuple[Beat, Mapping[str, Claim]]] = []
         self._a, self._b = Side(0), Side(1)
 
     def throw(self) -> None:
         """Do one thing of all that can happen; mostly something arrives."""
-        self.now += 0.01
         rare = [self._claim, self._claim, self._withdraw, self._send_to_b, self._send_to_a] * 5
         often = [self._arrive_at_b, self._arrive_at_a] * 10
         self.random.choice([*rare, *often, self._restart_a, self._restart_b])()
@@ -183,25 +178,26 @@ class Die:
         self._b = Side(self._lives)
 
     def _send_to_b(self) -> None:
-        self._to_b.append((self._a.other.beat(self.now), dict(self._claimed)))
+        self._to_b.append((self._a.other.beat(), dict(self._claimed)))
 
     def _send_to_a(self) -> None:
-        self._to_a.append((self._b.other.beat(self.now), {}))
+        self._to_a.append((self._b.other.beat(), {}))
 
     def _arrive_at_a(self) -> None:
         for beat, _ in self._arriving(self._to_a):
-            self._a.other.receive(beat, self.now)
+            self._a.other.receive(beat)
 
     def _arrive_at_b(self) -> None:
         for beat, claimed_then in self._arriving(self._to_b):
-            self._b.other.receive(beat, self.now)
-            if self._b.other.heard_at == self.now:
+            self._b.other.silent_for = max(1, self._b.other.silent_for)
+            self._b.other.receive(beat)
+            if self._b.other.silent_for == 0:
                 self.understood += 1
                 assert claimed_then == self._b.other.claims
 
     def _arriving(
-        self, way: list[tuple[Beat, Mapping[str, Resting]]]
-    ) -> list[tuple[Beat, Mapping[str, Resting]]]:
+        self, way: list[tuple[Beat, Mapping[str, Claim]]]
+    ) -> list[tuple[Beat, Mapping[str, Claim]]]:
         if not way:
             return []
         position = self.random.randrange(len(way))

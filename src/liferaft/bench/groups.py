@@ -1,4 +1,4 @@
-"""What many Raft groups on the same three nodes cost while nobody uses them, and when somebody does.
+"""What many Raft groups on the same three nodes cost while nobody uses them, and in use.
 
 Every node is a process of its own and hosts all groups. Once all of them rest, what is measured is
 the processes' own count of their time: the share of one core for each node. Then single calls wake

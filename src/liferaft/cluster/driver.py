@@ -96,7 +96,7 @@ class Rest(Protocol):
     """Lets a group fall silent: see group_rest.py. Without one, a group never does."""
 
     def vouchers(self) -> Sequence[Event]:
-        """Return what stands for the heartbeats that were not sent; empty while none are missing.
+        """Return what stands for heartbeats and answers that are missing; mostly nothing.
 
         Asked for before every turn.
         """
@@ -104,10 +104,10 @@ class Rest(Protocol):
     def is_resting(self, events: Sequence[Event]) -> bool:
         """Return whether the core's deadline may pass, after a turn with these events."""
 
-    def may_pass(self, again: Callable[[], None]) -> bool:
-        """Return whether the core may learn now that its deadline is over.
+    def overdue(self, again: Callable[[], None]) -> Event | None:
+        """Return what the core learns when its deadline is over: that, or a sign of life.
 
-        If not, `again` is called when that is to be asked anew.
+        None when it has to wait; `again` is called when that is over.
         """
 
     def wake_at(self, deadline: float) -> float:
@@ -382,8 +382,10 @@ class Driver:
             return
         if self._loop.time() < self.core.deadline:
             self._arm_timer()
-        elif self._rest is None or self._rest.may_pass(self._time_passed):
-            self.post(TimePassed())
+            return
+        event = TimePassed() if self._rest is None else self._rest.overdue(self._time_passed)
+        if event is not None:
+            self.post(event)
 
     def _persist(self, effect: Persist) -> None:
         self._log.append(effect.mark, effect.hard_state, effect.entries)

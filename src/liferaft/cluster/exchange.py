@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from liferaft.cluster.beats import Acquaintance, Beat, Claims, News, Resting
+from liferaft.cluster.beats import Acquaintance, Beat, Claim, Claims, News
 from liferaft.cluster.envelope import Introduction
 from liferaft.cluster.introductions import Introductions
 from liferaft.cluster.links import Links, shown
@@ -71,14 +71,14 @@ class Groups(Protocol):
     def is_taken_for(self, disk_id: str) -> bool:
         """Return whether this node is the one on that disk; it ends if not."""
 
-    def rests(self, peer: NodeId, claim: Resting) -> None:
+    def rests(self, peer: NodeId, claim: Claim) -> None:
         """Learn that a group that `peer` leads is at rest."""
 
     def look_again(self, group: str) -> None:
         """Learn that something may have changed for a group at rest."""
 
-    def look_at_all(self) -> None:
-        """Learn that for all of them: somebody who was absent is back."""
+    def is_back(self, peer: NodeId) -> None:
+        """Learn that somebody who was absent is back: groups may have gone to rest without it."""
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -103,7 +103,7 @@ class Exchange:
         silence_max: float,
         token: str = "",
     ) -> None:
-        """`interval` and `silence_max` are the heartbeat interval and the election timeout."""
+        """Beat every `interval`; who is silent for `silence_max` is taken for dead."""
         self.claims: Final = Claims()
         self.links: Final[Links[GroupsPeer]] = Links(
             GroupsPeer, GROUPS_OBJECT, addresses, network=network, random=random, token=token
@@ -113,7 +113,7 @@ class Exchange:
         self._node_id = node_id
         self._groups = groups
         self.interval: Final = interval
-        self._silence_max = silence_max
+        self._silent_max = max(2, round(silence_max / interval))
         self._life = random.getrandbits(LIFE_BITS)
         self._known: dict[NodeId, Acquaintance] = {}
         self._silent: dict[NodeId, None] = {}
@@ -163,11 +163,10 @@ class Exchange:
             stub.deliver(self._cluster_id, _encode(batch))
 
     def _beat(self) -> None:
-        now = self._loop.time()
-        self._timer = self._loop.call_at(now + self.interval, self._beat)
+        self._timer = self._loop.call_later(self.interval, self._beat)
         for peer, known in self._known.items():
-            self._send(peer, tuple(self._waiting.pop(peer, ())), known.beat(now))
-            if peer not in self._silent and not known.is_alive(now):
+            self._send(peer, tuple(self._waiting.pop(peer, ())), known.beat())
+            if peer not in self._silent and not known.is_alive:
                 self._silent[peer] = None
                 for group in known.claims:
                     self._groups.look_again(group)
@@ -201,18 +200,22 @@ class Exchange:
         if peer not in self.links.addresses:
             return
         known = self._acquaintance(peer)
-        news = known.receive(beat, self._loop.time())
+        news = known.receive(beat)
         self._tell(peer, known, news)
 
     def _tell(self, peer: NodeId, known: Acquaintance, news: News) -> None:
-        for group in news.awake:
-            self._groups.look_again(group)
-        # Who was silent let go of what it had claimed before, too.
-        for claim in list(known.claims.values()) if news.is_back else news.resting:
-            self._groups.rests(peer, claim)
         if news.is_back:
             self._silent.pop(peer, None)
-            self._groups.look_at_all()
+        for group in news.withdrawn:
+            self._groups.look_again(group)
+        # What was claimed before the silence does not count until it is looked at again.
+        for claim in list(known.claims.values()) if news.is_back else news.claims:
+            if claim.is_resting:
+                self._groups.rests(peer, claim)
+            else:
+                self._groups.look_again(claim.group)
+        if news.is_back:
+            self._groups.is_back(peer)
 
     def _complain(self, what: str) -> None:
         if not self._is_warned:
@@ -232,21 +235,21 @@ class Exchange:
         return frozenset(self._silent)
 
     def heard_at(self, peer: NodeId) -> float:
-        """Return when a node's last beat came; -inf for a stranger's."""
+        """Return when a node's last beat came, by the beats that have left since."""
         known = self._known.get(peer)
-        return float("-inf") if known is None else known.heard_at
+        silent_for = self._silent_max if known is None else known.silent_for
+        return self._loop.time() - silent_for * self.interval
 
     def answered_at(self, peer: NodeId) -> float:
-        """Return when the last beat left that a node has heard; -inf while it has heard none."""
+        """Return when the last beat left that a node has heard, by those that left since."""
         known = self._known.get(peer)
-        return float("-inf") if known is None else known.answered_at
+        unanswered_for = self._silent_max if known is None else known.unanswered_for
+        return self._loop.time() - unanswered_for * self.interval
 
-    def claim_of(self, peer: NodeId, group: str) -> Resting | None:
-        """Return what a node that is alive says of a group that it leads, if that is at rest."""
+    def claim_of(self, peer: NodeId, group: str) -> Claim | None:
+        """Return what a node that is alive says of a group that it leads."""
         known = self._known.get(peer)
-        if known is None or not known.is_alive(self._loop.time()):
-            return None
-        return known.claims.get(group)
+        return known.claims.get(group) if known is not None and known.is_alive else None
 
     def meet(self, node_id: NodeId, address: str) -> bool:
         """Reach a node that says where it is; return whether it is new."""
@@ -269,7 +272,7 @@ class Exchange:
     def _acquaintance(self, peer: NodeId) -> Acquaintance:
         known = self._known.get(peer)
         if known is None:
-            known = Acquaintance(peer, self._life, self.claims, self._silence_max)
+            known = Acquaintance(peer, self._life, self.claims, self._silent_max)
             self._known[peer] = known
         return known
 

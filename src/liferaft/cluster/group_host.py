@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin
 from liferaft.cluster.administration import Admin
-from liferaft.cluster.beats import Resting
+from liferaft.cluster.beats import Claim
 from liferaft.cluster.campaigns import Campaigns
 from liferaft.cluster.config import NodeConfig, checked
 from liferaft.cluster.driver import Observer
@@ -47,6 +47,7 @@ from liferaft.errors import (
 )
 from liferaft.link.address import parse_address
 from liferaft.link.base import Network
+from liferaft.raft.config import HEARTBEATS_PER_ELECTION_TIMEOUT_MIN
 from liferaft.raft.events import Received
 from liferaft.raft.messages import AppendEntries
 from liferaft.raft.types import HardState, NodeId
@@ -186,9 +187,12 @@ class GroupHost:
 
     def _group_config(self, group: str) -> NodeConfig:
         config = self.config
+        # Beats say who lives: a group's own heartbeats need only repeat what was lost.
+        heartbeat_interval = config.raft.election_timeout / HEARTBEATS_PER_ELECTION_TIMEOUT_MIN
         return replace(
             config,
             cluster_id=f"{config.cluster_id}/{group}",
+            raft=replace(config.raft, heartbeat_interval=heartbeat_interval),
             data=f"{config.data}/{_GROUPS}/{group}",
         )
 
@@ -353,10 +357,10 @@ class GroupHost:
         """Return whether this node is the one on that disk; it ends if not."""
         return all(each.member.is_taken_for(disk_id) for each in self.groups.values())
 
-    def rests(self, peer: NodeId, claim: Resting) -> None:
+    def rests(self, peer: NodeId, claim: Claim) -> None:
         """Give the group what its leader claims, as the heartbeat that it stands for."""
         hosted = self.groups.get(claim.group)
-        if hosted is None or not hosted.member.is_running:
+        if hosted is None or not hosted.member.is_running or hosted.rest.knows(claim):
             return
         heartbeat = AppendEntries(
             claim.term,
@@ -376,10 +380,11 @@ class GroupHost:
         if hosted is not None and hosted.member.is_running:
             hosted.member.driver.look_again()
 
-    def look_at_all(self) -> None:
-        """Let all groups see whether they may still rest."""
-        for group in self.groups:
-            self.look_again(group)
+    def is_back(self, peer: NodeId) -> None:
+        """Wake the groups that went to rest without a node that may need to be told things."""
+        for group, hosted in self.groups.items():
+            if peer in hosted.rest.absent:
+                self.look_again(group)
 
     # When something ends.
 

@@ -1,8 +1,12 @@
-"""Lets one group of many fall silent, and vouches for its nodes when it wakes.
+"""Lets one group of many fall silent, and has the nodes' beats vouch for its members.
 
-A leader rests when it has had nothing to say for a while, and says so in its node's beats. A
-follower rests while its leader's node is alive and says that of exactly the log that it has. Both
-wake when anything happens; nothing is decided here but when a deadline of the core may pass.
+A leader rests when it has nothing to say and was not used for a moment, and claims so in its node's
+beats. A follower rests while its leader's node is alive and claims so of exactly the log that it
+has. Both wake when anything happens. Whether they rest or not, no follower campaigns while its
+leader's node is alive and claims to lead, and no leader steps down while a quorum's nodes hear it:
+so a machine that is too slow for heartbeats in time does not lose its leaders besides.
+
+Nothing is decided here but when a deadline of the core may pass.
 """
 
 import asyncio
@@ -10,7 +14,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from liferaft.cluster.beats import Resting
+from liferaft.cluster.beats import Claim
 from liferaft.cluster.campaigns import Campaigns
 from liferaft.cluster.exchange import Exchange
 from liferaft.raft.core import RaftCore
@@ -20,15 +24,17 @@ from liferaft.raft.events import (
     PeerAlive,
     Proposed,
     ReadAsked,
+    TimePassed,
     TransferAsked,
 )
 from liferaft.raft.state import Leader
+from liferaft.raft.types import NodeId
 
 REST_AFTER: Final = 0.3
 """Seconds without use after which a group rests: waking it costs a few rounds of heartbeats."""
 
-WAKES_PER_HEARTBEAT: Final = 5
-"""How often in a heartbeat interval groups that are awake can be woken: all at once, then."""
+WAKES_PER_BEAT: Final = 5
+"""How often between two beats groups that are awake can be woken: all at once, then."""
 
 _NEVER: Final = float("-inf")
 
@@ -36,7 +42,10 @@ _USES: Final = frozenset((Proposed, ReadAsked, ChangeAsked, TransferAsked))
 
 
 class GroupRest:
-    """Answers `driver.Rest` for one group; `core` is known once it is `bound`."""
+    """Answers `driver.Rest` for one group; `core` is known once it is bound.
+
+    `absent` are the nodes without which the group went to rest.
+    """
 
     def __init__(
         self,
@@ -46,11 +55,12 @@ class GroupRest:
         *,
         after: float = REST_AFTER,
     ) -> None:
+        self.absent: frozenset[NodeId] = frozenset()
         self._group = group
         self._exchange = exchange
         self._campaigns = campaigns
         self._after = after
-        self._grid = exchange.interval / WAKES_PER_HEARTBEAT
+        self._grid = exchange.interval / WAKES_PER_BEAT
         self._core: RaftCore | None = None
         self._loop = asyncio.get_running_loop()
         self._is_resting = False
@@ -60,29 +70,36 @@ class GroupRest:
         """Learn of which core it is."""
         self._core = core
 
-    @property
-    def is_at_rest(self) -> bool:
-        """Whether the group rests, as of its last turn."""
-        return self._is_resting
-
     def end(self) -> None:
         """Claim nothing more."""
         self._exchange.claims.withdraw(self._group)
         self._campaigns.forget(self._group)
 
-    def vouchers(self) -> Sequence[Event]:
-        """Return the signs of life since the group rests, of all who count."""
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether the group rests, as of its last turn."""
+        return self._is_resting
+
+    def knows(self, claim: Claim) -> bool:
+        """Return whether the group rests by that very claim already."""
         core = self._core
-        if not self._is_resting or core is None:
+        is_same = core is not None and claim.term == core.current_term
+        return self._is_resting and is_same and self._has_all(claim)
+
+    # What the driver asks.
+
+    def vouchers(self) -> Sequence[Event]:
+        """Return the nodes' signs of life, for a group that rests or has lost sight of others."""
+        core = self._core
+        if core is None:
             return ()
-        role, term = core.state.role, core.current_term
+        role = core.state.role
         if isinstance(role, Leader):
-            at = {peer: self._exchange.answered_at(peer) for peer in role.progress}
-        elif core.leader is not None:
-            at = {core.leader: self._exchange.heard_at(core.leader)}
-        else:
-            return ()
-        return [PeerAlive(peer, term, when) for peer, when in at.items() if when > _NEVER]
+            if self._is_resting or role.contact_until <= self._loop.time():
+                return [self._answers(core, peer) for peer in role.progress]
+        elif self._is_resting and core.leader is not None:
+            return [self._is_heard(core, core.leader)]
+        return ()
 
     def is_resting(self, events: Sequence[Event]) -> bool:
         """Return whether the group rests now, after a turn with these events."""
@@ -98,12 +115,14 @@ class GroupRest:
             self._campaigns.ended(self._group)
         return self._is_resting
 
-    def may_pass(self, again: Callable[[], None]) -> bool:
-        """Return whether the core may learn that its deadline is over: campaigns take turns."""
+    def overdue(self, again: Callable[[], None]) -> Event | None:
+        """Return what the core learns when its deadline is over: campaigns take turns."""
         core = self._core
         if core is None or core.role == "leader":
-            return True
-        return self._campaigns.may_begin(self._group, again)
+            return TimePassed()
+        if core.leader is not None and self._claim(core) is not None:
+            return self._is_heard(core, core.leader)
+        return TimePassed() if self._campaigns.may_begin(self._group, again) else None
 
     def wake_at(self, deadline: float) -> float:
         """Return the next of the moments at which all groups wake that have to.
@@ -113,27 +132,38 @@ class GroupRest:
         at = math.ceil(deadline / self._grid) * self._grid
         return at if at >= deadline else at + self._grid  # the product was rounded down
 
+    def _is_heard(self, core: RaftCore, leader: NodeId) -> PeerAlive:
+        return PeerAlive(leader, core.current_term, self._exchange.heard_at(leader))
+
+    def _answers(self, core: RaftCore, peer: NodeId) -> PeerAlive:
+        return PeerAlive(peer, core.current_term, self._exchange.answered_at(peer))
+
+    def _claim(self, core: RaftCore) -> Claim | None:
+        """Return the claim of the leader that this node follows, whose node is alive."""
+        if core.leader is None:
+            return None
+        claim = self._exchange.claim_of(core.leader, self._group)
+        return claim if claim is not None and claim.term == core.current_term else None
+
     def _leader_rests(self, core: RaftCore, events: Sequence[Event]) -> bool:
-        claims = self._exchange.claims
-        is_used = any(type(event) in _USES for event in events)
-        if is_used:
+        claims, absent = self._exchange.claims, self._exchange.absent
+        if any(type(event) in _USES for event in events):
             self._used_at = self._loop.time()
-        if is_used or not core.may_rest(self._exchange.absent):
-            claims.withdraw(self._group)
-            return False
-        if self._group in claims:
-            return True
-        if self._loop.time() < self._used_at + self._after:
-            return False
-        last = core.last_index
-        claims.claim(Resting(self._group, core.current_term, last, core.term_at(last)))
-        return True
+        is_unused = self._is_resting or self._loop.time() >= self._used_at + self._after
+        may_rest = is_unused and core.may_rest(absent)
+        last = core.last_index if may_rest else 0
+        self.absent = absent if may_rest else frozenset()
+        claims.claim(
+            Claim(self._group, core.current_term, last, core.term_at(last) if may_rest else 0)
+        )
+        return may_rest
 
     def _follower_rests(self, core: RaftCore) -> bool:
-        leader, state = core.leader, core.state
-        if leader is None or state.forwarded or state.reads_to_forward:
+        state, claim = core.state, self._claim(core)
+        if claim is None or state.forwarded or state.reads_to_forward:
             return False
-        claim = self._exchange.claim_of(leader, self._group)
-        if claim is None or claim.term != core.current_term:
-            return False
-        return claim.last_index == core.last_index == core.commit_index
+        return claim.is_resting and self._has_all(claim)
+
+    def _has_all(self, claim: Claim) -> bool:
+        core = self._core
+        return core is not None and claim.last_index == core.last_index == core.commit_index

@@ -71,7 +71,8 @@ class SnapshotStore:
 
     def find(self) -> None:
         """Look at what there is, once; blocking. See `open_snapshots`."""
-        self._disk.make_directory(self._directory)
+        if not self._disk.exists(self._directory):
+            return  # it is made with the first snapshot
         for name in self._disk.names(self._directory):
             path = f"{self._directory}/{name}"
             if name.endswith(_NEW_SUFFIX):
@@ -85,8 +86,9 @@ class SnapshotStore:
                 else:
                     self._check_owner(path, content.head)
                     self._kept.append(content.snapshot)
-        # A rename may have been seen but not synced when the process that made it ended.
-        sync_directory(self._disk, self._directory)
+        if self._kept:
+            # A rename may have been seen but not synced when the process that made it ended.
+            sync_directory(self._disk, self._directory)
 
     def _check_owner(self, path: str, head: SnapshotHead) -> None:
         if head.cluster_id != self._cluster_id:
@@ -248,6 +250,7 @@ def _nothing() -> None:
 
 
 def _write(disk: Disk, path: str, head: SnapshotHead, state: Iterable[bytes]) -> bytes:
+    disk.make_directory(path.rpartition("/")[0])
     return msgspec.msgpack.encode(write_snapshot(disk, path + _NEW_SUFFIX, head, state))
 
 
@@ -275,6 +278,7 @@ def _size(disk: Disk, path: str) -> int:
 
 
 def _write_at(disk: Disk, path: str, offset: int, data: bytes) -> None:
+    disk.make_directory(path.rpartition("/")[0])
     file = disk.open(path, create=True)
     try:
         file.truncate(offset)
