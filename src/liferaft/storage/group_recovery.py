@@ -109,6 +109,8 @@ class _Group:
         """Take a write; raises `FormatError` when it cannot follow those before."""
         if write.kind is WriteKind.BEGUN_ANEW:
             self._begin_behind(write.entry)
+        elif write.kind is WriteKind.COMPACTED:
+            self._compact(write.entry)
         hard_state = write.body.hard_state
         if hard_state is not None:
             if not hard_state_follows(self._hard_state, hard_state):
@@ -120,10 +122,19 @@ class _Group:
     def _begin_behind(self, base: EntryId) -> None:
         self._places = Extents(first=base.index + 1)
         self._terms = Extents(first=base.index + 1)
-        if base.index:
-            self._terms.append(base.index, base.index, base.term)
+        self._take_term(base)
         self._configurations.clear()
         self._tail.cut(0)
+
+    def _compact(self, covered: EntryId) -> None:
+        self._places.begin_at(covered.index + 1)
+        self._terms.begin_at(covered.index)
+        self._take_term(covered)
+
+    def _take_term(self, entry: EntryId) -> None:
+        """Remember the term of an entry that is not seen itself."""
+        if entry.index and not self._terms.at(entry.index):
+            self._terms.put(entry.index, entry.index, entry.term)
 
     def _take_entries(self, write: GroupWrite, number: int, size_bytes: int) -> None:
         is_copy = write.kind is WriteKind.COPIED
@@ -133,9 +144,7 @@ class _Group:
         if not is_copy:
             self._terms.cut(first)
             self._tail.cut(first)
-        before = write.entry
-        if before.index and not self._terms.at(before.index):
-            self._terms.put(before.index, before.index, before.term)
+        self._take_term(write.entry)
         for run in body.runs:
             self._terms.put(run.first, run.first + run.count - 1, run.term)
         (self._places.put if is_copy else self._places.append)(first, last, number, size_bytes)

@@ -129,6 +129,7 @@ class SharedLog:
         """
         self._on_failure = on_failure
         self._writes.start(self._fail)
+        self._writes.let_go()
         self._cleaning = asyncio.get_running_loop().create_task(self._clean())
 
     def group(self, name: str) -> GroupLog:
