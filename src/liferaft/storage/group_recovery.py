@@ -32,6 +32,9 @@ from liferaft.storage.recovery import (
 )
 from liferaft.storage.segment import Position
 
+BEGINS_LATE = "the segments before it are missing, and nothing says that they could be dropped"
+"""What is wrong with a log that begins behind its newest floor."""
+
 
 class GroupContents(msgspec.Struct):
     """What a group holds, for its log to go on: with `void_before` it must begin anew there."""

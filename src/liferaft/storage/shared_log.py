@@ -25,7 +25,7 @@ from liferaft.storage.disk import Disk
 from liferaft.storage.extents import Extents
 from liferaft.storage.group_log import GroupLog
 from liferaft.storage.group_records import NAME_BYTES_MAX, WriteKind, encode_write
-from liferaft.storage.group_recovery import GroupContents, Replay
+from liferaft.storage.group_recovery import BEGINS_LATE, GroupContents, Replay
 from liferaft.storage.ledger import Ledger
 from liferaft.storage.recovery import Recovered, entries_that_fit
 from liferaft.storage.segment import damaged, segment_numbers, segment_path
@@ -243,8 +243,7 @@ def _nothing() -> GroupContents:
 def _begins_late(disk: Disk, directory: str) -> DamagedLog:
     """Return the error for a log whose beginning was not dropped, and is missing."""
     path = segment_path(directory, segment_numbers(disk.names(directory))[0])
-    what = "the segments before it are missing, and nothing says that they could be dropped"
-    return damaged(directory, path=path, offset=0, last=0, what=what)
+    return damaged(directory, path=path, offset=0, last=0, what=BEGINS_LATE)
 
 
 def _ignore() -> None:
