@@ -183,7 +183,10 @@ class SharedLog:
         return self._writes.wal.written_bytes
 
     def statistics(self) -> LogStatistics:
-        """Return the counts of the physical log so far."""
+        """Return the counts of the physical log so far.
+
+        Its entries are the writes of the groups, an append of it what they wrote in one turn.
+        """
         return self._writes.wal.statistics()
 
     def occupancy(self) -> Occupancy:
@@ -201,9 +204,7 @@ class SharedLog:
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._cleaning
         finally:
-            await self._writes.wal.close()
-            # What was stored is reported in the loop's next turn.
-            asyncio.get_running_loop().call_soon(self._writes.fail)
+            await self._writes.close()
 
     async def _clean(self) -> None:
         try:
