@@ -15,6 +15,7 @@ from liferaft.raft.types import Configuration, HardState
 from liferaft.storage.directory import Identity, lock_directory, open_directory
 from liferaft.storage.disk import SystemDisk
 from liferaft.storage.inspection import inspect
+from liferaft.storage.shared_log import SharedLog
 from tests.storage.logs import make_entries, open_log
 
 GOLDEN = Path(__file__).parents[1] / "storage" / "golden" / "version-1"
@@ -333,3 +334,34 @@ def test_of_entries_that_cannot_be_seen_the_repair_speaks_too(data: Path, run: R
     assert ExitStatus.DAMAGED == status
     assert "Entries from 1 on, of which none can be seen, may have been acknowledged" in out
     assert "The log is whole up to index 0." in out
+
+
+async def make_shared(path: str) -> None:
+    disk = SystemDisk()
+    log, _ = await SharedLog.open(disk, path, bases={})
+    log.start(on_failure=lambda _: None)
+    log.group("users").append(1, HardState(1, "n2"), make_entries(1, 2))
+    log.group("orders").append(1, HardState(4), [])
+    await log.close()
+    await disk.close()
+
+
+def test_the_groups_of_a_shared_log_are_printed(tmp_path: Path, run: Run) -> None:
+    directory = tmp_path / "shared"
+    asyncio.run(make_shared(str(directory)))
+    status, printed, _ = run("inspect", directory, "--entries", "1")
+    verified = run("verify", directory)
+
+    assert ExitStatus.OK == status
+    assert [
+        "a log that 2 groups share; what they wrote is entries 1 to 2",
+        "  orders: no entries; term 4, no vote",
+        "  users: entries 1 to 2; term 1, vote for n2",
+        "segments: 1",
+    ] == printed.splitlines()[:4]
+    assert "1: term 1, of a group, " in printed
+    assert (
+        ExitStatus.OK,
+        f"The log in {directory} is whole: entries 1 to 2, of 2 groups.\n",
+        "",
+    ) == verified

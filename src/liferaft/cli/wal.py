@@ -12,6 +12,7 @@ from liferaft.errors import ConfigurationError, DataDirectoryError
 from liferaft.raft.types import Configuration, Entry, EntryKind, HardState
 from liferaft.storage.directory import lock_directory, lock_path, read_identity
 from liferaft.storage.disk import SystemDisk, is_locked
+from liferaft.storage.group_records import OF_A_GROUP
 from liferaft.storage.inspection import (
     Beyond,
     Inspection,
@@ -137,16 +138,24 @@ def _range(text: str) -> tuple[int, int]:
 
 
 def _told(inspection: Inspection) -> list[str]:
+    lines = [*_owner(inspection), *(_groups(inspection) or _log(inspection))]
+    lines.append(f"segments: {len(inspection.segments)}")
+    return lines + [f"  {_segment(segment, inspection)}" for segment in inspection.segments]
+
+
+def _owner(inspection: Inspection) -> list[str]:
     owner = inspection.owner
-    if isinstance(owner, DataDirectoryError):
-        lines = [f"owner: unknown, for {owner}"]
-    else:
+    if not isinstance(owner, DataDirectoryError):
         identity = owner.identity
-        lines = [
+        return [
             f"owner: node {identity.node_id} of cluster {identity.cluster_id}",
             f"first configuration: {_members(owner.configuration)}",
         ]
-    lines.append(f"hard state: {_hard_state(inspection.hard_state)}")
+    return [f"owner: unknown, for {owner}"] if inspection.groups is None else []
+
+
+def _log(inspection: Inspection) -> list[str]:
+    lines = [f"hard state: {_hard_state(inspection.hard_state)}"]
     if inspection.snapshot is not None:
         snapshot = inspection.snapshot
         size = f"{snapshot.size_bytes} bytes"
@@ -155,8 +164,22 @@ def _told(inspection: Inspection) -> list[str]:
     for run, following in zip(inspection.runs, [*inspection.runs[1:], None], strict=True):
         last = inspection.last if following is None else following.first - 1
         lines.append(f"  term {run.term}: {_entries(run.first, last)}")
-    lines.append(f"segments: {len(inspection.segments)}")
-    return lines + [f"  {_segment(segment, inspection)}" for segment in inspection.segments]
+    return lines
+
+
+def _groups(inspection: Inspection) -> list[str]:
+    """Tell of the groups that share the log, of none when it is of one node."""
+    groups = inspection.groups
+    if groups is None:
+        return []
+    held = _entries(inspection.first, inspection.last)
+    return [
+        f"a log that {len(groups)} groups share; what they wrote is {held}",
+        *(
+            f"  {each.name}: {_entries(each.first, each.last)}; {_hard_state(each.hard_state)}"
+            for each in groups
+        ),
+    ]
 
 
 def _members(configuration: Configuration) -> str:
@@ -208,6 +231,7 @@ def _print_entries(entries: Iterable[Entry], inspection: Inspection, first: int,
 
 def _kind(kind: int) -> str:
     known = {each.value: each.name.lower() for each in EntryKind}
+    known[OF_A_GROUP] = "of a group"
     return known.get(kind, f"kind {kind}")
 
 
@@ -221,6 +245,9 @@ def _whole(inspection: Inspection) -> str:
     held = _entries(inspection.first, inspection.last)
     state = _hard_state(inspection.hard_state)
     sentence = f"The log in {inspection.directory} is whole: {held}, {state}."
+    if inspection.groups is not None:
+        count = len(inspection.groups)
+        sentence = f"The log in {inspection.directory} is whole: {held}, of {count} groups."
     torn = inspection.torn
     if torn is None:
         return sentence

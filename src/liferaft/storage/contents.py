@@ -44,6 +44,8 @@ class Terms:
     def term_at(self, index: int) -> int:
         """Return the term of the entry at `index`, which lies from `first - 1` up to `last`."""
         assert self.first - 1 <= index <= self.last
+        if self._runs and self._runs[-1].first <= index:
+            return self._runs[-1].term
         for run in reversed(self._runs):
             if run.first <= index:
                 return run.term

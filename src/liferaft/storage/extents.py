@@ -50,7 +50,8 @@ class Extents:
     def append(self, first: int, last: int, value: int, size_bytes: int = 0) -> None:
         """Let the indexes have that value, and end with them; what lies between is a hole."""
         assert first <= last
-        self.cut(first)
+        if first != self.last + 1:
+            self.cut(first)
         if first > self.last + 1:
             self._push(self.last + 1, first - 1, 0, 0)
         self._push(first, last, value, size_bytes)
@@ -171,7 +172,10 @@ class Extents:
         return position
 
     def _push(self, first: int, last: int, value: int, size_bytes: int) -> None:
-        self._insert(len(self._firsts), first, value, size_bytes)
+        self._firsts.append(first)
+        self._values.append(value)
+        self._sizes.append(size_bytes)
+        self.size_bytes += size_bytes
         self.last = last
 
     def _insert(self, position: int, first: int, value: int, size_bytes: int) -> None:

@@ -118,9 +118,15 @@ class GroupLog:
     def compact(self, covered: int) -> None:
         """Let go of the entries up to `covered`, which a stored snapshot covers. Never blocks."""
         first = min(covered, self._terms.last) + 1
-        if first > self._terms.first:
-            self._terms.begin_at(first)
-            self._places.begin_at(first)
+        if first <= self._terms.first:
+            return
+        self._terms.begin_at(first)
+        self._places.begin_at(first)
+        if not self._is_closed:
+            # So that they do not count after a restart either, and are never copied again.
+            entry = EntryId(self._terms.prior_term, first - 1)
+            data = encode_write(WriteKind.COMPACTED, self._name, entry)
+            self._writes.write(data, partial(self._stored, 0, self._terms.last, len(data)))
             self._writes.let_go()
 
     async def read(self, first: int, last: int, bytes_max: int) -> tuple[Entry, ...]:

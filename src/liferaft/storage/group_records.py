@@ -15,8 +15,9 @@ the items of records.py as a log of one group holds them. All integers are littl
                   can be dropped. The named entry is the one before the first.
     3 begun anew  all entries of the group before this write are void, of the hard state nothing is;
                   its log goes on behind the named entry
-    4 removed     nothing of the group counts any more
-    5 floor       nothing counts in the writes up to `index`; the name is empty
+    4 compacted   the entries up to the named one do not count any more: a snapshot covers them
+    5 removed     nothing of the group counts any more
+    6 floor       nothing counts in the writes up to `index`; the name is empty
 """
 
 import struct
@@ -43,8 +44,9 @@ class WriteKind(IntEnum):
     APPENDED = 1
     COPIED = 2
     BEGUN_ANEW = 3
-    REMOVED = 4
-    FLOOR = 5
+    COMPACTED = 4
+    REMOVED = 5
+    FLOOR = 6
 
 
 class GroupWrite(msgspec.Struct, frozen=True):

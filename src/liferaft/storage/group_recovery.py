@@ -12,7 +12,7 @@ node with a log of its own would be, and has to begin anew behind it before anyt
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -28,9 +28,13 @@ from liferaft.storage.recovery import (
     TornTail,
     at_least,
     configurations_of,
+    entries_that_fit,
     hard_state_follows,
 )
 from liferaft.storage.segment import Position
+
+BEGINS_LATE = "the segments before it are missing, and nothing says that they could be dropped"
+"""What is wrong with a log that begins behind its newest floor."""
 
 
 class GroupContents(msgspec.Struct):
@@ -58,39 +62,58 @@ class GroupContents(msgspec.Struct):
         )
 
 
+class _Piece(msgspec.Struct):
+    """The entries `first` up to `last` of a write's body, which is decoded only if it is needed."""
+
+    first: int
+    last: int
+    body: Body
+    data_bytes: int
+
+
 class _Tail:
-    """The last entries of a log, as many as fit `bytes_max`, one at least."""
+    """The last entries of a log: as many as fill `bytes_max`, where there are, and a few more."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
-        self.entries: deque[Entry] = deque()
-        # Whether more was held than fits: then nothing is missing before the first.
-        self.is_full = False
+        self._pieces: deque[_Piece] = deque()
 
     def cut(self, first: int) -> None:
         """Forget everything from `first` on."""
-        while self.entries and self.entries[-1].index >= first:
-            self._bytes -= len(self.entries.pop().data)
-            self.is_full = False
+        while self._pieces and self._pieces[-1].last >= first:
+            if self._pieces[-1].first < first:
+                self._pieces[-1].last = first - 1
+            else:
+                self._bytes -= self._pieces.pop().data_bytes
 
-    def add(self, entries: Iterable[Entry]) -> None:
-        """Take entries that follow each other, the first of them the last or not."""
-        for entry in entries:
-            if self.entries and entry.index <= self.entries[-1].index:
-                continue
-            if self.entries and entry.index != self.entries[-1].index + 1:
+    def add(self, body: Body, first: int, last: int) -> None:
+        """Take a body's entries, which the log ends with; some of them may be there already."""
+        if self._pieces:
+            held = self._pieces[-1].last
+            if held + 1 < first:
                 self.cut(0)
-            self.entries.append(entry)
-            self._bytes += len(entry.data)
-            while self._bytes > self._bytes_max and len(self.entries) > 1:
-                self._bytes -= len(self.entries.popleft().data)
-                self.is_full = True
+            first = max(first, held + 1) if self._pieces else first
+        if first > last:
+            return
+        data_bytes = sum(run.stop - run.start - 5 * run.count for run in body.runs)
+        self._pieces.append(_Piece(first, last, body, data_bytes))
+        self._bytes += data_bytes
+        while self._bytes - self._pieces[0].data_bytes > self._bytes_max:
+            self._bytes -= self._pieces.popleft().data_bytes
 
     def whole(self, first: int) -> tuple[Entry, ...] | None:
         """Return them, None when there may be more that fit in a log that begins at `first`."""
-        is_whole = self.is_full or not self.entries or self.entries[0].index <= first
-        return tuple(each for each in self.entries if each.index >= first) if is_whole else None
+        entries: list[Entry] = []
+        for piece in self._pieces:
+            skipped = piece.body.runs[0].first
+            all_of_it = decode_entries(piece.body)
+            entries += all_of_it[piece.first - skipped : piece.last - skipped + 1]
+        data_bytes = sum([len(entry.data) for entry in entries])
+        if entries and entries[0].index > first and data_bytes < self._bytes_max:
+            return None
+        entries = [entry for entry in entries if entry.index >= first]
+        return entries_that_fit(entries, self._bytes_max)
 
 
 class _Group:
@@ -109,6 +132,8 @@ class _Group:
         """Take a write; raises `FormatError` when it cannot follow those before."""
         if write.kind is WriteKind.BEGUN_ANEW:
             self._begin_behind(write.entry)
+        elif write.kind is WriteKind.COMPACTED:
+            self._compact(write.entry)
         hard_state = write.body.hard_state
         if hard_state is not None:
             if not hard_state_follows(self._hard_state, hard_state):
@@ -120,10 +145,19 @@ class _Group:
     def _begin_behind(self, base: EntryId) -> None:
         self._places = Extents(first=base.index + 1)
         self._terms = Extents(first=base.index + 1)
-        if base.index:
-            self._terms.append(base.index, base.index, base.term)
+        self._take_term(base)
         self._configurations.clear()
         self._tail.cut(0)
+
+    def _compact(self, covered: EntryId) -> None:
+        self._places.begin_at(covered.index + 1)
+        self._terms.begin_at(covered.index)
+        self._take_term(covered)
+
+    def _take_term(self, entry: EntryId) -> None:
+        """Remember the term of an entry that is not seen itself."""
+        if entry.index and not self._terms.at(entry.index):
+            self._terms.put(entry.index, entry.index, entry.term)
 
     def _take_entries(self, write: GroupWrite, number: int, size_bytes: int) -> None:
         is_copy = write.kind is WriteKind.COPIED
@@ -133,15 +167,13 @@ class _Group:
         if not is_copy:
             self._terms.cut(first)
             self._tail.cut(first)
-        before = write.entry
-        if before.index and not self._terms.at(before.index):
-            self._terms.put(before.index, before.index, before.term)
+        self._take_term(write.entry)
         for run in body.runs:
             self._terms.put(run.first, run.first + run.count - 1, run.term)
         (self._places.put if is_copy else self._places.append)(first, last, number, size_bytes)
         self._take_configurations(configurations_of(body), first, last if is_copy else None)
         if last == self._places.last:
-            self._tail.add(decode_entries(body))
+            self._tail.add(body, first, last)
 
     def _take_configurations(self, found: list[Entry], first: int, last: int | None) -> None:
         """Let them replace those from `first` on, up to `last` if there is one."""

@@ -8,12 +8,16 @@ everything before the damage is told, and of what lies behind it as much as can 
 from collections.abc import Callable, Iterator
 
 import msgspec
+from msgspec.structs import replace
 
 from liferaft.errors import DamagedLog, DataDirectoryError, DiskFailed
 from liferaft.raft.types import Configuration, Entry, EntryId, HardState, Snapshot, TermRun
 from liferaft.storage.contents import EMPTY
 from liferaft.storage.directory import Identity, no_directory, read_identity
 from liferaft.storage.disk import Disk
+from liferaft.storage.group_records import OF_A_GROUP
+from liferaft.storage.group_recovery import BEGINS_LATE, Replay
+from liferaft.storage.ledger import Ledger
 from liferaft.storage.records import (
     RECORD_HEADER_BYTES,
     SEGMENT_HEADER_BYTES,
@@ -92,10 +96,21 @@ class Owner(msgspec.Struct, frozen=True):
     configuration: Configuration
 
 
+class SeenGroup(msgspec.Struct, frozen=True):
+    """What a shared log holds of one group: entries `first` up to `last`, its term and vote."""
+
+    name: str
+    first: int
+    last: int
+    hard_state: HardState
+
+
 class Inspection(msgspec.Struct, frozen=True):
     """What a directory holds: its newest whole snapshot, its log up to the first damage.
 
-    `owner` is the error that a start would raise where nothing says whose the directory is.
+    `owner` is the error that a start would raise where nothing says whose the directory is. Of a
+    log that groups share there are `groups`, whose snapshots and owners are told elsewhere; then
+    its entries are their writes. Else that is None.
     """
 
     directory: str
@@ -103,6 +118,7 @@ class Inspection(msgspec.Struct, frozen=True):
     examined: Examined
     segments: tuple[SeenSegment, ...]
     snapshot: Snapshot | None
+    groups: tuple[SeenGroup, ...] | None = None
 
     @property
     def hard_state(self) -> HardState:
@@ -138,7 +154,7 @@ class Inspection(msgspec.Struct, frozen=True):
     def error(self) -> DamagedLog | None:
         """Why no node can start from this directory; None when all that lies in it is whole."""
         damage = self.examined.error(self.directory)
-        if damage is None and isinstance(self.owner, DataDirectoryError):
+        if damage is None and self.groups is None and isinstance(self.owner, DataDirectoryError):
             return DamagedLog(str(self.owner))
         return damage
 
@@ -163,12 +179,15 @@ def inspect(
     program does not know, and `DiskFailed` when it cannot be read.
     """
     segments: dict[int, SeenSegment] = {}
+    replay: Replay | None = None
 
     def take(body: Body, position: Position, length: int) -> None:
         # A body's lengths are proven only by decoding them, which a start leaves for later.
         decode_entries(body)
         record = _seen(body, segment=position.segment, offset=position.offset, length=length)
         segments[position.segment].add(record)
+        if replay is not None:
+            replay.take(body, position, length)
         if on_record is not None:
             on_record(record)
 
@@ -178,7 +197,9 @@ def inspect(
         newest = newest_proven(disk, directory)
         snapshot = None if newest is None else newest.snapshot
         base = EMPTY if snapshot is None else EntryId(snapshot.term, snapshot.index)
-        examined = examine(disk, directory, base=base, on_record=take)
+        if _is_shared(disk, directory):
+            replay = Replay(tail_bytes=0, ledger=Ledger(step_bytes=_READ_BYTES))
+        examined = examine(disk, directory, base=base if replay is None else None, on_record=take)
         owner = _owner(disk, directory, has_log=bool(segments))
     except DataDirectoryError:
         raise
@@ -186,7 +207,48 @@ def inspect(
         raise no_directory(directory, error) from error
     except OSError as error:
         raise unreadable(directory, error) from error
-    return Inspection(directory, owner, examined, tuple(segments.values()), snapshot)
+    groups = None
+    if replay is not None:
+        examined, groups = _of_groups(replay, examined, directory, min(segments))
+    return Inspection(directory, owner, examined, tuple(segments.values()), snapshot, groups)
+
+
+class _Found(Exception):
+    """The first entry of a log. Never leaves the module."""
+
+
+def _is_shared(disk: Disk, directory: str) -> bool:
+    """Return whether the first entry that can be read is a write of a group."""
+
+    def look(body: Body, _position: Position, _length: int) -> None:
+        if body.runs:
+            raise _Found(*decode_entries(body)[:1])
+
+    try:
+        examine(disk, directory, base=None, on_record=look)
+    except _Found as found:
+        (entry,) = found.args
+        return bool(entry.kind == OF_A_GROUP)
+    return False
+
+
+def _of_groups(
+    replay: Replay, examined: Examined, directory: str, first_segment: int
+) -> tuple[Examined, tuple[SeenGroup, ...]]:
+    """Return what a shared log holds, as a start sees it."""
+    if examined.damage is None and examined.terms.first > replay.floor + 1:
+        examined = replace(examined, damage=Damage(first_segment, 0, BEGINS_LATE))
+    try:
+        contents = replay.contents(directory, {})
+    except DamagedLog:
+        if examined.damage is None:
+            raise
+        # What would make sense of it may lie behind the damage.
+        contents = {}
+    return examined, tuple(
+        SeenGroup(name, each.terms.first, each.terms.last, each.hard_state)
+        for name, each in sorted(contents.items())
+    )
 
 
 def _owner(disk: Disk, directory: str, *, has_log: bool) -> Owner | DataDirectoryError:

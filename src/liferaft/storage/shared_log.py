@@ -25,7 +25,7 @@ from liferaft.storage.disk import Disk
 from liferaft.storage.extents import Extents
 from liferaft.storage.group_log import GroupLog
 from liferaft.storage.group_records import NAME_BYTES_MAX, WriteKind, encode_write
-from liferaft.storage.group_recovery import GroupContents, Replay
+from liferaft.storage.group_recovery import BEGINS_LATE, GroupContents, Replay
 from liferaft.storage.ledger import Ledger
 from liferaft.storage.recovery import Recovered, entries_that_fit
 from liferaft.storage.segment import damaged, segment_numbers, segment_path
@@ -129,6 +129,7 @@ class SharedLog:
         """
         self._on_failure = on_failure
         self._writes.start(self._fail)
+        self._writes.let_go()
         self._cleaning = asyncio.get_running_loop().create_task(self._clean())
 
     def group(self, name: str) -> GroupLog:
@@ -182,7 +183,10 @@ class SharedLog:
         return self._writes.wal.written_bytes
 
     def statistics(self) -> LogStatistics:
-        """Return the counts of the physical log so far."""
+        """Return the counts of the physical log so far.
+
+        Its entries are the writes of the groups, an append of it what they wrote in one turn.
+        """
         return self._writes.wal.statistics()
 
     def occupancy(self) -> Occupancy:
@@ -200,9 +204,7 @@ class SharedLog:
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._cleaning
         finally:
-            await self._writes.wal.close()
-            # What was stored is reported in the loop's next turn.
-            asyncio.get_running_loop().call_soon(self._writes.fail)
+            await self._writes.close()
 
     async def _clean(self) -> None:
         try:
@@ -242,8 +244,7 @@ def _nothing() -> GroupContents:
 def _begins_late(disk: Disk, directory: str) -> DamagedLog:
     """Return the error for a log whose beginning was not dropped, and is missing."""
     path = segment_path(directory, segment_numbers(disk.names(directory))[0])
-    what = "the segments before it are missing, and nothing says that they could be dropped"
-    return damaged(directory, path=path, offset=0, last=0, what=what)
+    return damaged(directory, path=path, offset=0, last=0, what=BEGINS_LATE)
 
 
 def _ignore() -> None:

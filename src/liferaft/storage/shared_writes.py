@@ -19,6 +19,12 @@ from liferaft.storage.wal import WriteAheadLog
 _TERM = 1
 """The term of all writes: nobody replaces one."""
 
+_TURN_BYTES = 256 * 1024
+"""When so much was written in a turn of the loop, the physical log gets it at once.
+
+It is bounded by what one append of it may hold; see `groups.GROUP_BYTES_MAX`.
+"""
+
 _NEAR = 64
 """Writes that lie so near each other are read together, with what lies between them."""
 
@@ -27,7 +33,11 @@ _READ_BYTES = 1024 * 1024
 
 
 class Writes:
-    """Numbers writes and remembers who is to be told of each. `last` is the newest number."""
+    """Numbers writes and remembers who is to be told of each. `last` is the newest number.
+
+    What is written in one turn of the loop goes to the physical log as one append: a thousand
+    groups that write at once cost it no more than one that writes a thousand entries.
+    """
 
     def __init__(self, wal: WriteAheadLog, ledger: Ledger, *, last: int, is_new: bool) -> None:
         self.wal = wal
@@ -35,11 +45,16 @@ class Writes:
         self.last = last
         # Set when the log may be too long: much was written, or does not count any more.
         self.changed = asyncio.Event()
-        self._mark = 0
         self._hard_state = HardState(_TERM) if is_new else None
+        # What was written in this turn, and who waits for it.
+        self._entries: list[Entry] = []
+        self._entries_bytes = 0
+        self._told: list[Callable[[], None]] = []
+        # By the mark of an append of the physical log, who waits for it.
+        self._mark = 0
+        self._waiting: deque[tuple[int, list[Callable[[], None]]]] = deque()
         self._waiters: list[asyncio.Future[bool]] = []
         self._has_ended = False
-        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
 
     def write(self, data: bytes, on_stored: Callable[[], None]) -> int:
         """Queue a write and return its number; never blocks.
@@ -47,14 +62,31 @@ class Writes:
         `on_stored` is called on the loop when it and all before it are on stable storage.
         """
         self.last += 1
-        if self.ledger.add(self.last, size_of(data)):
+        size_bytes = size_of(data)
+        if self.ledger.add(self.last, size_bytes):
             self.changed.set()
-        self._append([Entry(_TERM, self.last, OF_A_GROUP, data)], on_stored)
+        self.write_nothing(on_stored)
+        self._entries.append(Entry(_TERM, self.last, OF_A_GROUP, data))
+        self._entries_bytes += size_bytes
+        if self._entries_bytes >= _TURN_BYTES:
+            self.flush()
         return self.last
 
     def write_nothing(self, on_stored: Callable[[], None]) -> None:
         """Let it be told when all that was queued so far is on stable storage."""
-        self._append([], on_stored)
+        if not self._told:
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._told.append(on_stored)
+
+    def flush(self) -> None:
+        """Give what was written in this turn to the physical log."""
+        if not self._told:
+            return
+        self._mark += 1
+        self._waiting.append((self._mark, self._told))
+        self.wal.append(self._mark, self._hard_state, self._entries)
+        self._hard_state = None
+        self._entries, self._entries_bytes, self._told = [], 0, []
 
     async def wait_stored(self) -> None:
         """Wait until all that was queued so far is on stable storage; raises `DiskFailed`."""
@@ -79,12 +111,6 @@ class Writes:
             if not stored.done():
                 stored.set_result(False)
 
-    def _append(self, entries: list[Entry], on_stored: Callable[[], None]) -> None:
-        self._mark += 1
-        self._waiting.append((self._mark, on_stored))
-        self.wal.append(self._mark, self._hard_state, entries)
-        self._hard_state = None
-
     def let_go(self) -> None:
         """Learn that something does not count any more."""
         self.changed.set()
@@ -93,15 +119,24 @@ class Writes:
         """Begin to write."""
         self.wal.start(on_stored=self._stored, on_failure=on_failure)
 
+    async def close(self) -> None:
+        """Write what is queued, and end."""
+        self.flush()
+        await self.wal.close()
+        # What was stored is reported in the loop's next turn.
+        asyncio.get_running_loop().call_soon(self.fail)
+
     def _stored(self, mark: int) -> None:
         while self._waiting and self._waiting[0][0] <= mark:
-            self._waiting.popleft()[1]()
+            for told in self._waiting.popleft()[1]:
+                told()
 
     async def read(self, numbers: Sequence[int]) -> dict[int, bytes] | None:
         """Return the data of writes, whose numbers rise; None when one was dropped.
 
         What is not written yet is waited for. Raises `DamagedLog` and `DiskFailed`.
         """
+        self.flush()
         found: dict[int, bytes] = {}
         position = 0
         while position < len(numbers):
