@@ -38,7 +38,8 @@ class Campaigns:
         timer = self._running.pop(group, None)
         if timer is not None:
             timer.cancel()
-            self._call_next()
+            if self._waiting:
+                self._loop.call_soon(self._call_next)
 
     def forget(self, group: str) -> None:
         """Learn that a group is here no more."""
@@ -51,6 +52,6 @@ class Campaigns:
             self._running[group] = self._loop.call_later(self._patience, self.ended, group)
 
     def _call_next(self) -> None:
-        group = next(iter(self._waiting), None)
-        if group is not None:
-            self._loop.call_soon(self._waiting.pop(group))
+        """Let as many ask as there is room for; some have found a leader meanwhile."""
+        while self._waiting and len(self._running) < self._at_once:
+            self._waiting.pop(next(iter(self._waiting)))()
