@@ -114,6 +114,17 @@ class Many:
             await self.hosts.pop(node_id).stop()
         await asyncio.gather(*self._endings)
 
+    def lose_disk(self, node_id: NodeId) -> None:
+        """Crash a node, and let it find an empty disk."""
+        self.crash(node_id)
+        self.disks[node_id] = FaultyDisk(Random(f"{self._seed} new {node_id}"))
+        for checker in self._safety.values():
+            checker.disk_lost(node_id)
+
+    def forget(self, group: str) -> None:
+        """Let a group of that name be another one."""
+        del self._safety[group]
+
     def cut_off(self, node_id: NodeId) -> Callable[[], None]:
         """Swallow all that a node sends and is sent; return what undoes that."""
         others = [each for each in NODES if each != node_id]
@@ -130,7 +141,8 @@ class Many:
         leading = [
             (driver.core.current_term, node_id)
             for node_id, host in self.hosts.items()
-            if (driver := host.groups[group].member.driver).core.role == "leader"
+            if group in host.groups
+            and (driver := host.groups[group].member.driver).core.role == "leader"
         ]
         return max(leading)[1] if leading else None
 
@@ -160,7 +172,17 @@ class Many:
     def _states(self, group: str) -> set[str]:
         return {self.machines[node_id, group].digest() for node_id in self.hosts}
 
-    async def wait_silent(self, *node_ids: NodeId) -> None:
+    async def wait_bound(self) -> None:
+        """Wait until every group's configuration tells of all disks."""
+        async with asyncio.timeout(60):
+            while not all(  # noqa: ASYNC110 - virtual time
+                len(self.driver(node_id, group).core.configuration.disks) == len(NODES)
+                for node_id in self.hosts
+                for group in self.groups
+            ):
+                await asyncio.sleep(0.1)
+
+    async def wait_silent(self) -> None:
         """Wait until no group takes a turn on any of the nodes that run."""
         async with asyncio.timeout(60):
             while True:

@@ -2,6 +2,11 @@
 
 import asyncio
 
+import pytest
+
+from liferaft.cluster.hosted_group import checked_name
+from liferaft.errors import ConfigurationError, DataDirectoryError, NoSuchObject
+from liferaft.raft.types import Configuration
 from tests.cluster.many import NODES, Many, failures, simulated
 
 GROUPS = tuple(f"g{number}" for number in range(8))
@@ -94,5 +99,147 @@ def test_silent_groups_of_a_node_that_crashed_get_new_leaders() -> None:
         assert None not in leaders
         assert turns == turns_later, "one node that is down keeps nobody awake"
         assert [[b"x", b"after"]] * 24 == lines
+
+    simulated(story)
+
+
+def test_all_nodes_at_once_come_back_with_every_group() -> None:
+    async def story() -> None:
+        cluster = Many(GROUPS)
+        await cluster.start()
+        for group in GROUPS:
+            await cluster.write(group, group.encode())
+        for node_id in NODES:
+            cluster.crash(node_id)
+        await cluster.start()
+        for group in GROUPS:
+            await cluster.write(group, b"again")
+        await cluster.wait_equal()
+        lines = {group: cluster.machines["n2", group].lines for group in GROUPS}
+        await cluster.stop()
+
+        assert {group: [group.encode(), b"again"] for group in GROUPS} == lines
+
+    simulated(story)
+
+
+def test_one_group_is_brought_up_to_date_by_a_snapshot_while_the_others_rest() -> None:
+    async def story() -> None:
+        cluster = Many(GROUPS)
+        await cluster.start()
+        for group in GROUPS:
+            await cluster.write(group)
+        await cluster.wait_silent()
+        away = next(each for each in NODES if cluster.leader_now("g5") != each)
+        others = [group for group in GROUPS if cluster.leader_now(group) not in (away, None)]
+        cluster.crash(away)
+        for _ in range(60):
+            await cluster.write("g5", b"y")
+        await cluster.wait_silent()
+        turns = dict(cluster.turns)
+        await cluster.start(away)
+        await cluster.wait_equal()
+        await cluster.wait_silent()
+        prepared = cluster.machines[away, "g5"].prepared
+        woken = {group for group in others if cluster.turns[group] > turns[group] + 10}
+        await cluster.stop()
+
+        assert 1 == prepared
+        assert {"g5"} == woken, "of the others it needs to be told only that they rest"
+        assert len(others) > 2
+
+    simulated(story)
+
+
+def test_a_group_can_be_added_and_removed_while_the_nodes_run() -> None:
+    async def story() -> None:
+        cluster = Many(("old",))
+        await cluster.start()
+        await cluster.write("old")
+        cluster.groups.append("new")
+        for host in cluster.hosts.values():
+            await host.add("new")
+        await cluster.write("new", b"first life")
+        await cluster.wait_equal()
+        for host in cluster.hosts.values():
+            await host.remove("new")
+        with pytest.raises(NoSuchObject):
+            await cluster.hosts["n1"].remove("new")
+        statuses = [status.group for status in cluster.hosts["n1"].statuses()]
+        await cluster.write("old")
+        await cluster.stop()
+        cluster.forget("new")
+        await cluster.start()
+        await cluster.write("new", b"second life")
+        await cluster.wait_equal()
+        lines = cluster.machines["n3", "new"].lines
+        await cluster.stop()
+
+        assert ["old"] == statuses
+        assert [b"second life"] == lines
+
+    simulated(story)
+
+
+def test_a_group_that_is_there_already_cannot_be_added() -> None:
+    async def story() -> None:
+        cluster = Many(("g",))
+        await cluster.start()
+        with pytest.raises(ConfigurationError, match="'g' is hosted here already"):
+            await cluster.hosts["n1"].add("g")
+        await cluster.stop()
+
+    simulated(story)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a@b", "a\0b", "é" * 51])
+def test_what_cannot_be_the_name_of_a_directory_or_an_object_is_no_groups_name(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be a group's name"):
+        checked_name(name)
+
+
+def test_a_node_that_lost_its_disk_is_refused_under_its_old_name() -> None:
+    """Whether it has anything to say to a group or not: its disk gave votes that it forgot."""
+
+    async def story() -> None:
+        cluster = Many(GROUPS)
+        await cluster.start()
+        for group in GROUPS:
+            await cluster.write(group)
+        await cluster.wait_bound()
+        await cluster.wait_silent()
+        cluster.lose_disk("n3")
+        await cluster.start("n3")
+        failure = await cluster.hosts["n3"].wait_failed()
+        for group in GROUPS:
+            await cluster.write(group)
+        await cluster.stop()
+
+        assert isinstance(failure, DataDirectoryError)
+        assert "is not the disk on which node n3" in str(failure)
+
+    simulated(story)
+
+
+def test_a_group_that_a_node_was_removed_from_ends_there_and_the_others_go_on() -> None:
+    async def story() -> None:
+        cluster = Many(("stays", "leaves"))
+        await cluster.start()
+        for group in cluster.groups:
+            await cluster.write(group)
+        leader = await cluster.leader("leaves")
+        leaving = next(each for each in NODES if each != leader)
+        others = tuple(each for each in NODES if each != leaving)
+        await cluster.driver(leader, "leaves").change(Configuration(voters=others))
+        await cluster.wait_silent()
+        await asyncio.sleep(5)
+        left = [status.group for status in cluster.hosts[leaving].statuses()]
+        await cluster.write("leaves")
+        await cluster.write("stays")
+        is_failed = failures(cluster)
+        await cluster.stop()
+
+        assert ["stays"] == left
+        assert not is_failed
 
     simulated(story)

@@ -30,6 +30,7 @@ class Story:
         self.acknowledged: dict[str, list[bytes]] = {group: [] for group in GROUPS}
         self.faults: list[str] = []
         self._number = 0
+        self._is_over = False
 
     async def tell(self) -> None:
         """Run all of it."""
@@ -45,14 +46,13 @@ class Story:
             await fault()
             # Sometimes long enough for groups to rest, sometimes not.
             await asyncio.sleep(self.random.choice([0.05, 0.3, 1.5]))
-        for client in clients:
-            client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
+        self._is_over = True
+        await asyncio.gather(*clients)
         await self._check()
         await cluster.stop()
 
     async def _write(self, group: str) -> None:
-        while True:
+        while not self._is_over:
             # Used at moments only, so that it rests in between, or without a pause for a while.
             await asyncio.sleep(self.random.choice([0.0, 0.01, 0.1, 1.0, 3.0]))
             leader = self.cluster.leader_now(group)

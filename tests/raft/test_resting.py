@@ -104,6 +104,18 @@ def test_a_leader_does_not_rest_before_a_change_of_the_members_has_ended() -> No
     assert cluster["a"].may_rest()
 
 
+def test_a_removed_node_is_given_up_on_though_its_machine_is_alive() -> None:
+    cluster = rest()
+    cluster.change("a", Configuration(voters=("a", "b")))
+    cluster.settle(cut=["c"])
+    for _ in range(80):
+        vouch(cluster, "a", "c")
+        cluster.pass_time(0.05)
+        cluster.settle(cut=["c"])
+
+    assert cluster["a"].may_rest()
+
+
 def test_a_leader_that_another_outranks_does_not_rest() -> None:
     cluster = rest()
     cluster.change("a", Configuration(voters=("a", "b", "c"), priorities=(("c", 1),)))

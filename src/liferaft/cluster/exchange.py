@@ -71,6 +71,9 @@ class Groups(Protocol):
     def is_taken_for(self, disk_id: str) -> bool:
         """Return whether this node is the one on that disk; it ends if not."""
 
+    def introduced(self, peer: NodeId, introduction: Introduction) -> None:
+        """Learn what a node says of itself, when it says so first or says something else."""
+
     def rests(self, peer: NodeId, claim: Claim) -> None:
         """Learn that a group that `peer` leads is at rest."""
 
@@ -116,6 +119,7 @@ class Exchange:
         self._silent_max = max(2, round(silence_max / interval))
         self._life = random.getrandbits(LIFE_BITS)
         self._known: dict[NodeId, Acquaintance] = {}
+        self._introduced: dict[NodeId, Introduction] = {}
         self._silent: dict[NodeId, None] = {}
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[NodeId, list[tuple[str, bytes]]] = {}
@@ -199,6 +203,9 @@ class Exchange:
         self.meet(peer, introduction.address)
         if peer not in self.links.addresses:
             return
+        if self._introduced.get(peer) != introduction:
+            self._introduced[peer] = introduction
+            self._groups.introduced(peer, introduction)
         known = self._acquaintance(peer)
         news = known.receive(beat)
         self._tell(peer, known, news)

@@ -11,7 +11,7 @@ begins with the members that the node's directory was made with.
 import asyncio
 import logging
 import random as random_module
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Final
 
@@ -33,8 +33,8 @@ from liferaft.cluster.exchange import (
 )
 from liferaft.cluster.group_admin import GROUP_ADMIN_OBJECT, GroupAdmin, GroupStatus
 from liferaft.cluster.group_rest import REST_AFTER, GroupRest
-from liferaft.cluster.member import InspectableStateMachine, Member
-from liferaft.cluster.node import DispatcherMaker
+from liferaft.cluster.hosted_group import HostedGroup, Shelves, checked_name
+from liferaft.cluster.member import DispatcherMaker, InspectableStateMachine, Member
 from liferaft.cluster.peers import Mailbox
 from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotSource
 from liferaft.errors import (
@@ -65,10 +65,6 @@ from liferaft.storage.snapshots import SnapshotStore, open_snapshots
 
 _log = logging.getLogger("liferaft.cluster")
 
-GROUP_NAME_CHARACTERS_MAX: Final = 100
-"""It is part of a directory's name, of objects' names and of every record of the log."""
-
-_FORBIDDEN: Final = frozenset("/@\0")
 _GROUPS: Final = "groups"
 _LOG: Final = "log"
 
@@ -84,23 +80,6 @@ The objects are named GROUP/NAME, or they could not be told from those of other 
 
 GroupObserver = Callable[[str], Observer]
 """Makes what sees every turn of a group, by the group's name."""
-
-
-class HostedGroup:
-    """One group on this node, and what belongs to it."""
-
-    def __init__(self, member: Member, rest: GroupRest, dispatchers: DispatcherMaker) -> None:
-        self.member: Final = member
-        self.rest: Final = rest
-        self.dispatchers: Final = dispatchers
-        self.objects: tuple[str, ...] = ()
-        config = member.config
-        self.mailbox: Final = Mailbox(config.cluster_id, config.node_id, member)
-
-    async def stop(self) -> None:
-        """Take part no more."""
-        self.rest.end()
-        await self.member.stop()
 
 
 class GroupHost:
@@ -124,7 +103,7 @@ class GroupHost:
     ) -> None:
         self.config: Final = checked(config)
         self.groups: Final[dict[str, HostedGroup]] = {}
-        self._first_groups = tuple(_checked_name(group) for group in groups)
+        self._first_groups = tuple(checked_name(group) for group in groups)
         self._parts = parts
         self._network = network
         self._disk = disk
@@ -232,7 +211,9 @@ class GroupHost:
             self._directory.configuration, self._log.group(group), recovered, store
         )
         exchange.reach({n: at for n, at in member.addresses.items() if n != self.config.node_id})
-        rest = GroupRest(group, exchange, self._campaigns, after=self._rest_after)
+        rest = GroupRest(
+            group, exchange, self._campaigns, member.introductions, after=self._rest_after
+        )
         hosted = HostedGroup(member, rest, dispatchers)
         driver = member.connect(GroupTransport(group, member.introductions, exchange), rest)
         rest.bind(driver.core)
@@ -271,7 +252,7 @@ class GroupHost:
 
         Raises `ConfigurationError` for one that is hosted already, or has no name.
         """
-        if _checked_name(group) in self.groups:
+        if checked_name(group) in self.groups:
             raise ConfigurationError(f"group {group!r} is hosted here already")
         assert self._server is not None
         hosted = await self._take_up(group, await self._open_store(group))
@@ -281,7 +262,7 @@ class GroupHost:
     def statuses(self) -> list[GroupStatus]:
         """Return how each group is, in the order in which they were added."""
         return [
-            _status(group, hosted)
+            hosted.status(group)
             for group, hosted in self.groups.items()
             if hosted.member.is_running
         ]
@@ -380,6 +361,11 @@ class GroupHost:
         if hosted is not None and hosted.member.is_running:
             hosted.member.driver.look_again()
 
+    def introduced(self, peer: NodeId, introduction: Introduction) -> None:
+        """Let all groups know what a node says of itself."""
+        for hosted in self.groups.values():
+            hosted.member.introduced(peer, introduction)
+
     def is_back(self, peer: NodeId) -> None:
         """Wake the groups that went to rest without a node that may need to be told things."""
         for group, hosted in self.groups.items():
@@ -428,43 +414,3 @@ class Operations:
     async def remove(self, group: str) -> None:
         """Host a group no more."""
         await self._host.remove(group)
-
-
-class Shelves:
-    """Answers `SnapshotSource` for all groups: the cluster that is named tells which."""
-
-    def __init__(self, groups: Mapping[str, HostedGroup]) -> None:
-        self._groups = groups
-
-    async def read(
-        self, cluster_id: str, index: int, term: int, offset: int, length: int
-    ) -> bytes | None:
-        """Return a piece of the file of a group's snapshot."""
-        hosted = self._groups.get(cluster_id.rpartition("/")[2])
-        if hosted is None:
-            return None
-        return await hosted.member.shelf.read(cluster_id, index, term, offset, length)
-
-
-def _status(group: str, hosted: HostedGroup) -> GroupStatus:
-    driver = hosted.member.driver
-    core = driver.core
-    return GroupStatus(
-        group,
-        core.role,
-        core.current_term,
-        core.leader,
-        driver.applied_index,
-        hosted.rest.is_at_rest,
-    )
-
-
-def _checked_name(group: str) -> str:
-    """Return a group's name; raises `ConfigurationError` for what cannot be one."""
-    is_path = group in ("", ".", "..") or _FORBIDDEN & set(group)
-    if is_path or len(group) > GROUP_NAME_CHARACTERS_MAX:
-        raise ConfigurationError(
-            f"{group!r} cannot be a group's name: give 1 to {GROUP_NAME_CHARACTERS_MAX} characters"
-            " without '/' and '@'"
-        )
-    return group

@@ -1,10 +1,12 @@
 """Lets one group of many fall silent, and has the nodes' beats vouch for its members.
 
-A leader rests when it has nothing to say and was not used for a moment, and claims so in its node's
-beats. A follower rests while its leader's node is alive and claims so of exactly the log that it
-has. Both wake when anything happens. Whether they rest or not, no follower campaigns while its
-leader's node is alive and claims to lead, and no leader steps down while a quorum's nodes hear it:
-so a machine that is too slow for heartbeats in time does not lose its leaders besides.
+A leader rests when it has nothing to say or to write down and was not used for a moment, and claims
+so in its node's beats. A follower rests while its leader's node is alive and claims so of exactly
+the log that it has. Both wake when anything happens.
+
+Whether they rest or not, no follower campaigns while its leader's node is alive and claims to lead,
+and no leader steps down while a quorum's nodes hear it: so a machine that is too slow for
+heartbeats in time does not lose its leaders besides.
 
 Nothing is decided here but when a deadline of the core may pass.
 """
@@ -17,6 +19,7 @@ from typing import Final
 from liferaft.cluster.beats import Claim
 from liferaft.cluster.campaigns import Campaigns
 from liferaft.cluster.exchange import Exchange
+from liferaft.cluster.introductions import Introductions
 from liferaft.raft.core import RaftCore
 from liferaft.raft.events import (
     ChangeAsked,
@@ -52,6 +55,7 @@ class GroupRest:
         group: str,
         exchange: Exchange,
         campaigns: Campaigns,
+        introductions: Introductions,
         *,
         after: float = REST_AFTER,
     ) -> None:
@@ -59,6 +63,7 @@ class GroupRest:
         self._group = group
         self._exchange = exchange
         self._campaigns = campaigns
+        self._introductions = introductions
         self._after = after
         self._grid = exchange.interval / WAKES_PER_BEAT
         self._core: RaftCore | None = None
@@ -150,7 +155,11 @@ class GroupRest:
         if any(type(event) in _USES for event in events):
             self._used_at = self._loop.time()
         is_unused = self._is_resting or self._loop.time() >= self._used_at + self._after
-        may_rest = is_unused and core.may_rest(absent)
+        may_rest = (
+            is_unused
+            and core.may_rest(absent)
+            and not self._introductions.has_news(core.configuration)
+        )
         last = core.last_index if may_rest else 0
         self.absent = absent if may_rest else frozenset()
         claims.claim(

@@ -72,6 +72,10 @@ class Introductions:
         if driver.core.role == "leader" and not self._writing:
             self._write_if_due(driver)
 
+    def has_news(self, configuration: Configuration) -> bool:
+        """Return whether something was heard of the members that the configuration lacks."""
+        return self._target(configuration) != configuration
+
     def _write_if_due(self, driver: Driver) -> None:
         now = asyncio.get_running_loop().time()
         if now < self._tried_at + TRY_AGAIN_AFTER:

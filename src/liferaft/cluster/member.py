@@ -30,9 +30,13 @@ from liferaft.raft.events import Event, Received
 from liferaft.raft.log import LogSummary
 from liferaft.raft.messages import Message
 from liferaft.raft.types import Configuration, NodeId, Snapshot
+from liferaft.rpc.dispatch import Dispatcher
 from liferaft.storage.disk import Disk
 from liferaft.storage.recovery import Recovered
 from liferaft.storage.snapshots import SnapshotStore
+
+DispatcherMaker = Callable[[Driver, Mapping[NodeId, str]], Mapping[str, Dispatcher]]
+"""Makes what answers the clients' calls, by the names of the objects; it sees all addresses."""
 
 
 class InspectableStateMachine(StateMachine, Protocol):
@@ -237,14 +241,20 @@ class Member:
 
     def receive(self, messages: Sequence[Message], source: Introduction) -> None:
         """Take messages of a peer, unless another disk than that peer's sent them."""
-        peer, known = messages[0].source, self.introductions
-        if self._driver is None or known.is_stranger(peer, source.disk_id):
+        peer = messages[0].source
+        if self._driver is None or not self.introduced(peer, source):
             return
-        known.heard(peer, source, self._driver)
         if source.address and peer not in self._addresses:
             self._meet(peer, source.address)
         for message in messages:
             self._driver.post(Received(message))
+
+    def introduced(self, node_id: NodeId, said: Introduction) -> bool:
+        """Learn what a node says of itself; return whether it is the one on its disk."""
+        if self._driver is None or self.introductions.is_stranger(node_id, said.disk_id):
+            return False
+        self.introductions.heard(node_id, said, self._driver)
+        return True
 
     def _meet(self, node_id: NodeId, address: str) -> None:
         """Know where a node is that the log has not told of yet; what the log tells goes before."""

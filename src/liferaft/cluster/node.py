@@ -8,14 +8,14 @@ clock is the running loop's. So a whole cluster of them runs in the simulator as
 import asyncio
 import logging
 import random as random_module
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus, StateDigest
 from liferaft.cluster.administration import Admin
 from liferaft.cluster.config import NodeConfig, checked
 from liferaft.cluster.driver import Driver, Observer
 from liferaft.cluster.envelope import LEVEL, Introduction
-from liferaft.cluster.member import InspectableStateMachine, Member
+from liferaft.cluster.member import DispatcherMaker, InspectableStateMachine, Member
 from liferaft.cluster.peers import PEER_OBJECT, Mailbox, Peers, RaftPeer
 from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotShelf, SnapshotSource
 from liferaft.errors import DiskFull, LiferaftError, Removed, StorageError, StubClosed
@@ -25,7 +25,6 @@ from liferaft.raft.types import NodeId
 from liferaft.rpc.access import Tokens, read_token
 from liferaft.rpc.callee import ObjectDispatcher
 from liferaft.rpc.directory import host_directory
-from liferaft.rpc.dispatch import Dispatcher
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.server import Server
 from liferaft.storage.directory import Directory, Identity, open_directory
@@ -34,9 +33,6 @@ from liferaft.storage.snapshots import open_snapshots
 from liferaft.storage.wal import WriteAheadLog
 
 _log = logging.getLogger("liferaft.cluster")
-
-DispatcherMaker = Callable[[Driver, Mapping[NodeId, str]], Mapping[str, Dispatcher]]
-"""Makes what answers the clients' calls, by the names of the objects; it sees all addresses."""
 
 
 class Node:

@@ -46,7 +46,8 @@ def hear_of(state: RaftState, event: PeerAlive) -> None:
     at = min(event.at, state.now)
     if isinstance(role, Leader):
         progress = role.progress.get(event.peer)
-        if progress is not None:
+        # One that was removed is given up on when it answers nothing itself.
+        if progress is not None and event.peer not in role.departing:
             progress.contact = max(progress.contact, at)
     elif isinstance(role, Follower) and role.leader == event.peer and at > role.contact:
         role.contact = at

@@ -9,8 +9,8 @@ from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver, Observer
 from liferaft.cluster.group_host import GroupHost, GroupObserver
 from liferaft.cluster.group_rest import REST_AFTER
-from liferaft.cluster.member import InspectableStateMachine
-from liferaft.cluster.node import DispatcherMaker, Node
+from liferaft.cluster.member import DispatcherMaker, InspectableStateMachine
+from liferaft.cluster.node import Node
 from liferaft.cluster.reads import ReadKind
 from liferaft.link.base import Network
 from liferaft.raft.types import NodeId
