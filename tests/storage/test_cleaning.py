@@ -258,3 +258,37 @@ async def test_whatever_ends_the_cleaning_is_told(
         await opened.log.close()
 
     assert [DiskFailed] == [type(each) for each in opened.failures]
+
+
+async def test_a_log_that_is_too_long_at_the_start_becomes_shorter_at_once(
+    disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = await open_shared(disk, segment_bytes=SEGMENT_BYTES)
+    monkeypatch.setattr(opened.log._cleaner, "_target", lambda: None)
+    await write_and_compact(opened.group("busy"), 200)
+    await opened.log.close()
+    long_bytes = log_bytes(disk)
+    again = await open_shared(disk, segment_bytes=SEGMENT_BYTES)
+    await idle()
+    await again.log.close()
+
+    assert log_bytes(disk) < long_bytes / 2
+
+
+async def test_what_was_to_be_dropped_when_the_process_ended_is_dropped_by_the_next(
+    disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The floor was written, and the segments are still there."""
+    opened = await open_shared(disk, segment_bytes=SEGMENT_BYTES)
+    monkeypatch.setattr(opened.log._writes.wal, "compact", lambda _: None)
+    await write_and_compact(opened.group("busy"), 200)
+    await idle()
+    assert opened.log.occupancy().floor > 0
+    await opened.log.close()
+    before = segment_numbers(disk.names(DIRECTORY))
+    again = await open_shared(disk, segment_bytes=SEGMENT_BYTES)
+    await idle()
+    await again.log.close()
+
+    assert 1 == before[0] < segment_numbers(disk.names(DIRECTORY))[0]
+    assert again.log.occupancy().floor == opened.log.occupancy().floor
