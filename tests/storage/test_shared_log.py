@@ -345,6 +345,35 @@ async def test_the_same_object_stands_for_a_group_each_time(disk: FaultyDisk) ->
     assert a is same
 
 
+async def test_a_group_that_starts_late_is_told_what_was_stored_before(disk: FaultyDisk) -> None:
+    opened = await open_shared(disk)
+    log = opened.log.group("a")
+    log.append(3, FIRST, make_entries(1, 2))
+    await opened.log.wait_stored()
+    group = OpenGroup(log, NOTHING)
+    inside = list(group.stored)
+    await asyncio.sleep(0)
+    await opened.log.close()
+
+    assert ([], [3]) == (inside, group.stored)
+
+
+async def test_a_closed_log_takes_no_groups_and_removes_none(disk: FaultyDisk) -> None:
+    opened = await open_shared(disk)
+    await opened.group("a").store(make_entries(1, 2), FIRST)
+    await opened.log.close()
+    late = opened.group("late")
+    late.append(make_entries(1, 1), FIRST)
+    late.log.compact(1)
+    late.log.begin_anew(EntryId(1, 9))
+    opened.remove("a")
+    await asyncio.sleep(60)
+    found = await read_shared(disk)
+
+    assert {"a": (FIRST, make_entries(1, 2))} == found
+    assert [] == late.stored
+
+
 async def test_a_failed_sync_ends_all_groups_and_nothing_is_written_after(
     disk: FaultyDisk,
 ) -> None:
