@@ -254,9 +254,7 @@ async def test_a_write_that_is_gone_though_it_counts_is_damage(disk: FaultyDisk)
     opened = await shortened(disk)
     group = opened.group("cold")
     group.log._places.put(1, 1, 1)
-    with pytest.raises(
-        DamagedLog, match="of group cold any more: the write is gone"
-    ):
+    with pytest.raises(DamagedLog, match="of group cold any more: the write is gone"):
         await group.log.read(1, 1, 1000)
     await opened.log.close()
 
