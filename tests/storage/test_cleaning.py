@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from liferaft.errors import DamagedLog, DiskFailed
+from liferaft.errors import DamagedLog, DiskFailed, InvariantViolated
 from liferaft.raft.types import EntryId, HardState
 from liferaft.storage.contents import EMPTY
 from liferaft.storage.faulty import FaultyDisk
@@ -42,7 +42,10 @@ async def write_and_compact(group: OpenGroup, count: int, *, kept: int = 5) -> N
         group.log.compact(index - kept)
 
 
-async def test_cold_groups_do_not_keep_the_log_of_a_busy_one(disk: FaultyDisk) -> None:
+async def test_cold_groups_do_not_keep_the_log_of_a_busy_one(
+    disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("liferaft.storage.cleaning.GROUPS_AT_ONCE", 4)
     opened = await open_shared(disk, segment_bytes=SEGMENT_BYTES)
     cold = [opened.group(f"cold{number}") for number in range(10)]
     for group in cold:
@@ -238,6 +241,37 @@ async def test_bit_rot_in_what_is_to_be_copied_ends_the_log(disk: FaultyDisk) ->
     assert [DamagedLog] == [type(each) for each in busy.failures]
 
 
+async def test_what_still_counts_is_never_dropped(disk: FaultyDisk) -> None:
+    """Whatever the cleaning believes it has copied."""
+    opened = await open_shared(disk)
+    await opened.group("a").store(make_entries(1, 3), FIRST)
+    with pytest.raises(InvariantViolated, match="group a still needs a write below 2"):
+        await opened.log._cleaner._drop_below(2)
+    await opened.log.close()
+
+
+async def test_a_write_that_is_gone_though_it_counts_is_damage(disk: FaultyDisk) -> None:
+    opened = await shortened(disk)
+    group = opened.group("cold")
+    group.log._places.put(1, 1, 1)
+    with pytest.raises(DamagedLog, match="of group cold any more: the write is gone"):
+        await group.log.read(1, 1, 1000)
+    await opened.log.close()
+
+
+async def test_a_log_that_has_failed_tells_it_once(disk: FaultyDisk) -> None:
+    opened = await open_shared(disk)
+    group = opened.group("a")
+    await group.store([], FIRST)
+    opened.log._fail(DiskFailed("first"))
+    opened.log._fail(DiskFailed("second"))
+    await group.wait_failed()
+    await opened.log.close()
+
+    assert ["first"] == [str(each) for each in opened.failures]
+    assert ["first"] == [str(each) for each in group.failures]
+
+
 async def test_whatever_ends_the_cleaning_is_told(
     disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,3 +292,37 @@ async def test_whatever_ends_the_cleaning_is_told(
         await opened.log.close()
 
     assert [DiskFailed] == [type(each) for each in opened.failures]
+
+
+async def test_a_log_that_is_too_long_at_the_start_becomes_shorter_at_once(
+    disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = await open_shared(disk, segment_bytes=SEGMENT_BYTES)
+    monkeypatch.setattr(opened.log._cleaner, "_target", lambda: None)
+    await write_and_compact(opened.group("busy"), 200)
+    await opened.log.close()
+    long_bytes = log_bytes(disk)
+    again = await open_shared(disk, segment_bytes=SEGMENT_BYTES)
+    await idle()
+    await again.log.close()
+
+    assert log_bytes(disk) < long_bytes / 2
+
+
+async def test_what_was_to_be_dropped_when_the_process_ended_is_dropped_by_the_next(
+    disk: FaultyDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The floor was written, and the segments are still there."""
+    opened = await open_shared(disk, segment_bytes=SEGMENT_BYTES)
+    monkeypatch.setattr(opened.log._writes.wal, "compact", lambda _: None)
+    await write_and_compact(opened.group("busy"), 200)
+    await idle()
+    assert opened.log.occupancy().floor > 0
+    await opened.log.close()
+    before = segment_numbers(disk.names(DIRECTORY))
+    again = await open_shared(disk, segment_bytes=SEGMENT_BYTES)
+    await idle()
+    await again.log.close()
+
+    assert 1 == before[0] < segment_numbers(disk.names(DIRECTORY))[0]
+    assert again.log.occupancy().floor == opened.log.occupancy().floor

@@ -343,3 +343,24 @@ async def test_a_drop_that_was_interrupted_is_finished_by_the_next_start(
 
     assert make_entries(again.recovered.first, 20) == entries
     assert after[0] == before[-1] - 3
+
+
+async def test_a_log_that_may_begin_anywhere_begins_where_its_first_segment_does(
+    disk: FaultyDisk,
+) -> None:
+    """Whoever opens it without a base knows by other means what may be missing."""
+    opened = await filled(disk)
+    await opened.log.close()
+    before = segments(disk)
+    disk.remove(segment_path(DIRECTORY, before[3]))
+    log, recovered = await WriteAheadLog.open(disk, DIRECTORY, base=None, segment_bytes=300)
+    again = OpenLog(log, recovered)
+    entries = await again.read_all()
+    await idle(again)
+    after = segments(disk)
+    await log.close()
+
+    assert 1 < recovered.first
+    assert make_entries(recovered.first, 20) == entries
+    assert (1, FIRST) == (recovered.prior_term, recovered.hard_state)
+    assert before[4] == after[0], "what lies before the gap goes"

@@ -345,6 +345,35 @@ async def test_the_same_object_stands_for_a_group_each_time(disk: FaultyDisk) ->
     assert a is same
 
 
+async def test_a_group_that_starts_late_is_told_what_was_stored_before(disk: FaultyDisk) -> None:
+    opened = await open_shared(disk)
+    log = opened.log.group("a")
+    log.append(3, FIRST, make_entries(1, 2))
+    await opened.log.wait_stored()
+    group = OpenGroup(log, NOTHING)
+    inside = list(group.stored)
+    await asyncio.sleep(0)
+    await opened.log.close()
+
+    assert ([], [3]) == (inside, group.stored)
+
+
+async def test_a_closed_log_takes_no_groups_and_removes_none(disk: FaultyDisk) -> None:
+    opened = await open_shared(disk)
+    await opened.group("a").store(make_entries(1, 2), FIRST)
+    await opened.log.close()
+    late = opened.group("late")
+    late.append(make_entries(1, 1), FIRST)
+    late.log.compact(1)
+    late.log.begin_anew(EntryId(1, 9))
+    opened.remove("a")
+    await asyncio.sleep(60)
+    found = await read_shared(disk)
+
+    assert {"a": (FIRST, make_entries(1, 2))} == found
+    assert [] == late.stored
+
+
 async def test_a_failed_sync_ends_all_groups_and_nothing_is_written_after(
     disk: FaultyDisk,
 ) -> None:
@@ -543,3 +572,37 @@ async def test_a_torn_last_write_is_cut_for_all_groups(disk: FaultyDisk) -> None
 
     assert (make_entries(1, 2), []) == entries
     assert again.recovered["a"].torn is not None
+
+
+async def test_a_read_proves_whose_entries_it_returns(disk: FaultyDisk) -> None:
+    """In pairs: what a write says is checked when it is written, and when it is read."""
+    opened = await open_shared(disk)
+    a, b = opened.group("a"), opened.group("b")
+    await a.store(make_entries(1, 1), FIRST)
+    await b.store(make_entries(1, 2), FIRST)
+    a.log._places.put(1, 1, b.log._places.at(1))
+    with pytest.raises(DamagedLog, match="of group a any more: it is of another group"):
+        await a.log.read(1, 1, 100)
+    b.log._places.append(1, 3, b.log._places.at(1))
+    with pytest.raises(DamagedLog, match="of group b any more: it holds other entries"):
+        await b.log.read(1, 3, 100)
+    b.log._places.append(1, 1, opened.log._writes.write(b"", lambda: None))
+    with pytest.raises(DamagedLog, match="of group b any more: half a head"):
+        await b.log.read(1, 1, 100)
+    await opened.log.close()
+
+
+@pytest.mark.slow
+async def test_a_thousand_groups_are_opened_with_a_tail_each(disk: FaultyDisk) -> None:
+    opened = await open_shared(disk, segment_bytes=2**22)
+    for number in range(1000):
+        opened.group(f"g{number}").append(make_entries(1, 20, data_bytes=50), FIRST)
+    await opened.log.wait_stored()
+    disk.crash()
+    opened.bury()
+    again = await open_shared(disk, tail_bytes=300)
+    await again.log.close()
+
+    assert 1000 == len(again.recovered)
+    assert all(len(found.tail) == 6 for found in again.recovered.values())
+    assert opened.log.statistics().syncs < 20
