@@ -105,7 +105,8 @@ async def test_a_snapshot_goes_on_to_be_fetched_where_a_lost_node_left_it(
     for _ in range(25):
         await cluster.write(1, data=noise.randbytes(size_bytes))
     await cluster.start("n3")
-    await asyncio.sleep(20)
+    while len(asked) < 3:
+        await asyncio.sleep(0.1)
     await cluster.stop("n3")
     fetched = [
         name

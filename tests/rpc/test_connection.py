@@ -25,7 +25,6 @@ from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc import driving as driving_module
 from liferaft.rpc.callee import Memory
-from liferaft.rpc.connection import ADDRESSES_MAX
 from liferaft.rpc.deadline import deadline
 from liferaft.rpc.server import Limits
 from tests.rpc.objects import (
@@ -549,13 +548,3 @@ async def test_a_caller_without_a_brake_is_stopped(monkeypatch: pytest.MonkeyPat
         await asyncio.sleep(0.1)
 
         assert 1 == await counter.increment()
-
-
-async def test_redirects_cannot_grow_the_list_of_addresses_for_ever() -> None:
-    connection = connection_to(MemoryNetwork(), Counter, "memory:a")
-    for number in range(1000):
-        connection._turn_to(f"memory:b{number}")
-
-    assert ADDRESSES_MAX == len(connection.addresses)
-    assert "memory:a" == str(connection.addresses[0])
-    await connection.aclose()

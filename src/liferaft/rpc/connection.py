@@ -17,12 +17,14 @@ from liferaft.errors import (
     ConnectionLost,
     LiferaftError,
     ProtocolError,
+    Refused,
     StubClosed,
     Unreachable,
 )
 from liferaft.link.address import Address, parse_address
 from liferaft.link.base import Link, Network
 from liferaft.rpc import wire
+from liferaft.rpc.addresses import AddressBook
 from liferaft.rpc.bridge import FORKED
 from liferaft.rpc.callbacks import CallbackHost
 from liferaft.rpc.caller_state import Leave, State, Timing, copy_error
@@ -36,15 +38,8 @@ logger = logging.getLogger("liferaft.rpc")
 
 CONNECT_TIMEOUT: Final = 3.0
 """Seconds to make a link; then the next address is tried."""
-BACKOFF_FIRST: Final = 0.02
-BACKOFF_MAX: Final = 1.0
-"""Seconds between attempts, doubling, each jittered down to its half."""
-REDIRECTS_AT_ONCE_MAX: Final = 2
-"""How many redirects are followed without a pause: nodes may send a caller round in a circle."""
 SETTLED_AFTER: Final = 1.0
-"""Seconds that a link must live for the next attempt to count as the first again."""
-ADDRESSES_MAX: Final = 64
-"""Addresses known: hosts that redirect must not be able to grow the list for ever."""
+"""Seconds that a link must live for its host to count as one that helped."""
 
 
 _open: "weakref.WeakSet[CallerConnection]" = weakref.WeakSet()
@@ -75,8 +70,7 @@ class CallerConnection(CallDriver):
         this one is gone. `token` is this caller's secret, for hosts that ask for one. `metadata`
         goes with every call.
         """
-        if not addresses:
-            raise AddressError("no address to connect to")
+        self._book = AddressBook(addresses, random)
         protocol: CallerProtocol[Waiter] = CallerProtocol(
             object_name=object,
             signatures=interface.signatures,
@@ -88,12 +82,7 @@ class CallerConnection(CallDriver):
             frame_bytes_max=network.frame_bytes_max,
         )
         super().__init__(protocol, interface=interface, timeout=timeout)
-        self.addresses = list(addresses)
         self._network = network
-        self._random = random
-        self._turn = 0
-        self._attempts = 0
-        self._was_redirected = False
         self._link: Link | None = None
         self._line: _Line | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -102,6 +91,11 @@ class CallerConnection(CallDriver):
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else self._protocol.state.name.lower()
         return f"<CallerConnection {self.interface.name} at {self.address_text} {state}>"
+
+    @property
+    def addresses(self) -> list[Address]:
+        """The addresses known: those that it was made with, and those that hosts have named."""
+        return self._book.addresses
 
     @property
     def address_text(self) -> str:
@@ -210,7 +204,8 @@ class CallerConnection(CallDriver):
 
     def _hand_out_answers(self) -> None:
         super()._hand_out_answers()
-        self._attempts = 0
+        if self._protocol.state.is_bound:
+            self._book.helped()
 
     def _tell_state(self) -> None:
         verdict, protocol = self._verdict, self._protocol
@@ -227,31 +222,20 @@ class CallerConnection(CallDriver):
 
     def _leave(self, leave: Leave) -> None:
         if leave.address is not None:
-            self._turn_to(leave.address)
-        elif not leave.is_lasting:
-            self._turn += 1
+            self._redirected(leave.address)
         if self._line is not None:
             self._line.end(leave.reason)
 
-    def _turn_to(self, text: str) -> None:
+    def _redirected(self, text: str) -> None:
         try:
-            address = parse_address(text)
+            self._book.redirected(parse_address(text))
         except AddressError as error:
             logger.warning("a host redirects to %s: %s", ascii(text), error)
-            self._turn += 1
-            return
-        if address not in self.addresses:
-            if len(self.addresses) >= ADDRESSES_MAX:
-                self.addresses.pop()
-            self.addresses.append(address)
-        self._was_redirected = True
-        self._turn = self.addresses.index(address)
 
     async def _keep_connected(self) -> None:
         while True:
             self._check_lease()
-            address = self.addresses[self._turn % len(self.addresses)]
-            turn, self._was_redirected = self._turn, False
+            address, is_gone = self._book.current, True
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     link = await self._network.connect(address)
@@ -260,11 +244,10 @@ class CallerConnection(CallDriver):
                 self._protocol.link_lost(Unreachable(f"{address}: {reason}"))
                 self._carry_out()
             else:
-                await self._use(link)
-            if turn == self._turn and not self._protocol.is_trouble_lasting:
-                self._turn += 1  # it did not answer, or ended without a word on where to go
-            self._attempts += 1
-            await asyncio.sleep(self._pause())
+                is_gone = await self._use(link)
+            stays = self._protocol.is_trouble_lasting
+            pause = self._book.turn(self._loop.time(), is_gone=is_gone, stays=stays)
+            await asyncio.sleep(pause)
 
     def _check_lease(self) -> None:
         """Begin a new session when the host was not heard of for as long as a lease of references.
@@ -278,8 +261,8 @@ class CallerConnection(CallDriver):
             protocol.begin_anew(f"the host was not heard of for {CALLER_LEASE:g} s")
             self._carry_out()
 
-    async def _use(self, link: Link) -> None:
-        """Talk over `link` until it ends or is to be left."""
+    async def _use(self, link: Link) -> bool:
+        """Talk over `link` until it ends or is to be left; returns whether its host is gone."""
         opened_at = self._loop.time()
         line = _Line(self, self._loop.create_future())
         self._link, self._line = link, line
@@ -298,14 +281,8 @@ class CallerConnection(CallDriver):
             self._protocol.link_lost(reason or ConnectionLost(f"{link.peer}: closed"))
             self._carry_out()
             if self._loop.time() - opened_at > SETTLED_AFTER:
-                self._attempts = 0
-
-    def _pause(self) -> float:
-        """Return how long to wait before the next attempt."""
-        if self._was_redirected and self._attempts <= REDIRECTS_AT_ONCE_MAX:
-            return 0.0
-        ceiling = min(BACKOFF_FIRST * 2.0 ** min(self._attempts, 16), BACKOFF_MAX)
-        return ceiling * (0.5 + self._random.random() / 2)
+                self._book.helped()
+        return not isinstance(reason, Refused)
 
     # Small things.
 
