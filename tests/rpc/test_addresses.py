@@ -10,6 +10,7 @@ from liferaft.rpc.addresses import (
     ADDRESSES_MAX,
     BACKOFF_FIRST,
     BACKOFF_MAX,
+    DISBELIEF_MAX,
     REDIRECTS_AT_ONCE_MAX,
     AddressBook,
 )
@@ -111,6 +112,19 @@ def test_it_is_asked_when_it_was_left_alone_for_long_enough() -> None:
     assert A == book.current
 
 
+def test_one_that_was_gone_for_long_is_asked_at_once_when_it_is_named() -> None:
+    """Somebody has heard of it since."""
+    book, now = book_of(A, B), 0.0
+    while now < 30.0:
+        now += book.turn(now, is_gone=book.current == A)
+    if book.current == A:
+        now += book.turn(now, is_gone=True)
+    now += DISBELIEF_MAX
+    book.redirected(A)
+
+    assert 0.0 == book.turn(now, is_gone=False)
+
+
 def test_hosts_that_name_each_other_are_asked_ever_more_seldom() -> None:
     book, now = book_of(A, B), 0.0
     pauses = []
@@ -159,6 +173,24 @@ def test_the_same_host_is_asked_again_where_all_are_alike() -> None:
 
     assert A == book.current
     assert pauses[-1] >= BACKOFF_MAX / 2
+
+
+def test_the_others_are_all_but_the_current_one() -> None:
+    book = book_of(A, B, C)
+    book.turn(0.0, is_gone=True)
+
+    assert [C, A] == book.others
+
+
+def test_the_current_address_does_not_give_way_to_one_that_is_named() -> None:
+    known = [parse_address(f"memory:a{number}") for number in range(ADDRESSES_MAX)]
+    book = book_of(*known)
+    for _ in known[1:]:
+        book.turn(0.0, is_gone=True)
+    book.redirected(A)
+
+    assert known[-1] == book.current
+    assert [*known[:-2], A] == sorted(book.others, key=[*known, A].index)
 
 
 def test_redirects_cannot_grow_the_list_for_ever() -> None:

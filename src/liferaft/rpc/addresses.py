@@ -20,18 +20,21 @@ BACKOFF_MAX: Final = 1.0
 also the least between two attempts, whatever the address."""
 REDIRECTS_AT_ONCE_MAX: Final = 2
 """How many redirects are followed without a pause: nodes may send a caller round in a circle."""
+DISBELIEF_MAX: Final = 0.2
+"""Seconds for which a host that was not there is not asked again merely because it is named: others
+may not have noticed yet. Later they may know that it is back."""
 ADDRESSES_MAX: Final = 64
 """Addresses known: hosts that redirect must not be able to grow the list for ever."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Host:
     """What is known of who listens at an address."""
 
     address: Address
     attempts: int = 0  # in vain, since any host helped
     again_at: float = 0.0
-    is_gone: bool = False  # it could not be reached, or fell silent, when it was asked last
+    gone_until: float = 0.0  # it was not there, so that until then nobody is believed who names it
 
 
 class AddressBook:
@@ -57,14 +60,19 @@ class AddressBook:
         """Every address known, those that the caller was made with first."""
         return [host.address for host in self._hosts]
 
+    @property
+    def others(self) -> list[Address]:
+        """Every address but the current, in the order in which they come."""
+        return [host.address for host in self._others_first()[:-1]]
+
     def redirected(self, address: Address) -> None:
-        """Take the current host's word that another helps."""
+        """Take a host's word that another than the current one helps."""
         for host in self._hosts:
             if host.address == address:
                 self._named = host
                 return
         if len(self._hosts) >= ADDRESSES_MAX:
-            self._hosts.pop()
+            self._hosts.remove(next(h for h in reversed(self._hosts) if h is not self._current))
         self._named = _Host(address)
         self._hosts.append(self._named)
 
@@ -85,11 +93,11 @@ class AddressBook:
         self._is_seeking = True
         left.attempts += 1
         left.again_at = now + self._pause(left.attempts)
-        left.is_gone = is_gone and named is None
+        left.gone_until = min(left.again_at, now + DISBELIEF_MAX) if is_gone else now
         self._redirects = 0 if named is None else self._redirects + 1
         if stays:
             return left.again_at - now
-        if named is not None and not (named.is_gone and now < named.again_at):
+        if named is not None and named.gone_until <= now:
             self._current = named
             at_once = self._redirects <= REDIRECTS_AT_ONCE_MAX
             return 0.0 if at_once else max(named.again_at - now, self._pause(1))

@@ -30,9 +30,11 @@ from liferaft.rpc.callbacks import CallbackHost
 from liferaft.rpc.caller_state import Leave, State, Timing, copy_error
 from liferaft.rpc.codec import encode
 from liferaft.rpc.driving import CallDriver, Waiter
+from liferaft.rpc.inquiry import PING_WITHIN, PINGS, Inquirer, is_in_doubt
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.protocol import CallerProtocol
 from liferaft.rpc.references import CALLER_LEASE
+from liferaft.rpc.session import RESEND_CAP
 
 logger = logging.getLogger("liferaft.rpc")
 
@@ -83,6 +85,10 @@ class CallerConnection(CallDriver):
         )
         super().__init__(protocol, interface=interface, timeout=timeout)
         self._network = network
+        self._inquirer = Inquirer(
+            network, object_name=object, signatures=interface.signatures, token=token
+        )
+        self._inquiry: asyncio.Task[None] | None = None
         self._link: Link | None = None
         self._line: _Line | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -224,7 +230,8 @@ class CallerConnection(CallDriver):
         if leave.address is not None:
             self._redirected(leave.address)
         if self._line is not None:
-            self._line.end(leave.reason)
+            is_gone = leave.address is None and not isinstance(leave.reason, Refused)
+            self._line.end(leave.reason, is_gone=is_gone)
 
     def _redirected(self, text: str) -> None:
         try:
@@ -261,6 +268,45 @@ class CallerConnection(CallDriver):
             protocol.begin_anew(f"the host was not heard of for {CALLER_LEASE:g} s")
             self._carry_out()
 
+    def _time_passed(self) -> None:
+        super()._time_passed()
+        line = self._line
+        if line is None or self._inquiry is not None or not self._book.others:
+            return
+        if is_in_doubt(self._protocol, self._loop.time()):
+            self._inquiry = self._loop.create_task(self._inquire(line), name="liferaft inquiry")
+
+    async def _inquire(self, line: "_Line") -> None:
+        """Leave the host if it stays silent and another is in its place."""
+        found = await self._find_another()
+        if found is not None:
+            self._book.redirected(found)
+            line.end(Unreachable(f"{found} serves the object meanwhile"))
+            return
+        await asyncio.sleep(RESEND_CAP)  # no more often than a call is repeated
+        self._inquiry = None
+
+    async def _find_another(self) -> Address | None:
+        """Return who serves the object as others say, None as soon as the host is heard of."""
+        protocol, silent_since = self._protocol, self._protocol.heard_at
+        for _ in range(PINGS):
+            if self._send is not None:
+                self._send(encode(wire.Ping(protocol.session.acked_below)))
+            await asyncio.sleep(max(PING_WITHIN, protocol.round_trip.interval))
+        for address in self._book.others:
+            if protocol.heard_at != silent_since:
+                return None
+            found = await self._inquirer.who_serves(address, protocol.session.session_id)
+            if found not in (None, self._book.current):
+                return found if protocol.heard_at == silent_since else None
+        return None
+
+    async def _end_inquiry(self) -> None:
+        inquiry, self._inquiry = self._inquiry, None
+        if inquiry is not None:
+            inquiry.cancel()
+            await asyncio.wait([inquiry])
+
     async def _use(self, link: Link) -> bool:
         """Talk over `link` until it ends or is to be left; returns whether its host is gone."""
         opened_at = self._loop.time()
@@ -282,7 +328,8 @@ class CallerConnection(CallDriver):
             self._carry_out()
             if self._loop.time() - opened_at > SETTLED_AFTER:
                 self._book.helped()
-        return not isinstance(reason, Refused)
+            await self._end_inquiry()
+        return line.is_gone
 
     # Small things.
 
@@ -301,12 +348,14 @@ class _Line:
         self, connection: CallerConnection, ended: asyncio.Future[LiferaftError | None]
     ) -> None:
         self.is_current = True
+        self.is_gone = True
         self.ended = ended
         self._connection = connection
 
-    def end(self, reason: LiferaftError | None) -> None:
-        """Have the link left; the first reason counts."""
+    def end(self, reason: LiferaftError | None, *, is_gone: bool = True) -> None:
+        """Have the link left; the first reason counts. `is_gone` says that the host may be."""
         if not self.ended.done():
+            self.is_gone = is_gone
             self.ended.set_result(reason)
 
     def frames_received(self, frames: list[bytes]) -> None:
