@@ -88,10 +88,13 @@ async def test_a_snapshot_goes_on_to_be_fetched_where_a_lost_node_left_it(
 ) -> None:
     """In pieces, so slowly that the node stops in the middle; what has come is not asked again."""
     asked: list[int] = []
+    is_half_fetched = asyncio.Event()
     real = SnapshotShelf.read
 
     async def read(self: SnapshotShelf, cluster_id: str, *place: int) -> bytes | None:
         asked.append(place[2])
+        if len(asked) == 3:
+            is_half_fetched.set()
         return await real(self, cluster_id, *place)
 
     monkeypatch.setattr(SnapshotShelf, "read", read)
@@ -105,7 +108,7 @@ async def test_a_snapshot_goes_on_to_be_fetched_where_a_lost_node_left_it(
     for _ in range(25):
         await cluster.write(1, data=noise.randbytes(size_bytes))
     await cluster.start("n3")
-    await asyncio.sleep(20)
+    await is_half_fetched.wait()
     await cluster.stop("n3")
     fetched = [
         name

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from random import Random
 from typing import Any, Protocol
 
@@ -19,13 +20,13 @@ from liferaft.errors import (
     StubClosed,
     Unreachable,
 )
-from liferaft.link.address import parse_address
+from liferaft.link.address import Address, parse_address
+from liferaft.link.base import Link, Listener
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc import driving as driving_module
 from liferaft.rpc.callee import Memory
-from liferaft.rpc.connection import ADDRESSES_MAX
 from liferaft.rpc.deadline import deadline
 from liferaft.rpc.server import Limits
 from tests.rpc.objects import (
@@ -123,6 +124,22 @@ async def test_a_result_too_large_for_a_frame_is_an_error_for_that_call_only() -
             await counter.fail("x" * 500)  # its traceback makes it longer
 
         assert 1 == await counter.increment()
+
+
+class Knocking:
+    """A network that counts how often a link was asked for."""
+
+    def __init__(self, inner: MemoryNetwork) -> None:
+        self._inner = inner
+        self.frame_bytes_max = inner.frame_bytes_max
+        self.knocks = 0
+
+    async def connect(self, address: Address) -> Link:
+        self.knocks += 1
+        return await self._inner.connect(address)
+
+    async def listen(self, address: Address, accept: Callable[[Link], None]) -> Listener:
+        return await self._inner.listen(address, accept)
 
 
 class Nest(Protocol):
@@ -392,6 +409,16 @@ async def test_the_next_address_is_tried_when_a_host_does_not_answer() -> None:
     await silent.stop()
 
 
+async def test_calls_that_give_up_do_not_have_it_connect_more_often() -> None:
+    network = Knocking(MemoryNetwork())
+    async with connected(network, Counter) as counter:
+        for _ in range(200):
+            with pytest.raises(Unreachable), deadline(0.05):
+                await counter.increment()
+
+    assert network.knocks < 25, "it is a second from one to the next after some"
+
+
 async def test_a_closed_stub_is_refused_at_once() -> None:
     network = MemoryNetwork()
     async with hosted(network, CounterObject(), Counter):
@@ -549,13 +576,3 @@ async def test_a_caller_without_a_brake_is_stopped(monkeypatch: pytest.MonkeyPat
         await asyncio.sleep(0.1)
 
         assert 1 == await counter.increment()
-
-
-async def test_redirects_cannot_grow_the_list_of_addresses_for_ever() -> None:
-    connection = connection_to(MemoryNetwork(), Counter, "memory:a")
-    for number in range(1000):
-        connection._turn_to(f"memory:b{number}")
-
-    assert ADDRESSES_MAX == len(connection.addresses)
-    assert "memory:a" == str(connection.addresses[0])
-    await connection.aclose()

@@ -17,34 +17,31 @@ from liferaft.errors import (
     ConnectionLost,
     LiferaftError,
     ProtocolError,
+    Refused,
     StubClosed,
     Unreachable,
 )
 from liferaft.link.address import Address, parse_address
 from liferaft.link.base import Link, Network
 from liferaft.rpc import wire
+from liferaft.rpc.addresses import AddressBook
 from liferaft.rpc.bridge import FORKED
 from liferaft.rpc.callbacks import CallbackHost
 from liferaft.rpc.caller_state import Leave, State, Timing, copy_error
 from liferaft.rpc.codec import encode
 from liferaft.rpc.driving import CallDriver, Waiter
+from liferaft.rpc.inquiry import PING_WITHIN, PINGS, Inquirer, is_in_doubt
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.protocol import CallerProtocol
 from liferaft.rpc.references import CALLER_LEASE
+from liferaft.rpc.session import RESEND_CAP
 
 logger = logging.getLogger("liferaft.rpc")
 
 CONNECT_TIMEOUT: Final = 3.0
 """Seconds to make a link; then the next address is tried."""
-BACKOFF_FIRST: Final = 0.02
-BACKOFF_MAX: Final = 1.0
-"""Seconds between attempts, doubling, each jittered down to its half."""
-REDIRECTS_AT_ONCE_MAX: Final = 2
-"""How many redirects are followed without a pause: nodes may send a caller round in a circle."""
 SETTLED_AFTER: Final = 1.0
-"""Seconds that a link must live for the next attempt to count as the first again."""
-ADDRESSES_MAX: Final = 64
-"""Addresses known: hosts that redirect must not be able to grow the list for ever."""
+"""Seconds that a link must live for its host to count as one that helped."""
 
 
 _open: "weakref.WeakSet[CallerConnection]" = weakref.WeakSet()
@@ -75,8 +72,7 @@ class CallerConnection(CallDriver):
         this one is gone. `token` is this caller's secret, for hosts that ask for one. `metadata`
         goes with every call.
         """
-        if not addresses:
-            raise AddressError("no address to connect to")
+        self._book = AddressBook(addresses, random)
         protocol: CallerProtocol[Waiter] = CallerProtocol(
             object_name=object,
             signatures=interface.signatures,
@@ -88,12 +84,11 @@ class CallerConnection(CallDriver):
             frame_bytes_max=network.frame_bytes_max,
         )
         super().__init__(protocol, interface=interface, timeout=timeout)
-        self.addresses = list(addresses)
         self._network = network
-        self._random = random
-        self._turn = 0
-        self._attempts = 0
-        self._was_redirected = False
+        self._inquirer = Inquirer(
+            network, object_name=object, signatures=interface.signatures, token=token
+        )
+        self._inquiry: asyncio.Task[None] | None = None
         self._link: Link | None = None
         self._line: _Line | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -102,6 +97,11 @@ class CallerConnection(CallDriver):
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else self._protocol.state.name.lower()
         return f"<CallerConnection {self.interface.name} at {self.address_text} {state}>"
+
+    @property
+    def addresses(self) -> list[Address]:
+        """The addresses known: those that it was made with, and those that hosts have named."""
+        return self._book.addresses
 
     @property
     def address_text(self) -> str:
@@ -210,7 +210,8 @@ class CallerConnection(CallDriver):
 
     def _hand_out_answers(self) -> None:
         super()._hand_out_answers()
-        self._attempts = 0
+        if self._protocol.state.is_bound:
+            self._book.helped()
 
     def _tell_state(self) -> None:
         verdict, protocol = self._verdict, self._protocol
@@ -227,31 +228,21 @@ class CallerConnection(CallDriver):
 
     def _leave(self, leave: Leave) -> None:
         if leave.address is not None:
-            self._turn_to(leave.address)
-        elif not leave.is_lasting:
-            self._turn += 1
+            self._redirected(leave.address)
         if self._line is not None:
-            self._line.end(leave.reason)
+            is_gone = leave.address is None and not isinstance(leave.reason, Refused)
+            self._line.end(leave.reason, is_gone=is_gone)
 
-    def _turn_to(self, text: str) -> None:
+    def _redirected(self, text: str) -> None:
         try:
-            address = parse_address(text)
+            self._book.redirected(parse_address(text))
         except AddressError as error:
             logger.warning("a host redirects to %s: %s", ascii(text), error)
-            self._turn += 1
-            return
-        if address not in self.addresses:
-            if len(self.addresses) >= ADDRESSES_MAX:
-                self.addresses.pop()
-            self.addresses.append(address)
-        self._was_redirected = True
-        self._turn = self.addresses.index(address)
 
     async def _keep_connected(self) -> None:
         while True:
             self._check_lease()
-            address = self.addresses[self._turn % len(self.addresses)]
-            turn, self._was_redirected = self._turn, False
+            address, is_gone = self._book.current, True
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     link = await self._network.connect(address)
@@ -260,11 +251,10 @@ class CallerConnection(CallDriver):
                 self._protocol.link_lost(Unreachable(f"{address}: {reason}"))
                 self._carry_out()
             else:
-                await self._use(link)
-            if turn == self._turn and not self._protocol.is_trouble_lasting:
-                self._turn += 1  # it did not answer, or ended without a word on where to go
-            self._attempts += 1
-            await asyncio.sleep(self._pause())
+                is_gone = await self._use(link)
+            stays = self._protocol.is_trouble_lasting
+            pause = self._book.turn(self._loop.time(), is_gone=is_gone, stays=stays)
+            await asyncio.sleep(pause)
 
     def _check_lease(self) -> None:
         """Begin a new session when the host was not heard of for as long as a lease of references.
@@ -278,8 +268,47 @@ class CallerConnection(CallDriver):
             protocol.begin_anew(f"the host was not heard of for {CALLER_LEASE:g} s")
             self._carry_out()
 
-    async def _use(self, link: Link) -> None:
-        """Talk over `link` until it ends or is to be left."""
+    def _time_passed(self) -> None:
+        super()._time_passed()
+        line = self._line
+        if line is None or self._inquiry is not None or not self._book.others:
+            return
+        if is_in_doubt(self._protocol, self._loop.time()):
+            self._inquiry = self._loop.create_task(self._inquire(line), name="liferaft inquiry")
+
+    async def _inquire(self, line: "_Line") -> None:
+        """Leave the host if it stays silent and another is in its place."""
+        found = await self._find_another()
+        if found is not None:
+            self._book.redirected(found)
+            line.end(Unreachable(f"{found} serves the object meanwhile"))
+            return
+        await asyncio.sleep(RESEND_CAP)  # no more often than a call is repeated
+        self._inquiry = None
+
+    async def _find_another(self) -> Address | None:
+        """Return who serves the object as others say, None as soon as the host is heard of."""
+        protocol, silent_since = self._protocol, self._protocol.heard_at
+        for _ in range(PINGS):
+            if self._send is not None:
+                self._send(encode(wire.Ping(protocol.session.acked_below)))
+            await asyncio.sleep(max(PING_WITHIN, protocol.round_trip.interval))
+        for address in self._book.others:
+            if protocol.heard_at != silent_since:
+                return None
+            found = await self._inquirer.who_serves(address, protocol.session.session_id)
+            if found not in (None, self._book.current):
+                return found if protocol.heard_at == silent_since else None
+        return None
+
+    async def _end_inquiry(self) -> None:
+        inquiry, self._inquiry = self._inquiry, None
+        if inquiry is not None:
+            inquiry.cancel()
+            await asyncio.wait([inquiry])
+
+    async def _use(self, link: Link) -> bool:
+        """Talk over `link` until it ends or is to be left; returns whether its host is gone."""
         opened_at = self._loop.time()
         line = _Line(self, self._loop.create_future())
         self._link, self._line = link, line
@@ -298,14 +327,9 @@ class CallerConnection(CallDriver):
             self._protocol.link_lost(reason or ConnectionLost(f"{link.peer}: closed"))
             self._carry_out()
             if self._loop.time() - opened_at > SETTLED_AFTER:
-                self._attempts = 0
-
-    def _pause(self) -> float:
-        """Return how long to wait before the next attempt."""
-        if self._was_redirected and self._attempts <= REDIRECTS_AT_ONCE_MAX:
-            return 0.0
-        ceiling = min(BACKOFF_FIRST * 2.0 ** min(self._attempts, 16), BACKOFF_MAX)
-        return ceiling * (0.5 + self._random.random() / 2)
+                self._book.helped()
+            await self._end_inquiry()
+        return line.is_gone
 
     # Small things.
 
@@ -324,12 +348,14 @@ class _Line:
         self, connection: CallerConnection, ended: asyncio.Future[LiferaftError | None]
     ) -> None:
         self.is_current = True
+        self.is_gone = True
         self.ended = ended
         self._connection = connection
 
-    def end(self, reason: LiferaftError | None) -> None:
-        """Have the link left; the first reason counts."""
+    def end(self, reason: LiferaftError | None, *, is_gone: bool = True) -> None:
+        """Have the link left; the first reason counts. `is_gone` says that the host may be."""
         if not self.ended.done():
+            self.is_gone = is_gone
             self.ended.set_result(reason)
 
     def frames_received(self, frames: list[bytes]) -> None:

@@ -92,8 +92,8 @@ class CallerProtocol(Generic[WaiterT]):
         self._draw_session = draw_session
         self._timing = timing or Timing()
         self.session: CallerSession[WaiterT] = CallerSession(draw_session())
-        self._round_trip = RoundTrip()
-        self._is_durable = False
+        self.round_trip = RoundTrip()
+        self.is_durable = False
         self._bound_incarnation: bytes | None = None
         self._incarnation = b""
         self._handshake_at = 0.0
@@ -118,7 +118,7 @@ class CallerProtocol(Generic[WaiterT]):
         if type(self.trouble) is Unreachable:
             self.trouble = Unreachable("the host does not answer the handshake")
         self._heard_at = self._pinged_at = now
-        self._handshake_interval = self._round_trip.interval
+        self._handshake_interval = self.round_trip.interval
         self._shake_hands(now)
 
     def attached(self, now: float) -> None:
@@ -126,7 +126,7 @@ class CallerProtocol(Generic[WaiterT]):
         self.state = State.BOUND
         self._heard_at = self._pinged_at = now
         for call in list(self.session.pending.values()):
-            self._send_call(call, self._round_trip.interval, now)
+            self._send_call(call, self.round_trip.interval, now)
         self._due = self._next_due()
 
     def link_lost(self, reason: LiferaftError) -> None:
@@ -188,7 +188,7 @@ class CallerProtocol(Generic[WaiterT]):
             self.outgoing.append(frame)
             call.sent_count = 1
             call.sent_at = now
-            call.interval = self._round_trip.interval
+            call.interval = self.round_trip.interval
             call.resend_at = now + call.interval + travel_time(frame)
         due = self._call_due(call)
         if due is not None and (self._due is None or due < self._due):
@@ -414,10 +414,10 @@ class CallerProtocol(Generic[WaiterT]):
             return
         self._incarnation = frame.incarnation
         self._frame_bytes_max = min(self._frame_bytes_max, frame.frame_bytes_max)
-        if self._bound_incarnation not in (None, frame.incarnation) and not self._is_durable:
+        if self._bound_incarnation not in (None, frame.incarnation) and not self.is_durable:
             self._host_restarted()
         self.state = State.BINDING
-        self._handshake_interval = self._round_trip.interval
+        self._handshake_interval = self.round_trip.interval
         self._shake_hands(now)
 
     def _host_restarted(self) -> None:
@@ -437,10 +437,10 @@ class CallerProtocol(Generic[WaiterT]):
         self.state = State.BOUND
         self.object_name = frame.object
         self.is_trouble_lasting = False
-        self._is_durable = frame.is_durable
+        self.is_durable = frame.is_durable
         self._bound_incarnation = self._incarnation
         for call in list(self.session.pending.values()):
-            self._send_call(call, self._round_trip.interval, now)
+            self._send_call(call, self.round_trip.interval, now)
         self._due = self._next_due()
 
     def _unbound(self, frame: wire.Unbound, _now: float) -> None:
@@ -485,7 +485,7 @@ class CallerProtocol(Generic[WaiterT]):
             return
         self.session.settle(frame.number)
         if call.sent_count == 1:
-            self._round_trip.measured(now - call.sent_at)
+            self.round_trip.measured(now - call.sent_at)
         self.answers.append((call, frame))
         if self.state is State.LEAVING:
             self._leave_when_done()
