@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 import pytest
 from msgspec.structs import replace
 
-from liferaft.cluster.node import Node
-from liferaft.cluster.peers import Peers
+from liferaft.cluster.links import Links
+from liferaft.cluster.member import Member
 from liferaft.raft import campaigning, membership, rules
 from liferaft.raft.effects import ConfigurationChanged
 from liferaft.raft.messages import RequestVote
@@ -51,18 +51,18 @@ def let_followers_keep_a_removed_node_s_question(patch: pytest.MonkeyPatch) -> N
 
 def go_on_after_the_own_removal(patch: pytest.MonkeyPatch) -> None:
     """A removed node ends by itself."""
-    changed = Node._configuration_changed
+    changed = Member._configuration_changed
 
-    def broken(self: Node, effect: ConfigurationChanged) -> None:
+    def broken(self: Member, effect: ConfigurationChanged) -> None:
         if self.config.node_id not in effect.configuration.retired:
             changed(self, effect)
 
-    patch.setattr(Node, "_configuration_changed", broken)
+    patch.setattr(Member, "_configuration_changed", broken)
 
 
 def keep_to_oneself_where_one_is(patch: pytest.MonkeyPatch) -> None:
     """Who is far behind has no address of a leader that came meanwhile."""
-    patch.setattr(Peers, "meet", lambda *_: False)
+    patch.setattr(Links, "meet", lambda *_: False)
 
 
 def leave_a_joint_phase_to_who_began_it(patch: pytest.MonkeyPatch) -> None:
