@@ -70,6 +70,23 @@ def test_a_silent_group_answers_at_once_when_it_is_used() -> None:
     simulated(story)
 
 
+def test_who_asks_a_silent_group_for_its_leader_is_not_kept_waiting() -> None:
+    async def story() -> None:
+        cluster = Many(("g",))
+        await cluster.start()
+        await cluster.write("g")
+        await cluster.wait_silent()
+        started = asyncio.get_running_loop().time()
+        for node_id in NODES:
+            await cluster.driver(node_id, "g").wait_leader(5.0)
+        took = asyncio.get_running_loop().time() - started
+        await cluster.stop()
+
+        assert 0 == took
+
+    simulated(story)
+
+
 def test_silent_groups_of_a_node_that_crashed_get_new_leaders() -> None:
     async def story() -> None:
         cluster = Many(GROUPS)

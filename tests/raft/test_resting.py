@@ -200,6 +200,16 @@ def test_a_leader_that_wakes_alone_leads_no_more() -> None:
     assert RoleChanged("follower", 1, None) in cluster.nodes["a"].effects
 
 
+def test_leadership_is_handed_over_at_once_to_one_who_is_vouched_for() -> None:
+    cluster = rest()
+    cluster.now += LONG
+    vouch(cluster, "a", "c")
+    cluster.step("a", TransferAsked())
+    cluster.settle()
+
+    assert ["c"] == cluster.leaders
+
+
 def test_signs_of_life_answer_no_read() -> None:
     """They do not tell that nobody else was elected: only a round of heartbeats does."""
     cluster = rest()

@@ -1,4 +1,4 @@
-"""`liferaft bench raft`, `rpc` and `failover`: figures, beside the rivals', in one run."""
+"""`liferaft bench raft`, `rpc`, `failover` and `groups`: figures of one run."""
 
 import asyncio
 import sys
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from liferaft.bench.measure import Measurement
+from liferaft.cli.bench_groups import print_groups
 from liferaft.cli.exits import ExitStatus
 from liferaft.ops.hosting import new_event_loop
 
@@ -20,7 +21,7 @@ Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 
 
 def bench(
-    what: Literal["raft", "rpc", "failover"],
+    what: Literal["raft", "rpc", "failover", "groups"],
     /,
     *,
     in_flight: tuple[Positive, ...] = (),
@@ -29,6 +30,7 @@ def bench(
     any_core: bool = False,
     rounds: Positive = 21,
     profile: Literal["default", "lan", "wan"] = "default",
+    groups: Positive = 1000,
     json: bool = False,
     write: Path | None = None,
 ) -> int:
@@ -42,12 +44,13 @@ def bench(
         "raft": durable writes and every kind of reads of a key-value dictionary, beside etcd where
         Debian's etcd-server and nghttp2-client are installed. "rpc": typed calls, beside a bare
         echo of msgspec's messages, Pyro5, RPyC and grpcio where they are installed. "failover": the
-        time without writes after the leader's process was killed.
+        time without writes after the leader's process was killed. "groups": the share of a core
+        that many Raft groups on the same three nodes take while nobody uses them.
     in_flight
         How many calls are under way at a time; may be given again for more. 64 (raft, where one at
         a time is measured too), or 1, 16, 64 and 256 (rpc) otherwise.
     seconds
-        How long each figure is measured; 5 (raft) or 2 (rpc) otherwise.
+        How long each figure is measured; 5 (raft), 2 (rpc) or 20 (groups) otherwise.
     size_bytes
         The size of a value (raft), 256 otherwise, or of a call (rpc), 200 and 65536 otherwise; may
         be given again for more.
@@ -57,6 +60,8 @@ def bench(
         How often the leader is killed (failover).
     profile
         The times of the cluster's nodes (failover), as for liferaft node.
+    groups
+        How many groups there are (groups).
     json
         Print the figures as JSON, and nothing else.
     write
@@ -65,6 +70,8 @@ def bench(
     """
     if what == "failover":
         return _failover(rounds, profile, json=json)
+    if what == "groups":
+        return print_groups(groups, seconds or 20.0, (in_flight or (64,))[0], json=json)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         if what == "raft":
             work = _raft(in_flight or (64,), seconds or 5.0, size_bytes or (256,))

@@ -21,6 +21,7 @@ VERBS: Final = {
     "chaos": "liferaft.cli.chaos:chaos",
     "demo": "liferaft.cli.demo:demo",
     "describe": "liferaft.cli.describe:describe",
+    "groups": "liferaft.cli.groups:groups",
     "http": "liferaft.cli.http:http",
     "leaky": "liferaft.cli.leaky:leaky",
     "member": "liferaft.cli.member:member",

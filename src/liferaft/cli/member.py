@@ -9,16 +9,15 @@ from functools import partial
 import msgspec
 from cyclopts import App
 
-from liferaft.cli.access import Access
 from liferaft.cli.exits import ExitStatus
-from liferaft.cli.leader import ask_leader
+from liferaft.cli.leader import LeaderAccess, ask_leader
 from liferaft.cluster.admin import Membership, NodeAdmin
 
 member = App(name="member", help="Show and change who takes part in a cluster.")
 
 
 @member.command(name="list")
-def show(addresses: str, /, *, access: Access | None = None, json: bool = False) -> int:
+def show(addresses: str, /, *, access: LeaderAccess | None = None, json: bool = False) -> int:
     """Print the members as the leader sees them, and how many more voters may fail.
 
     Parameters
@@ -44,7 +43,7 @@ def add(
     /,
     *,
     learner: bool = False,
-    access: Access | None = None,
+    access: LeaderAccess | None = None,
 ) -> int:
     """Add a node that was started with --join; it votes once it has caught up.
 
@@ -66,7 +65,7 @@ def add(
 
 @member.command
 def replace(
-    addresses: str, old: str, node: str, address: str, /, *, access: Access | None = None
+    addresses: str, old: str, node: str, address: str, /, *, access: LeaderAccess | None = None
 ) -> int:
     """Add a node that takes the place of another voter, dead or alive, once it has caught up.
 
@@ -88,7 +87,7 @@ def replace(
 
 @member.command
 def remove(
-    addresses: str, node: str, /, *, force: bool = False, access: Access | None = None
+    addresses: str, node: str, /, *, force: bool = False, access: LeaderAccess | None = None
 ) -> int:
     """Remove a member, the leader too; its name is used up.
 
@@ -107,7 +106,7 @@ def remove(
 
 
 @member.command
-def promote(addresses: str, node: str, /, *, access: Access | None = None) -> int:
+def promote(addresses: str, node: str, /, *, access: LeaderAccess | None = None) -> int:
     """Let a learner become a voter once it has caught up.
 
     Parameters
@@ -123,7 +122,9 @@ def promote(addresses: str, node: str, /, *, access: Access | None = None) -> in
 
 
 @member.command
-def prioritize(addresses: str, node: str, priority: int, /, *, access: Access | None = None) -> int:
+def prioritize(
+    addresses: str, node: str, priority: int, /, *, access: LeaderAccess | None = None
+) -> int:
     """Say how much a node should lead: the one of the highest priority does while it can.
 
     Parameters
@@ -140,7 +141,7 @@ def prioritize(addresses: str, node: str, priority: int, /, *, access: Access | 
     return ExitStatus.OK
 
 
-def transfer(addresses: str, /, *, to: str = "", access: Access | None = None) -> int:
+def transfer(addresses: str, /, *, to: str = "", access: LeaderAccess | None = None) -> int:
     """Hand over leadership of a cluster, without a pause for an election timeout.
 
     Parameters

@@ -9,9 +9,8 @@ from typing import Final
 
 from cyclopts import App
 
-from liferaft.cli.access import Access
 from liferaft.cli.exits import ExitStatus
-from liferaft.cli.leader import ask_leader
+from liferaft.cli.leader import LeaderAccess, ask_leader
 from liferaft.cluster.admin import NodeAdmin
 from liferaft.cluster.config import parse_peers
 from liferaft.errors import ConfigurationError, DamagedSnapshot, Unreachable
@@ -32,7 +31,7 @@ snapshot = App(
 
 
 @snapshot.command
-def save(addresses: str, file: Path, /, *, access: Access | None = None) -> int:
+def save(addresses: str, file: Path, /, *, access: LeaderAccess | None = None) -> int:
     """Write the state of a running cluster to a file: all that was acknowledged by now.
 
     Nothing is there under the name of the file until the whole of it is, and is proven.

@@ -78,7 +78,9 @@ class Admin:
 
     async def members(self) -> Membership:
         """Return who takes part."""
-        core = self._node.driver.core
+        driver = self._node.driver
+        driver.hear_out()
+        core = driver.core
         configuration = core.configuration
         listed = tuple(self._member(node, configuration) for node in members(configuration))
         return Membership(listed, core.leader, _spare(configuration, self._answering()))
@@ -172,7 +174,9 @@ class Admin:
 
     def _answering(self) -> set[NodeId]:
         """Return who answered within an election timeout; all of them, for who does not lead."""
-        core = self._node.driver.core
+        driver = self._node.driver
+        driver.hear_out()
+        core = driver.core
         followers = core.statistics().followers
         if core.role != "leader":
             return set(members(core.configuration))

@@ -260,6 +260,12 @@ class Driver:
         """Take a turn though nothing happened: whether the group may rest must be seen anew."""
         self._schedule()
 
+    def hear_out(self) -> None:
+        """Let the core know what others vouch for, before it is asked how its followers are."""
+        if self._rest is not None and not self._is_stopped:
+            for event in self._rest.vouchers():
+                self.core.step(event, self._loop.time())
+
     def propose(self, command: bytes, proposal: Proposal) -> None:
         """Queue a command; `proposal` learns what became of it."""
         if self._is_stopped:
@@ -360,9 +366,6 @@ class Driver:
         self._is_resting = self._rest is not None and self._rest.is_resting(events)
         if not self._is_resting:
             self._arm_timer()
-        elif self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if self._observer is not None:
             self._observer(self, events, effects)
 

@@ -32,6 +32,7 @@ class Progress:
     - `contact`: when the latest round of heartbeats that it answered began; at first, when the
       leader began to count it.
     - `acked_at`: the same, without that grace: what a lease may rest on.
+    - `vouched_at`: when it was alive as others tell (`PeerAlive`); no lease rests on that.
     - `told_round`: of one that was removed, the round whose answer shows that it knows.
     - `snapshot`: what it is offered; pinned, so that a slow one is not offered another each time.
     - `round_sent`, `round_acked`: the latest round sent to it, and the latest it answered.
@@ -44,6 +45,7 @@ class Progress:
     round_sent: int = 0
     round_acked: int = 0
     acked_at: float = -inf
+    vouched_at: float = -inf
     told_round: int = 0
     snapshot: Snapshot | None = None
     inflight_bytes: int = 0

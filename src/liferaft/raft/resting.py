@@ -48,6 +48,7 @@ def hear_of(state: RaftState, event: PeerAlive) -> None:
         progress = role.progress.get(event.peer)
         # One that was removed is given up on when it answers nothing itself.
         if progress is not None and event.peer not in role.departing:
+            progress.vouched_at = max(progress.vouched_at, at)
             progress.contact = max(progress.contact, at)
     elif isinstance(role, Follower) and role.leader == event.peer and at > role.contact:
         role.contact = at

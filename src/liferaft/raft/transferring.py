@@ -80,6 +80,6 @@ def best_target(state: RaftState, leader: Leader) -> NodeId | None:
     able = [
         (priority_of(configuration, peer), progress.match_index, peer)
         for peer, progress in leader.progress.items()
-        if peer in configuration.voters and progress.acked_at > fresh
+        if peer in configuration.voters and max(progress.acked_at, progress.vouched_at) > fresh
     ]
     return max(able, key=lambda each: each[:2])[2] if able else None
