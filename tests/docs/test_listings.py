@@ -14,6 +14,7 @@ PAGES = (
     "deadlines",
     "delivery",
     "discovery",
+    "groups",
     "hosts",
     "http",
     "interceptors",
