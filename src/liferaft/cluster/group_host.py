@@ -336,7 +336,8 @@ class GroupHost:
 
     def is_taken_for(self, disk_id: str) -> bool:
         """Return whether this node is the one on that disk; it ends if not."""
-        return all(each.member.is_taken_for(disk_id) for each in self.groups.values())
+        member = next((hosted.member for hosted in self.groups.values()), None)
+        return member is None or member.is_taken_for(disk_id)
 
     def rests(self, peer: NodeId, claim: Claim) -> None:
         """Give the group what its leader claims, as the heartbeat that it stands for."""

@@ -42,6 +42,8 @@ class Introductions:
         self._disks: Mapping[NodeId, str] = {}
         self._heard: dict[NodeId, Introduction] = {node_id: own}
         self._heard_at = 0.0
+        # The configuration that has all that was heard: most messages come while there is nothing.
+        self._without_news: Configuration | None = None
         self._tried_at = float("-inf")
         self._writing: asyncio.Task[None] | None = None
 
@@ -69,21 +71,27 @@ class Introductions:
         if self._heard.get(node_id) != said:
             self._heard[node_id] = said
             self._heard_at = asyncio.get_running_loop().time()
+            self._without_news = None
         if driver.core.role == "leader" and not self._writing:
             self._write_if_due(driver)
 
     def has_news(self, configuration: Configuration) -> bool:
         """Return whether something was heard of the members that the configuration lacks."""
-        return self._target(configuration) != configuration
+        if configuration is self._without_news:
+            return False
+        if self._target(configuration) != configuration:
+            return True
+        self._without_news = configuration
+        return False
 
     def _write_if_due(self, driver: Driver) -> None:
         now = asyncio.get_running_loop().time()
         if now < self._tried_at + TRY_AGAIN_AFTER:
             return
         configuration = driver.core.configuration
-        target = self._target(configuration)
-        if target == configuration:
+        if not self.has_news(configuration):
             return
+        target = self._target(configuration)
         everybody = set(members(configuration))
         is_complete = everybody <= set(self._heard)
         if is_complete or now > self._heard_at + COMPLETE_WITHIN:
