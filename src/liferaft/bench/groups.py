@@ -35,6 +35,8 @@ class IdleGroups(msgspec.Struct, frozen=True):
     `cores` is the share of a core that each node took while all groups rested for `seconds`,
     `memory_bytes` what each node holds, `started_in` the seconds until all groups rested, `woken`
     the seconds of each call that woke a group, rising; `writes` compares one group and many.
+    `orphaned` groups were led by the node that was killed at last, and `led_again_in` so many
+    seconds all of them had other leaders.
     """
 
     groups: int
@@ -44,6 +46,8 @@ class IdleGroups(msgspec.Struct, frozen=True):
     memory_bytes: tuple[int, ...]
     woken: tuple[float, ...]
     writes: tuple[Measurement, ...]
+    orphaned: int
+    led_again_in: float
 
 
 async def bench_groups(*, groups: int, seconds: float, in_flight: int) -> IdleGroups:
@@ -67,9 +71,19 @@ async def bench_groups(*, groups: int, seconds: float, in_flight: int) -> IdleGr
             await _write(cluster, among, in_flight=in_flight, seconds=seconds / 2)
             for among in (1, min(in_flight, groups))
         ]
+        await _wait_resting(cluster, groups)
+        orphaned, led_again_in = await _kill(cluster)
     cores = tuple((later - earlier) / took for earlier, later in zip(before, after, strict=True))
     return IdleGroups(
-        groups, took, started_in, cores, memory_bytes, tuple(sorted(woken)), tuple(writes)
+        groups=groups,
+        seconds=took,
+        started_in=started_in,
+        cores=cores,
+        memory_bytes=memory_bytes,
+        woken=tuple(sorted(woken)),
+        writes=tuple(writes),
+        orphaned=orphaned,
+        led_again_in=led_again_in,
     )
 
 
@@ -82,6 +96,24 @@ async def _wait_resting(cluster: LocalCluster, groups: int) -> None:
                 raise LiferaftError(f"{groups} groups do not rest after {REST_WITHIN:g} s")
             await asyncio.sleep(0.5)
         await aclose(admin)
+
+
+async def _kill(cluster: LocalCluster) -> tuple[int, float]:
+    """Kill a node; return how many groups it led, and how long until all have new leaders."""
+    killed, asked = cluster.nodes[:2]
+    admin = await aconnect(GroupAdmin, cluster.addresses[asked], name=GROUP_ADMIN_OBJECT)
+    orphaned = sum(each.leader == killed for each in await admin.groups())
+    began = time.perf_counter()
+    await cluster.kill(killed)
+    while any(each.leader in (None, killed) for each in await admin.groups()):
+        if time.perf_counter() > began + REST_WITHIN:
+            raise LiferaftError(
+                f"groups have no leader {REST_WITHIN:g} s after {killed} was killed"
+            )
+        await asyncio.sleep(0.05)
+    took = time.perf_counter() - began
+    await aclose(admin)
+    return orphaned, took
 
 
 async def _wake(cluster: LocalCluster, group: int) -> float:

@@ -36,4 +36,8 @@ def _report(found: "IdleGroups") -> str:
         f"{each.name}, {each.in_flight} in flight: {each.calls_per_second:,.0f}/s"
         for each in found.writes
     ]
+    lines.append(
+        f"the {found.orphaned} groups of a node that was killed had new leaders within"
+        f" {found.led_again_in:.1f} s"
+    )
     return "\n".join(lines)
