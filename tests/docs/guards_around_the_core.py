@@ -309,6 +309,20 @@ SNAPSHOTS = (
         "",
         "tests/replicated/test_snapshot.py::test_a_restored_machine_answers_old_calls_from_the_sessions_and_runs_nothing_twice",
     ),
+    Guard(
+        48,
+        "recipes.lock:LeaseLock.acquire",
+        "self._last_token += 1",
+        "self._last_token = 1",
+        "tests/recipes/test_lock.py::test_a_lock_that_was_given_back_is_free_and_its_next_token_greater",
+    ),
+    Guard(
+        48,
+        "recipes.lock:Fence.check",
+        "if token < self.greatest:",
+        "if False:",
+        "tests/recipes/test_lock.py::test_trap_48_who_lost_the_lock_without_knowing_it_changes_nothing",
+    ),
 )
 
 GUARDS = (*NODE, *DISK, *SNAPSHOTS, *CLIENTS)
