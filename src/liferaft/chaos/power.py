@@ -41,6 +41,9 @@ CUTS_PER_CLUSTER: Final = 50
 SEGMENT_BYTES: Final = 8 * 1024
 """One to three cuts long, so that many cuts hit a change of files."""
 
+SNAPSHOTS: Final = ("--snapshot-entries", "50", "--keep-entries", "20")
+"""So that cuts hit snapshots that are taken, fetched and installed, and logs that are dropped."""
+
 ANSWER_TIMEOUT: Final = 60.0
 """Seconds for a call, cuts, starts and elections included."""
 
@@ -166,6 +169,7 @@ class PowerCuts:
             objects=[self._hosted],
             directory=place,
             segment_bytes=SEGMENT_BYTES,
+            options=SNAPSHOTS,
         )
         disks = {node: LoopDisk(cluster.data(node)) for node in cluster.nodes}
         async with AsyncExitStack() as stack:
