@@ -11,6 +11,7 @@ from typing import Final, Protocol
 
 from liferaft import api
 from liferaft.cluster.config import NodeConfig
+from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.errors import LiferaftError
 from liferaft.link.memory import MemoryNetwork
 from liferaft.raft.config import RaftConfig
@@ -25,8 +26,11 @@ SEGMENT_BYTES: Final = 4 * 1024
 
 _ADDRESS: Final = "memory:n1"
 
-_RAFT: Final = RaftConfig(election_timeout=0.02, heartbeat_interval=0.01)
+_RAFT: Final = RaftConfig(election_timeout=0.02, heartbeat_interval=0.01, keep_entries=10)
 """A node alone waits for nobody, so it need not wait long before it leads."""
+
+_SNAPSHOTS: Final = SnapshotPolicy(entries=40)
+"""So that a script of hundreds takes some, and drops the log before them."""
 
 ANSWER_TIMEOUT: Final = 30.0
 """Seconds for a call: a disk that other programs use, too, may take its time."""
@@ -57,6 +61,7 @@ async def solo_node(
         data=str(data),
         segment_bytes=segment_bytes,
         raft=_RAFT,
+        snapshots=_SNAPSHOTS,
     )
     async with AsyncExitStack() as stack:
         node = replicated_node(
