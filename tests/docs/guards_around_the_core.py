@@ -12,7 +12,7 @@ NODE = (
     ),
     Guard(
         21,
-        "cluster.driver:Driver._apply",
+        "cluster.driver:Driver._apply_one",
         "if entry.kind == EntryKind.COMMAND:",
         "if True:",
         "tests/cluster/test_driver.py::test_trap_21_the_no_op_is_not_for_the_state_machine",

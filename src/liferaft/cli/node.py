@@ -42,6 +42,7 @@ def node(
     snapshot_log_bytes: int = SnapshotPolicy().log_bytes,
     keep_entries: int = RaftConfig().keep_entries,
     lease_clock_error: float | None = None,
+    wait_max: float | None = None,
     profile: Literal["default", "lan", "wan"] = "default",
     log_level: Literal["debug", "info", "warning", "error"] = "warning",
     loss: float = 0.0,
@@ -94,6 +95,9 @@ def node(
         Let the leader answer reads="lease" by its clock, without a round of heartbeats. No node's
         clock may run faster than another's by more than this share, such as 0.1, or such reads may
         be old. The same on all nodes, before the first client reads so; see docs/reads.md.
+    wait_max
+        Refuse a command as overload that would wait for longer than so many seconds. As long as the
+        profile's silence of a leader otherwise, and 0.25 s at least; see docs/overload.md.
     profile
         How soon a silent leader is taken for dead: after 0.3 to 0.6 s ("default"), 0.1 to 0.2 s
         ("lan", for nodes on one fast network), 1.5 to 3 s ("wan"). The same on every node.
@@ -139,6 +143,7 @@ def node(
             PROFILES[profile], keep_entries=keep_entries, lease_clock_error=lease_clock_error
         ),
         snapshots=SnapshotPolicy(entries=snapshot_entries, log_bytes=snapshot_log_bytes),
+        wait_max=wait_max,
         tls=tls_from(tls_certificate, tls_key, tls_authority),
         is_insecure=insecure,
         tokens=tokens,

@@ -10,10 +10,12 @@ The driver alone knows which marks are stored, and holds back what must not leav
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from liferaft.cluster.applying import Applying
 from liferaft.cluster.changes import Changes
 from liferaft.cluster.proposals import Proposal, Proposals
 from liferaft.cluster.reads import Read, ReadKind, Reads
@@ -101,8 +103,11 @@ class Rest(Protocol):
         Asked for before every turn.
         """
 
-    def is_resting(self, events: Sequence[Event]) -> bool:
-        """Return whether the core's deadline may pass, after a turn with these events."""
+    def is_resting(self, events: Sequence[Event], *, is_busy: bool) -> bool:
+        """Return whether the core's deadline may pass, after a turn with these events.
+
+        Never while the node `is_busy`: there are entries left to apply.
+        """
 
     def overdue(self, again: Callable[[], None]) -> Event | None:
         """Return what the core learns when its deadline is over: that, or a sign of life.
@@ -147,7 +152,9 @@ class Driver:
         on_configuration: Callable[[ConfigurationChanged], None] = _ignore,
         observer: Observer | None = None,
         rest: Rest | None = None,
+        work_clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        """`work_clock` tells how long the work of a turn takes: a loop's own stands still then."""
         self.core: Final = core
         self.applied_index = core.commit_index
         self._log = log
@@ -158,6 +165,7 @@ class Driver:
         self._observer = observer
         self._rest = rest
         self._is_resting = False
+        self._applying = Applying(self._apply_one, work_clock)
         self._proposals = Proposals()
         self._reads = Reads()
         self._changes = Changes()
@@ -176,7 +184,7 @@ class Driver:
         self._carry_out: Final[dict[type, Callable[..., None]]] = {
             Persist: self._persist,
             Send: self._send,
-            Apply: self._apply,
+            Apply: lambda effect: self._applying.take(effect.entries),
             ReadEntries: self._read_entries,
             Accepted: self._proposals.accepted,
             Rejected: self._proposals.rejected,
@@ -347,6 +355,7 @@ class Driver:
 
     def _take_turn(self, events: Sequence[Event], now: float) -> None:
         core = self.core
+        self._applying.begin_slice()
         for event in events:
             core.step(event, now)
         effects = core.take_effects()
@@ -357,14 +366,20 @@ class Driver:
         if self._leader_waiters and not self._is_leader_silent():
             self._tell_leader_waiters()
         self._snapshots.after_turn(self.applied_index, self._log.written_bytes)
-        self._is_resting = self._rest is not None and self._rest.is_resting(events)
+        self._rest_or_go_on(events)
+        if self._observer is not None:
+            self._observer(self, events, effects)
+
+    def _rest_or_go_on(self, events: Sequence[Event]) -> None:
+        is_busy = bool(self._applying)
+        if is_busy:
+            self._schedule()
+        self._is_resting = self._rest is not None and self._rest.is_resting(events, is_busy=is_busy)
         if not self._is_resting:
             self._arm_timer()
         elif self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._observer is not None:
-            self._observer(self, events, effects)
 
     def _arm_timer(self) -> None:
         at = self.core.deadline
@@ -411,16 +426,15 @@ class Driver:
             for target, messages in outbox.items():
                 self._deliver(target, tuple(messages))
 
-    def _apply(self, effect: Apply) -> None:
-        for entry in effect.entries:
-            if entry.kind == EntryKind.COMMAND:
-                outcome = self._machine.apply(entry)
-                proposal = self._proposals.claim(entry)
-                if proposal is not None:
-                    proposal.applied(outcome)
-            else:
-                self._proposals.claim(entry)
-            self.applied_index = entry.index
+    def _apply_one(self, entry: Entry) -> None:
+        if entry.kind == EntryKind.COMMAND:
+            outcome = self._machine.apply(entry)
+            proposal = self._proposals.claim(entry)
+            if proposal is not None:
+                proposal.applied(outcome)
+        else:
+            self._proposals.claim(entry)
+        self.applied_index = entry.index
 
     def _read_entries(self, effect: ReadEntries) -> None:
         task = self._loop.create_task(self._read_from_log(effect))
@@ -452,6 +466,7 @@ class Driver:
 
     def _restore_snapshot(self, effect: RestoreSnapshot) -> None:
         snapshot = effect.snapshot
+        self._applying.finish()
         self._snapshots.restore(snapshot)
         self.applied_index = snapshot.index
         if not effect.keeps_log:

@@ -6,6 +6,7 @@ which links its messages travel and where calls come in is the business of who h
 
 import asyncio
 import random as random_module
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
@@ -86,6 +87,7 @@ class Member:
         random: random_module.Random,
         on_failure: Callable[[LiferaftError], None],
         observer: Observer | None = None,
+        work_clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.config: Final = config
         self.introductions: Final = Introductions(config.node_id, own)
@@ -94,6 +96,7 @@ class Member:
         self._random = random
         self._fail = on_failure
         self._observer = observer
+        self._work_clock = work_clock
         self._addresses = dict(config.peers)
         self._recovered: tuple[RaftCore, Log, SnapshotStore] | None = None
         self._driver: Driver | None = None
@@ -155,6 +158,7 @@ class Member:
             on_configuration=self._configuration_changed,
             observer=self._observer,
             rest=rest,
+            work_clock=self._work_clock,
         )
         return self._driver
 

@@ -8,7 +8,8 @@ clock is the running loop's. So a whole cluster of them runs in the simulator as
 import asyncio
 import logging
 import random as random_module
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus, StateDigest
 from liferaft.cluster.administration import Admin
@@ -51,6 +52,7 @@ class Node:
         disk: Disk,
         random: random_module.Random,
         observer: Observer | None = None,
+        work_clock: Callable[[], float] = time.perf_counter,
         level: int = LEVEL,
     ) -> None:
         self.config = checked(config)
@@ -61,6 +63,7 @@ class Node:
         self._disk = disk
         self._random = random
         self._observer = observer
+        self._work_clock = work_clock
         self._directory: Directory | None = None
         self._member: Member | None = None
         self._wal: WriteAheadLog | None = None
@@ -148,6 +151,7 @@ class Node:
             random=self._random,
             on_failure=self._fail,
             observer=self._observer,
+            work_clock=self._work_clock,
         )
 
     async def _listen(self, member: Member, driver: Driver) -> None:

@@ -204,6 +204,7 @@ class World:
             disk=Mount(self.disks[node_id]),
             random=self.random(f"{node_id} life {life}"),
             wall_clock=lambda: self.machines[node_id].clock.wall(running_loop().true_time),
+            work_clock=lambda: running_loop().true_time,
             observer=partial(self._observe, node_id, life),
         )
         self.nodes[node_id] = node
