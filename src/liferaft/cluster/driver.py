@@ -11,7 +11,7 @@ The driver alone knows which marks are stored, and holds back what must not leav
 import asyncio
 import contextlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -166,6 +166,8 @@ class Driver:
         self._rest = rest
         self._is_resting = False
         self._applying = Applying(self._apply_one, work_clock)
+        self.reads_answered: Final[Counter[str]] = Counter()
+        """By their kinds; whoever answers a read counts it."""
         self._proposals = Proposals()
         self._reads = Reads()
         self._changes = Changes()
@@ -475,6 +477,10 @@ class Driver:
     def _compact(self, effect: Compact) -> None:
         # The older of the snapshots that are kept must be worth something without the newest.
         self._log.compact(min(effect.index, self._snapshots.store.covered))
+
+    def fail(self, error: LiferaftError) -> None:
+        """End for a reason that was found elsewhere: nothing is answered from now on."""
+        self._fail(error)
 
     def _fail(self, error: LiferaftError) -> None:
         if not self._is_stopped:

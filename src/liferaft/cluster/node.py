@@ -14,12 +14,20 @@ from collections.abc import Callable, Mapping
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus, StateDigest
 from liferaft.cluster.administration import Admin
 from liferaft.cluster.config import NodeConfig, checked
+from liferaft.cluster.divergence import COMPARISON_OBJECT, ReplicaComparison
 from liferaft.cluster.driver import Driver, Observer
 from liferaft.cluster.envelope import LEVEL, Introduction
 from liferaft.cluster.member import DispatcherMaker, InspectableStateMachine, Member
 from liferaft.cluster.peers import PEER_OBJECT, Mailbox, Peers, RaftPeer
 from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotShelf, SnapshotSource
-from liferaft.errors import DiskFull, LiferaftError, Removed, StorageError, StubClosed
+from liferaft.errors import (
+    DiskFull,
+    LiferaftError,
+    Removed,
+    ReplicaDiverged,
+    StorageError,
+    StubClosed,
+)
 from liferaft.link.address import parse_address
 from liferaft.link.base import Network
 from liferaft.raft.types import NodeId
@@ -135,7 +143,7 @@ class Node:
             introductions=member.introductions,
             token=read_token(config.token) if config.token else "",
         )
-        driver = member.connect(self._peers)
+        driver = member.connect(self._peers, reach_replica=self._peers.reach_replica)
         self._member = member
         await self._listen(member, driver)
         self._peers.start()
@@ -166,6 +174,8 @@ class Node:
         self._server.host(PEER_OBJECT, ObjectDispatcher(mailbox, Interface.of(RaftPeer), threads=0))
         source = ObjectDispatcher(member.shelf, Interface.of(SnapshotSource))
         self._server.host(SNAPSHOT_OBJECT, source)
+        comparison = ObjectDispatcher(member.comparison, Interface.of(ReplicaComparison))
+        self._server.host(COMPARISON_OBJECT, comparison)
         admin = Admin(member)
         self._server.host(ADMIN_OBJECT, ObjectDispatcher(admin, Interface.of(NodeAdmin)))
         for name, dispatcher in self._dispatchers(driver, member.addresses).items():
@@ -220,8 +230,9 @@ class Node:
             _log.error("node %s: %s", self.config.node_id, reason)
 
     def _fail(self, error: LiferaftError) -> None:
-        # Where the disk is to blame the sentence says it all; a traceback means a fault of ours.
-        shown = None if isinstance(error, StorageError | Removed) else error
+        # Where the disk or a class is to blame the sentence says it all; a traceback means a fault
+        # of ours.
+        shown = None if isinstance(error, StorageError | Removed | ReplicaDiverged) else error
         _log.critical("node %s ends: %s", self.config.node_id, error, exc_info=shown)
         if not self._failure.done():
             self._failure.set_result(error)

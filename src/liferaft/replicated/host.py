@@ -55,6 +55,7 @@ class ReplicatedDispatcher:
         self.is_durable: Final = True
         self._queries = machine.objects[name].queries
         self._reads = reads
+        self._kind = "lease" if reads is ReadKind.LEASE else "linearizable"
         self._name = name
         self._machine = machine
         self._driver = driver
@@ -124,6 +125,7 @@ class ReplicatedDispatcher:
 
     def query(self, call: Call) -> bytes:
         """Return the answer to a query on the state as it is now."""
+        self._driver.reads_answered[self._kind] += 1
         return self._machine.execute_query(self._of_object(call))
 
     def done(self, command: "_Command", *, is_applied: bool = False) -> None:

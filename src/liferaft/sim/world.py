@@ -16,7 +16,14 @@ from typing import Final
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.node import Node
-from liferaft.errors import DiskFailed, InvariantViolated, LiferaftError, Removed, StorageError
+from liferaft.errors import (
+    DiskFailed,
+    InvariantViolated,
+    LiferaftError,
+    Removed,
+    ReplicaDiverged,
+    StorageError,
+)
 from liferaft.link.address import Address
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import Effect
@@ -198,6 +205,7 @@ class World:
                 raft=self.settings.raft,
                 segment_bytes=self.settings.segment_bytes,
                 snapshots=self.settings.snapshots,
+                compare_interval=self.settings.compare_interval,
             ),
             objects,
             network=self.network.host(node_id, self.machines[node_id]),
@@ -297,6 +305,8 @@ class World:
             self.marks.hit("a node ends because its disk failed")
         elif isinstance(failure, Removed) and node_id in self.members.committed.retired:
             self.marks.hit("a removed node is told, and ends")
+        elif isinstance(failure, ReplicaDiverged):
+            self.violate(InvariantViolated(f"equal replicas: {failure}"))
         else:
             self.violate(failure)
 
