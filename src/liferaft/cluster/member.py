@@ -215,11 +215,12 @@ class Member:
 
     async def stop(self) -> None:
         """Take part no more; everyone who waits is sent away."""
-        await self.introductions.stop()
+        # First of all: while anything else is waited for here, the driver would take more turns, on
+        # a disk that may be gone, and let the others begin anew what has just been ended.
         if self._driver is not None:
             await self._driver.stop()
             self._driver = None
-        # Behind the driver: who waits here before would let it take one more turn.
+        await self.introductions.stop()
         if self._comparison is not None:
             await self._comparison.stop()
 
