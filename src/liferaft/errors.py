@@ -24,6 +24,7 @@ has a class for the same thing, ours derives from that too, so `except TimeoutEr
     |   |-- PermissionDenied (PermissionError)  the token's roles do not allow the call
     |   `-- Overloaded                   a limit is reached; try again later
     |-- Removed                          this node is no member of its cluster any more
+    |-- ReplicaDiverged                  this node's state is not that of the other nodes; it ends
     |-- RemoteError                      the method raised what its interface does not declare
     |-- ProtocolError                    the peer broke the protocol; its connection was closed
     |-- StorageError (OSError)
@@ -124,6 +125,14 @@ class Removed(LiferaftError):
     """This node was removed from its cluster, and takes part no longer.
 
     Its name cannot be used again. Its data directory is of no use to the cluster any more.
+    """
+
+
+class ReplicaDiverged(LiferaftError):
+    """The state of this node is not that of a majority, or no majority has the same; it ends.
+
+    The log is sound: the same commands did different things. What the node has answered before may
+    have been wrong, which of it is unknown. The sentence says what to do in either case.
     """
 
 

@@ -46,6 +46,13 @@ class Appended:
     def digest(self) -> str:
         return repr(self.lines)
 
+    def watch(self, interval: float, on_point: Callable[[int, int | None], None]) -> None:
+        """Nothing is compared here."""
+
+    def digest_pieces(self) -> Iterator[tuple[str, bytes]]:
+        for line in self.lines:
+            yield "lines", line
+
     def encoded_state(self, name: str) -> bytes:
         raise NoSuchObject(name)
 

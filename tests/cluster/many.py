@@ -87,6 +87,7 @@ class Many:
             disk=Mount(self.disks[node_id]),
             random=Random(f"{self._seed} {node_id} {self._lives}"),
             observer=lambda group: self._observer(node_id, group),
+            work_clock=lambda: running_loop().true_time,
         )
 
     def _checker(self, group: str) -> SafetyChecker:

@@ -62,3 +62,11 @@ def test_a_segment_size_that_no_disk_likes_is_refused(segment_bytes: int) -> Non
 
     with pytest.raises(ConfigurationError, match=f"segment_bytes is {segment_bytes}: give 4096"):
         checked(config)
+
+
+@pytest.mark.parametrize("wait_max", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_wait_that_is_none_or_has_no_end_is_refused(wait_max: float) -> None:
+    config = NodeConfig(node_id="n1", peers=THREE, data="d", wait_max=wait_max)
+
+    with pytest.raises(ConfigurationError, match="wait_max must be a positive number of seconds"):
+        checked(config)

@@ -2,13 +2,15 @@
 
 import asyncio
 import errno
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 
 import pytest
 
-from liferaft.cluster.driver import Driver
+from liferaft.cluster.applying import SLICE
+from liferaft.cluster.driver import Driver, Rest
 from liferaft.cluster.envelope import Introduction
 from liferaft.cluster.introductions import Introductions
 from liferaft.cluster.peers import Peers
@@ -18,7 +20,7 @@ from liferaft.errors import DiskFailed, LiferaftError
 from liferaft.link.memory import MemoryNetwork
 from liferaft.raft.config import RaftConfig
 from liferaft.raft.core import RaftCore
-from liferaft.raft.events import Received
+from liferaft.raft.events import Event, Received
 from liferaft.raft.log import LogSummary
 from liferaft.raft.messages import AppendEntries, Message, RequestVote, RequestVoteReply
 from liferaft.raft.types import Configuration, Entry, EntryKind, HardState, NodeId
@@ -78,7 +80,11 @@ class World:
 
 @asynccontextmanager
 async def driven(
-    *voters: NodeId, machine: Machine | None = None, config: RaftConfig = PATIENT
+    *voters: NodeId,
+    machine: Machine | None = None,
+    config: RaftConfig = PATIENT,
+    rest: Rest | None = None,
+    work_clock: Callable[[], float] = lambda: 0.0,
 ) -> AsyncIterator[World]:
     disk = FaultyDisk(Random(1), latency=lambda: DISK_SECONDS)
     world = World(machine or Machine(), disk)
@@ -114,6 +120,8 @@ async def driven(
             position=position,
         ),
         on_failure=world.failures.append,
+        rest=rest,
+        work_clock=work_clock,
     )
     world.driver.start()
     yield world
@@ -178,6 +186,59 @@ async def test_trap_40_who_waits_learns_at_once_that_its_node_leads_no_more() ->
         learned = list(client.learned)
 
     assert [("lost", "b")] == learned
+
+
+@pytest.mark.looptime
+async def test_between_two_slices_of_what_there_is_to_apply_others_have_their_turn() -> None:
+    """Heartbeats, above all: or a leader that has much to apply would be taken for dead."""
+    commands = [b"%d" % number for number in range(20)]
+    ticks = itertools.count(step=SLICE)
+    async with driven("a", "b", "c", work_clock=lambda: next(ticks)) as world:
+        world.driver.post(Received(append(*commands)))
+        seen = set()
+        for _ in range(100):
+            seen.add(len(world.machine.applied))
+            await asyncio.sleep(0)
+        await asyncio.sleep(DISK_SECONDS)
+
+    assert len(commands) <= len(seen)
+    assert (commands, 21) == (world.machine.applied, world.driver.applied_index)
+
+
+class Asleep:
+    """Lets a group rest whatever happens, and notes when it hears of entries left to apply."""
+
+    def __init__(self) -> None:
+        self.busy: list[bool] = []
+
+    def vouchers(self) -> Sequence[Event]:
+        return ()
+
+    def is_resting(self, events: Sequence[Event], *, is_busy: bool) -> bool:
+        del events
+        self.busy.append(is_busy)
+        return True
+
+    def overdue(self, again: Callable[[], None]) -> Event | None:
+        del again
+        return None
+
+    def wake_at(self, deadline: float) -> float:
+        return deadline
+
+
+@pytest.mark.looptime
+async def test_what_is_left_to_apply_is_applied_though_nothing_else_wakes_the_group() -> None:
+    """The rest is told of it, so that no group rests meanwhile."""
+    commands = [b"%d" % number for number in range(20)]
+    ticks, rest = itertools.count(step=SLICE), Asleep()
+    async with driven("a", "b", "c", rest=rest, work_clock=lambda: next(ticks)) as world:
+        world.driver.post(Received(append(*commands)))
+        await asyncio.sleep(2 * DISK_SECONDS)
+
+    assert commands == world.machine.applied
+    assert len(commands) - 1 <= sum(rest.busy)
+    assert not rest.busy[-1]
 
 
 async def become_leader(world: World) -> None:

@@ -19,6 +19,7 @@ from liferaft.raft.core import RaftCore
 from liferaft.raft.events import Event, PeerAlive, Proposed, ReadAsked, Received, TimePassed
 from liferaft.raft.messages import AppendEntries, AppendEntriesReply
 from liferaft.raft.types import NodeId
+from tests.cluster.many import NODES, Many, simulated
 from tests.raft.harness import Cluster, core_of
 
 pytestmark = pytest.mark.looptime
@@ -120,11 +121,11 @@ def leading() -> RaftCore:
 
 async def test_a_follower_rests_by_its_leaders_claim_for_the_very_log_that_it_has() -> None:
     scene = Scene(following())
-    before = scene.rest.is_resting([])
+    before = scene.rest.is_resting([], is_busy=False)
     scene.hear(Claim("g", 1, 2, 1))
 
     assert not before
-    assert scene.rest.is_resting([])
+    assert scene.rest.is_resting([], is_busy=False)
     assert scene.rest.is_at_rest
 
 
@@ -143,14 +144,14 @@ async def test_a_follower_does_not_rest_by_any_other_claim(claim: Claim) -> None
     scene = Scene(following())
     scene.hear(claim)
 
-    assert not scene.rest.is_resting([])
+    assert not scene.rest.is_resting([], is_busy=False)
 
 
 async def test_a_follower_that_does_not_know_what_is_committed_does_not_rest() -> None:
     scene = Scene(following(commit=1))
     scene.hear(Claim("g", 1, 2, 1))
 
-    assert not scene.rest.is_resting([])
+    assert not scene.rest.is_resting([], is_busy=False)
 
 
 async def test_a_follower_whose_reads_its_leader_has_not_answered_does_not_rest() -> None:
@@ -158,9 +159,9 @@ async def test_a_follower_whose_reads_its_leader_has_not_answered_does_not_rest(
     scene = Scene(core)
     scene.hear(Claim("g", 1, 2, 1))
     core.step(ReadAsked(7, may_follow=True), 0.0)
-    queued = scene.rest.is_resting([])
+    queued = scene.rest.is_resting([], is_busy=False)
     core.take_effects()
-    asked = scene.rest.is_resting([])
+    asked = scene.rest.is_resting([], is_busy=False)
 
     assert (False, False) == (queued, asked)
 
@@ -168,13 +169,13 @@ async def test_a_follower_whose_reads_its_leader_has_not_answered_does_not_rest(
 async def test_a_follower_wakes_when_its_leaders_node_is_silent_or_takes_the_claim_back() -> None:
     scene = Scene(following())
     scene.hear(Claim("g", 1, 2, 1))
-    resting = scene.rest.is_resting([])
+    resting = scene.rest.is_resting([], is_busy=False)
     scene.hear(withdrawn=("g",))
-    withdrawn = scene.rest.is_resting([])
+    withdrawn = scene.rest.is_resting([], is_busy=False)
     scene.hear(Claim("g", 1, 2, 1))
     for _ in range(round(SILENCE_MAX / INTERVAL)):
         scene.exchange._known["b"].beat()
-    silent = scene.rest.is_resting([])
+    silent = scene.rest.is_resting([], is_busy=False)
 
     assert (True, False, False) == (resting, withdrawn, silent)
     assert "g" in scene.groups.told
@@ -184,7 +185,7 @@ async def test_a_follower_that_rests_is_told_of_its_leaders_life_before_anything
     scene = Scene(following())
     scene.hear(Claim("g", 1, 2, 1))
     awake = scene.rest.vouchers()
-    scene.rest.is_resting([])
+    scene.rest.is_resting([], is_busy=False)
 
     assert () == awake
     assert [PeerAlive("b", 1, scene.exchange.heard_at("b"))] == scene.rest.vouchers()
@@ -220,7 +221,7 @@ async def test_a_follower_waits_for_its_turn_to_campaign() -> None:
 async def test_a_leader_rests_and_claims_so() -> None:
     core = leading()
     scene = Scene(core)
-    is_resting = scene.rest.is_resting([TimePassed()])
+    is_resting = scene.rest.is_resting([TimePassed()], is_busy=False)
 
     assert is_resting
     assert Claim("g", 1, core.last_index, 1) == scene.exchange.claims.of("g")
@@ -229,8 +230,8 @@ async def test_a_leader_rests_and_claims_so() -> None:
 @pytest.mark.parametrize("use", [Proposed((b"x",)), ReadAsked(1)], ids=["a command", "a read"])
 async def test_a_leader_that_was_used_just_now_does_not_rest_and_claims_to_lead(use: Event) -> None:
     scene = Scene(leading())
-    is_resting = scene.rest.is_resting([use])
-    later = scene.rest.is_resting([TimePassed()])
+    is_resting = scene.rest.is_resting([use], is_busy=False)
+    later = scene.rest.is_resting([TimePassed()], is_busy=False)
 
     assert (False, False) == (is_resting, later)
     assert Claim("g", 1) == scene.exchange.claims.of("g")
@@ -242,7 +243,7 @@ async def test_a_leader_that_has_news_of_the_members_to_write_down_does_not_rest
     scene = Scene(core)
     scene.introductions._heard["b"] = Introduction(DISK, 1)
 
-    assert not scene.rest.is_resting([TimePassed()])
+    assert not scene.rest.is_resting([TimePassed()], is_busy=False)
 
 
 async def test_a_leader_that_rests_remembers_who_was_absent() -> None:
@@ -253,7 +254,7 @@ async def test_a_leader_that_rests_remembers_who_was_absent() -> None:
     scene = Scene(cluster["a"])
     scene.hear()
     scene.exchange._silent["c"] = None
-    is_resting = scene.rest.is_resting([TimePassed()])
+    is_resting = scene.rest.is_resting([TimePassed()], is_busy=False)
 
     assert is_resting
     assert {"c"} == scene.rest.absent
@@ -262,9 +263,9 @@ async def test_a_leader_that_rests_remembers_who_was_absent() -> None:
 async def test_who_leads_no_more_claims_nothing() -> None:
     core = leading()
     scene = Scene(core)
-    scene.rest.is_resting([TimePassed()])
+    scene.rest.is_resting([TimePassed()], is_busy=False)
     core.step(Received(AppendEntries(9, "b", "a", 0, 0, (), 0, 1)), 1.0)
-    scene.rest.is_resting([])
+    scene.rest.is_resting([], is_busy=False)
 
     assert scene.exchange.claims.of("g") is None
 
@@ -362,3 +363,27 @@ async def test_of_a_node_that_is_back_every_claim_is_looked_at_again() -> None:
     scene.hear()
 
     assert [Claim("g", 1, 2, 1), "h", "b is back"] == scene.groups.told
+
+
+# While it is busy.
+
+
+def test_no_group_rests_while_there_are_entries_left_to_apply() -> None:
+    """Neither at its leader, which claims so, nor at a follower."""
+
+    async def story() -> None:
+        cluster = Many(("g",))
+        await cluster.start()
+        await cluster.write("g")
+        await cluster.wait_silent()
+        rests = [cluster.hosts[node_id].groups["g"].rest for node_id in NODES]
+        idle = [rest.is_resting((), is_busy=False) for rest in rests]
+        busy = [rest.is_resting((), is_busy=True) for rest in rests]
+        claimed = [rest.is_at_rest for rest in rests]
+        await cluster.stop()
+
+        assert [True] * 3 == idle
+        assert [False] * 3 == busy
+        assert [False] * 3 == claimed
+
+    simulated(story)

@@ -12,7 +12,7 @@ NODE = (
     ),
     Guard(
         21,
-        "cluster.driver:Driver._apply",
+        "cluster.driver:Driver._apply_one",
         "if entry.kind == EntryKind.COMMAND:",
         "if True:",
         "tests/cluster/test_driver.py::test_trap_21_the_no_op_is_not_for_the_state_machine",
@@ -207,6 +207,27 @@ CLIENTS = (
         "return sorted(_encode(_ordered(each)) for each in value)",
         "return [_encode(_ordered(each)) for each in value]",
         "tests/replicated/test_state.py::test_the_order_of_a_set_does_not_show",
+    ),
+    Guard(
+        46,
+        "cluster.divergence:Comparison._is_judged",
+        "if found.verdict in (Verdict.DIFFERS, Verdict.SPLIT):",
+        "if found.verdict is Verdict.SPLIT:",
+        "tests/cluster/test_divergence.py::test_the_odd_one_ends_and_the_others_go_on",
+    ),
+    Guard(
+        46,
+        "cluster.judgement:verdict",
+        "return Verdict.UNDECIDED if is_open else Verdict.SPLIT",
+        "return Verdict.UNDECIDED",
+        "tests/cluster/test_divergence.py::test_where_no_majority_agrees_everybody_ends",
+    ),
+    Guard(
+        46,
+        "replicated.points:Points.begin",
+        "        self._begin(index, wall_now)\n        self._is_whole = False\n",
+        "        self._begin(index, wall_now)\n",
+        "tests/replicated/test_points.py::test_who_begins_in_the_midst_comes_to_the_same_points",
     ),
     Guard(
         47,

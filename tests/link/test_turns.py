@@ -7,6 +7,7 @@ import pytest
 from liferaft.link.turns import (
     ALONE_AFTER,
     FRAMES_AT_ONCE_MAX,
+    FRAMES_OF_ALL_MAX,
     FRAMES_PER_TURN_MAX,
     FRAMES_TOGETHER,
     Turns,
@@ -44,6 +45,7 @@ class Clock:
 def turns_by(clock: Clock) -> Turns:
     turns = Turns()
     turns._loop = clock  # type: ignore[assignment] # it has what turns ask of a loop
+    turns._clock = clock.time
     return turns
 
 
@@ -93,6 +95,33 @@ async def test_beside_a_caller_with_little_to_say_a_turn_is_still_worth_having()
         await asyncio.sleep(0)
 
     assert FRAMES_TOGETHER == flood.shares[-1]
+
+
+async def test_beside_long_work_those_who_wait_get_twice_the_time_of_that() -> None:
+    """A turn in which ten milliseconds of commands were carried out, and a peer's frame came."""
+    clock = Clock()
+    turns, flood = turns_by(clock), Flood()
+    turns.is_served_at_once(1)
+    turns.wait(flood)
+    for _ in range(10):
+        turns.is_served_at_once(1)
+        clock.now += 0.01
+        await asyncio.sleep(0)
+
+    assert [FRAMES_PER_TURN_MAX] * 9 == flood.shares[-9:]
+
+
+async def test_a_turn_is_bounded_for_all_who_wait_together_and_they_take_turns() -> None:
+    turns, floods = Turns(), [Flood() for _ in range(12)]
+    for flood in floods:
+        turns.wait(flood)
+    per_turn = FRAMES_OF_ALL_MAX // FRAMES_PER_TURN_MAX
+    await asyncio.sleep(0)
+    first = [len(flood.shares) for flood in floods]
+    await asyncio.sleep(0)
+
+    assert [1] * per_turn + [0] * (12 - per_turn) == first
+    assert [1] * 12 == [len(flood.shares) for flood in floods]
 
 
 async def test_when_the_others_have_left_turns_are_full_again() -> None:

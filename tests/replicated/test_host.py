@@ -193,3 +193,17 @@ async def test_a_query_of_an_object_without_a_name_is_answered_and_ends_no_node(
 
     assert isinstance(answer, wire.Failure)
     assert "NoSuchObject" == answer.type_name
+
+
+@simulated
+async def test_a_call_that_comes_again_before_it_is_done_is_said_to_be_under_way() -> None:
+    """So its caller repeats it less often: under load, repeats would be a good part of the load."""
+    world = await running(1)
+    stranger = Stranger()
+    await stranger.bind(world, "n1")
+    add = wire.Call(1, 1, "TodoList", "add", None, msgspec.Raw(encode(("milk", "me"))))
+    stranger.link.send(encode(add))
+    heard = await stranger.say(add)
+    await world.stop()
+
+    assert [wire.Working, wire.Reply] == [type(frame) for frame in heard]

@@ -1,6 +1,7 @@
 """What may be read on any node: as new as it says, and never a command."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -270,6 +271,7 @@ class Asked:
     """A driver that is asked, and answers when told."""
 
     def __init__(self, *, age: float, is_stopped: bool = False) -> None:
+        self.reads_answered: Counter[str] = Counter()
         self.age = age
         self.is_stopped = is_stopped
         self.has_waited = False
@@ -383,3 +385,28 @@ def test_a_read_at_a_node_without_a_leader_is_sent_elsewhere() -> None:
     driver.reads[0].rejected(None)
 
     assert wire.Redirect(1, None) == request.outcome
+
+
+def test_a_node_counts_what_it_read_and_says_how_old_its_state_is() -> None:
+    kinds: tuple[Reads, ...] = ("linearizable", "lease", "follower", Within(5.0), "stale")
+    with SimulatedCluster(KeyValue, lease_clock_error=0.1) as cluster:
+        leader, other, silent = settled(cluster)
+
+        async def read() -> None:
+            for count, reads in enumerate(kinds, 1):
+                store = cluster.stub(KeyValue, reads=reads, nodes=[other])
+                for _ in range(count):
+                    await store.get(b"k")
+
+        cluster.run(read)
+        counted = {
+            node_id: cluster._on_loop(cluster.world.nodes[node_id].member.statistics)
+            for node_id in (leader, other, silent)
+        }
+
+    assert {"linearizable": 1, "lease": 2} == counted[leader].reads
+    assert {"follower": 3, "within": 4, "stale": 5} == counted[other].reads
+    assert {} == counted[silent].reads
+    assert counted[other].age is not None
+    assert None is counted[silent].age
+    assert counted[leader].core.node_id == leader

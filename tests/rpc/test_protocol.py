@@ -149,6 +149,31 @@ def test_working_makes_the_interval_long() -> None:
     assert [2.0] == calls
 
 
+def test_a_host_that_is_slower_than_was_thought_is_asked_again_later() -> None:
+    """By the old interval each call would be sent twice, and none would tell how long it takes."""
+    hand = Hand()
+    hand.bind()
+    hand.call()
+    hand.sent()
+    before = first_repeat(hand)
+    hand.give(wire.Working(1))
+    hand.call()
+    hand.sent()
+
+    assert 2 * before == pytest.approx(first_repeat(hand))
+
+
+def first_repeat(hand: Hand) -> float:
+    """Let time pass until a call is sent again, and return how long that took."""
+    began = hand.now
+    while not any(isinstance(frame, wire.Call) for frame in hand.sent()):
+        due = hand.protocol.deadline()
+        assert due is not None
+        hand.now = max(hand.now, due)
+        hand.protocol.time_passed(hand.now)
+    return hand.now - began
+
+
 def test_a_repeated_answer_is_given_once() -> None:
     hand = Hand()
     hand.bind()

@@ -74,7 +74,7 @@ def summary(
 ) -> Measurement:
     """Return what calls that took so long come to."""
     latencies.sort()
-    p50, p99 = (_percentile(latencies, share) for share in PERCENTILES)
+    p50, p99 = (percentile(latencies, share) for share in PERCENTILES)
     return Measurement(
         name=name,
         in_flight=in_flight,
@@ -88,7 +88,8 @@ def summary(
     )
 
 
-def _percentile(ascending: list[float], share: float) -> float | None:
+def percentile(ascending: list[float], share: float) -> float | None:
+    """Return the value that this share of the rest is below; None when there is no value."""
     if not ascending:
         return None
     return ascending[min(int(len(ascending) * share), len(ascending) - 1)]

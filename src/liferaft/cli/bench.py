@@ -1,4 +1,4 @@
-"""`liferaft bench raft`, `rpc`, `failover` and `groups`: figures of one run."""
+"""`liferaft bench raft`, `rpc`, `failover`, `overload` and `groups`: figures of one run."""
 
 import asyncio
 import sys
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from liferaft.bench.measure import Measurement
 from liferaft.cli.bench_groups import print_groups
+from liferaft.cli.bench_overload import print_overload
 from liferaft.cli.exits import ExitStatus
 from liferaft.ops.hosting import new_event_loop
 
@@ -21,14 +22,14 @@ Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 
 
 def bench(
-    what: Literal["raft", "rpc", "failover", "groups"],
+    what: Literal["raft", "rpc", "failover", "overload", "groups"],
     /,
     *,
     in_flight: tuple[Positive, ...] = (),
     seconds: Annotated[float | None, Parameter(validator=Number(gt=0))] = None,
     size_bytes: tuple[Positive, ...] = (),
     any_core: bool = False,
-    rounds: Positive = 21,
+    rounds: Positive | None = None,
     profile: Literal["default", "lan", "wan"] = "default",
     groups: Positive = 1000,
     json: bool = False,
@@ -44,20 +45,23 @@ def bench(
         "raft": durable writes and every kind of reads of a key-value dictionary, beside etcd where
         Debian's etcd-server and nghttp2-client are installed. "rpc": typed calls, beside a bare
         echo of msgspec's messages, Pyro5, RPyC and grpcio where they are installed. "failover": the
-        time without writes after the leader's process was killed. "groups": the share of a core
-        that many Raft groups on the same three nodes take while nobody uses them.
+        time without writes after the leader's process was killed. "overload": what is still done of
+        twice the load that can be done; the exit status is 1 when that is less than 80 %. "groups":
+        the share of a core that many Raft groups on the same three nodes take while nobody uses
+        them.
     in_flight
         How many calls are under way at a time; may be given again for more. 64 (raft, where one at
         a time is measured too), or 1, 16, 64 and 256 (rpc) otherwise.
     seconds
-        How long each figure is measured; 5 (raft), 2 (rpc) or 20 (groups) otherwise.
+        How long each figure is measured; 5 (raft, overload), 2 (rpc) or 20 (groups) otherwise.
     size_bytes
-        The size of a value (raft), 256 otherwise, or of a call (rpc), 200 and 65536 otherwise; may
-        be given again for more.
+        The size of a value (raft, overload), 256 otherwise, or of a call (rpc), 200 and 65536
+        otherwise; may be given again for more.
     any_core
         Leave both ends of a call alone (rpc) to whichever cores the system chooses, instead of one.
     rounds
-        How often the leader is killed (failover).
+        How often the leader is killed (failover), 21 otherwise, or how often the peak and twice its
+        load are measured (overload), 3 otherwise.
     profile
         The times of the cluster's nodes (failover), as for liferaft node.
     groups
@@ -69,7 +73,9 @@ def bench(
         cost. Needs matplotlib.
     """
     if what == "failover":
-        return _failover(rounds, profile, json=json)
+        return _failover(rounds or 21, profile, json=json)
+    if what == "overload":
+        return print_overload(rounds or 3, seconds or 5.0, (size_bytes or (256,))[0], json=json)
     if what == "groups":
         return print_groups(groups, seconds or 20.0, (in_flight or (64,))[0], json=json)
     with asyncio.Runner(loop_factory=new_event_loop) as runner:

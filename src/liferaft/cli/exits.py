@@ -22,6 +22,7 @@ from liferaft.errors import (
     ProtocolError,
     Refused,
     RemoteError,
+    ReplicaDiverged,
     StorageError,
 )
 
@@ -42,7 +43,7 @@ class ExitStatus(IntEnum):
     """Time was up, and whether the call was executed is not known."""
     REFUSED = 5
     DAMAGED = 6
-    """The data on disk is damaged, or the disk failed."""
+    """The data on disk is damaged or not that of the other nodes, or the disk failed."""
     INTERRUPTED = 130
     """Ctrl-C, as shells report it."""
 
@@ -51,6 +52,7 @@ STATUS_BY_ERROR: Final[tuple[tuple[type[LiferaftError], ExitStatus], ...]] = (
     (DataDirectoryError, ExitStatus.USAGE),
     (StorageError, ExitStatus.DAMAGED),
     (InvariantViolated, ExitStatus.DAMAGED),
+    (ReplicaDiverged, ExitStatus.DAMAGED),
     (AddressError, ExitStatus.USAGE),
     (ConfigurationError, ExitStatus.USAGE),
     (InterfaceError, ExitStatus.USAGE),

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from liferaft.cli.access import tls_from
 from liferaft.cli.exits import ExitStatus
 from liferaft.cluster.config import CLUSTER_ID_DEFAULT, NodeConfig, checked, parse_peers
+from liferaft.cluster.divergence import COMPARE_INTERVAL
 from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.errors import ConfigurationError
 from liferaft.link.leak import Leak
@@ -41,7 +42,9 @@ def node(
     snapshot_entries: int = SnapshotPolicy().entries,
     snapshot_log_bytes: int = SnapshotPolicy().log_bytes,
     keep_entries: int = RaftConfig().keep_entries,
+    compare_interval: float = COMPARE_INTERVAL,
     lease_clock_error: float | None = None,
+    wait_max: float | None = None,
     profile: Literal["default", "lan", "wan"] = "default",
     log_level: Literal["debug", "info", "warning", "error"] = "warning",
     loss: float = 0.0,
@@ -90,10 +93,17 @@ def node(
         Do so, too, when the log has grown by so many bytes.
     keep_entries
         How many entries before a snapshot stay in the log, for nodes that are nearly there.
+    compare_interval
+        Let the nodes compare their states after so many seconds in which commands came, and end one
+        whose state is another than that of most; 0 for never. The same on all nodes. Groups are not
+        compared.
     lease_clock_error
         Let the leader answer reads="lease" by its clock, without a round of heartbeats. No node's
         clock may run faster than another's by more than this share, such as 0.1, or such reads may
         be old. The same on all nodes, before the first client reads so; see docs/reads.md.
+    wait_max
+        Refuse a command as overload that would wait for longer than so many seconds. As long as the
+        profile's silence of a leader otherwise, and 0.25 s at least; see docs/overload.md.
     profile
         How soon a silent leader is taken for dead: after 0.3 to 0.6 s ("default"), 0.1 to 0.2 s
         ("lan", for nodes on one fast network), 1.5 to 3 s ("wan"). The same on every node.
@@ -139,6 +149,8 @@ def node(
             PROFILES[profile], keep_entries=keep_entries, lease_clock_error=lease_clock_error
         ),
         snapshots=SnapshotPolicy(entries=snapshot_entries, log_bytes=snapshot_log_bytes),
+        wait_max=wait_max,
+        compare_interval=compare_interval,
         tls=tls_from(tls_certificate, tls_key, tls_authority),
         is_insecure=insecure,
         tokens=tokens,

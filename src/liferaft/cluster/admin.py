@@ -5,6 +5,7 @@ from typing import Final, Protocol
 import msgspec
 
 from liferaft.errors import ChangeRefused
+from liferaft.raft.statistics import CoreStatistics
 from liferaft.raft.types import NodeId
 from liferaft.rpc.interface import raises, role
 
@@ -12,7 +13,11 @@ ADMIN_OBJECT: Final = "_node"
 
 
 class NodeStatus(msgspec.Struct, frozen=True):
-    """One node as it sees itself; another may see it otherwise. Indexes as in the paper."""
+    """One node as it sees itself; another may see it otherwise. Indexes as in the paper.
+
+    `compared_index` is the last entry after which its state was found to be that of a majority
+    since it started, 0 where that was not looked for yet.
+    """
 
     node_id: NodeId
     cluster_id: str
@@ -22,6 +27,21 @@ class NodeStatus(msgspec.Struct, frozen=True):
     commit_index: int
     applied_index: int
     last_index: int
+    compared_index: int = 0
+
+
+class NodeStatistics(msgspec.Struct, frozen=True):
+    """A node at one moment; what is counted counts since its start.
+
+    `reads` are the queries that it answered, by how their stubs read: "linearizable", "lease",
+    "follower", "within", "stale" (docs/reads.md). `age` is how old its state can be, in seconds of
+    its clock; None where it has heard nothing yet that would tell. A leader learns of it, too, by
+    linearizable reads alone.
+    """
+
+    core: CoreStatistics
+    reads: dict[str, int]
+    age: float | None
 
 
 class StateDigest(msgspec.Struct, frozen=True):
@@ -122,6 +142,9 @@ class NodeAdmin(Protocol):
 
     async def status(self) -> NodeStatus:
         """Return who leads, and how far this node is."""
+
+    async def statistics(self) -> NodeStatistics:
+        """Return what the node counts."""
 
     async def digest(self) -> StateDigest:
         """Return the digest of the whole state; takes time in proportion to the state's size."""

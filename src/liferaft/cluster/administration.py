@@ -10,7 +10,14 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from liferaft.cluster.admin import Member, Membership, NodeStatus, StateDigest, TakenSnapshot
+from liferaft.cluster.admin import (
+    Member,
+    Membership,
+    NodeStatistics,
+    NodeStatus,
+    StateDigest,
+    TakenSnapshot,
+)
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.reads import Barrier
 from liferaft.cluster.snapshot_source import SnapshotShelf
@@ -38,6 +45,9 @@ class AdministeredNode(Protocol):
     def status(self) -> NodeStatus:
         """Return how far the node is."""
 
+    def statistics(self) -> NodeStatistics:
+        """Return what it counts."""
+
     def digest(self) -> StateDigest:
         """Return the digest of its state."""
 
@@ -54,6 +64,10 @@ class Admin:
     async def status(self) -> NodeStatus:
         """Return how far the node is."""
         return self._node.status()
+
+    async def statistics(self) -> NodeStatistics:
+        """Return what the node counts."""
+        return self._node.statistics()
 
     async def digest(self) -> StateDigest:
         """Return the digest of its state."""

@@ -1,9 +1,11 @@
 """What one node must know to start: who it is, who its peers are, where its data lies."""
 
+import math
 from collections.abc import Mapping
 
 import msgspec
 
+from liferaft.cluster.divergence import COMPARE_INTERVAL
 from liferaft.cluster.snapshot_policy import SnapshotPolicy, checked_policy
 from liferaft.errors import ConfigurationError
 from liferaft.link.address import parse_address
@@ -30,7 +32,9 @@ class NodeConfig(msgspec.Struct, frozen=True):
     `listen` is where this node listens, its own address in
     `peers` unless said otherwise. `data` is its directory, which it shares with nobody; its log is
     made of files of `segment_bytes`, and `snapshots` says when what they hold is written down
-    as one state.
+    as one state. Commands that would wait for longer than `wait_max` seconds are refused as
+    overload; None chooses that by the election timeout. After each `compare_interval` seconds of
+    the log's time the replicas compare their states; the same on every node, and 0 for never.
 
     With `tls` nodes and clients talk encrypted, and show each other certificates where an authority
     is given; without, a node listens beyond this machine only if `is_insecure`. `tokens` is the
@@ -47,6 +51,8 @@ class NodeConfig(msgspec.Struct, frozen=True):
     raft: RaftConfig = msgspec.field(default_factory=RaftConfig)
     segment_bytes: int = SEGMENT_BYTES
     snapshots: SnapshotPolicy = msgspec.field(default_factory=SnapshotPolicy)
+    wait_max: float | None = None
+    compare_interval: float = COMPARE_INTERVAL
     tls: Tls | None = None
     is_insecure: bool = False
     tokens: str = ""
@@ -77,6 +83,13 @@ def checked(config: NodeConfig) -> NodeConfig:
             f"{SEGMENT_BYTES_MAX}"
         )
     checked_policy(config.snapshots)
+    wait_max = config.wait_max
+    if wait_max is not None and not (math.isfinite(wait_max) and wait_max > 0):
+        raise ConfigurationError(f"wait_max must be a positive number of seconds, not {wait_max}")
+    if not 0 <= config.compare_interval < math.inf:
+        raise ConfigurationError(
+            f"compare_interval is {config.compare_interval}: give seconds, or 0 for never"
+        )
     addresses = [str(parse_address(address)) for address in config.peers.values()]
     if len(set(addresses)) != len(addresses):
         raise ConfigurationError("two peers have the same address: give each node its own")

@@ -10,10 +10,12 @@ The driver alone knows which marks are stored, and holds back what must not leav
 
 import asyncio
 import contextlib
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
+from liferaft.cluster.applying import Applying
 from liferaft.cluster.changes import Changes
 from liferaft.cluster.proposals import Proposal, Proposals
 from liferaft.cluster.reads import Read, ReadKind, Reads
@@ -101,8 +103,11 @@ class Rest(Protocol):
         Asked for before every turn.
         """
 
-    def is_resting(self, events: Sequence[Event]) -> bool:
-        """Return whether the core's deadline may pass, after a turn with these events."""
+    def is_resting(self, events: Sequence[Event], *, is_busy: bool) -> bool:
+        """Return whether the core's deadline may pass, after a turn with these events.
+
+        Never while the node `is_busy`: there are entries left to apply.
+        """
 
     def overdue(self, again: Callable[[], None]) -> Event | None:
         """Return what the core learns when its deadline is over: that, or a sign of life.
@@ -147,7 +152,9 @@ class Driver:
         on_configuration: Callable[[ConfigurationChanged], None] = _ignore,
         observer: Observer | None = None,
         rest: Rest | None = None,
+        work_clock: Callable[[], float] = time.perf_counter,
     ) -> None:
+        """`work_clock` tells how long the work of a turn takes: a loop's own stands still then."""
         self.core: Final = core
         self.applied_index = core.commit_index
         self._log = log
@@ -158,6 +165,9 @@ class Driver:
         self._observer = observer
         self._rest = rest
         self._is_resting = False
+        self._applying = Applying(self._apply_one, work_clock)
+        self.reads_answered: Final[Counter[str]] = Counter()
+        """By their kinds; whoever answers a read counts it."""
         self._proposals = Proposals()
         self._reads = Reads()
         self._changes = Changes()
@@ -176,7 +186,7 @@ class Driver:
         self._carry_out: Final[dict[type, Callable[..., None]]] = {
             Persist: self._persist,
             Send: self._send,
-            Apply: self._apply,
+            Apply: lambda effect: self._applying.take(effect.entries),
             ReadEntries: self._read_entries,
             Accepted: self._proposals.accepted,
             Rejected: self._proposals.rejected,
@@ -353,6 +363,7 @@ class Driver:
 
     def _take_turn(self, events: Sequence[Event], now: float) -> None:
         core = self.core
+        self._applying.begin_slice()
         for event in events:
             core.step(event, now)
         effects = core.take_effects()
@@ -363,11 +374,17 @@ class Driver:
         if self._leader_waiters and not self._is_leader_silent():
             self._tell_leader_waiters()
         self._snapshots.after_turn(self.applied_index, self._log.written_bytes)
-        self._is_resting = self._rest is not None and self._rest.is_resting(events)
-        if not self._is_resting:
-            self._arm_timer()
+        self._rest_or_go_on(events)
         if self._observer is not None:
             self._observer(self, events, effects)
+
+    def _rest_or_go_on(self, events: Sequence[Event]) -> None:
+        is_busy = bool(self._applying)
+        if is_busy:
+            self._schedule()
+        self._is_resting = self._rest is not None and self._rest.is_resting(events, is_busy=is_busy)
+        if not self._is_resting:
+            self._arm_timer()
 
     def _arm_timer(self) -> None:
         at = self.core.deadline
@@ -414,16 +431,15 @@ class Driver:
             for target, messages in outbox.items():
                 self._deliver(target, tuple(messages))
 
-    def _apply(self, effect: Apply) -> None:
-        for entry in effect.entries:
-            if entry.kind == EntryKind.COMMAND:
-                outcome = self._machine.apply(entry)
-                proposal = self._proposals.claim(entry)
-                if proposal is not None:
-                    proposal.applied(outcome)
-            else:
-                self._proposals.claim(entry)
-            self.applied_index = entry.index
+    def _apply_one(self, entry: Entry) -> None:
+        if entry.kind == EntryKind.COMMAND:
+            outcome = self._machine.apply(entry)
+            proposal = self._proposals.claim(entry)
+            if proposal is not None:
+                proposal.applied(outcome)
+        else:
+            self._proposals.claim(entry)
+        self.applied_index = entry.index
 
     def _read_entries(self, effect: ReadEntries) -> None:
         task = self._loop.create_task(self._read_from_log(effect))
@@ -455,6 +471,7 @@ class Driver:
 
     def _restore_snapshot(self, effect: RestoreSnapshot) -> None:
         snapshot = effect.snapshot
+        self._applying.finish()
         self._snapshots.restore(snapshot)
         self.applied_index = snapshot.index
         if not effect.keeps_log:
@@ -463,6 +480,10 @@ class Driver:
     def _compact(self, effect: Compact) -> None:
         # The older of the snapshots that are kept must be worth something without the newest.
         self._log.compact(min(effect.index, self._snapshots.store.covered))
+
+    def fail(self, error: LiferaftError) -> None:
+        """End for a reason that was found elsewhere: nothing is answered from now on."""
+        self._fail(error)
 
     def _fail(self, error: LiferaftError) -> None:
         if not self._is_stopped:

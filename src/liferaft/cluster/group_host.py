@@ -11,6 +11,7 @@ begins with the members that the node's directory was made with.
 import asyncio
 import logging
 import random as random_module
+import time
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Final
@@ -100,6 +101,7 @@ class GroupHost:
         random: random_module.Random,
         observer: GroupObserver | None = None,
         rest_after: float = REST_AFTER,
+        work_clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.config: Final = checked(config)
         self.groups: Final[dict[str, HostedGroup]] = {}
@@ -110,6 +112,7 @@ class GroupHost:
         self._random = random
         self._observer = observer
         self._rest_after = rest_after
+        self._work_clock = work_clock
         self._directory: Directory | None = None
         self._log: SharedLog | None = None
         self._campaigns = Campaigns(config.raft.election_timeout)
@@ -205,6 +208,7 @@ class GroupHost:
             random=self._random,
             on_failure=partial(self._member_failed, group),
             observer=None if self._observer is None else self._observer(group),
+            work_clock=self._work_clock,
         )
         recovered = self._recovered.pop(group, _NOTHING)
         await member.recover(

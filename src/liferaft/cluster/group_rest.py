@@ -1,8 +1,8 @@
 """Lets one group of many fall silent, and has the nodes' beats vouch for its members.
 
-A leader rests when it has nothing to say or to write down and was not used for a moment, and claims
-so in its node's beats. A follower rests while its leader's node is alive and claims so of exactly
-the log that it has. Both wake when anything happens.
+A leader rests when it has nothing to say, to write down or to apply and was not used for a moment,
+and claims so in its node's beats. A follower rests while its leader's node is alive and claims so
+of exactly the log that it has, and has applied. Both wake when anything happens.
 
 Whether they rest or not, no follower campaigns while its leader's node is alive and claims to lead,
 and no leader steps down while a quorum's nodes hear it: so a machine that is too slow for
@@ -106,16 +106,17 @@ class GroupRest:
             return [self._is_heard(core, core.leader)]
         return ()
 
-    def is_resting(self, events: Sequence[Event]) -> bool:
+    def is_resting(self, events: Sequence[Event], *, is_busy: bool) -> bool:
         """Return whether the group rests now, after a turn with these events."""
         core = self._core
         if core is None:
             return False
         if core.role == "leader":
-            self._is_resting = self._leader_rests(core, events)
+            self._is_resting = self._leader_rests(core, events, is_busy=is_busy)
         else:
             self._exchange.claims.withdraw(self._group)
-            self._is_resting = core.role == "follower" and self._follower_rests(core)
+            may_rest = core.role == "follower" and not is_busy
+            self._is_resting = may_rest and self._follower_rests(core)
         if core.role in ("leader", "follower"):
             self._campaigns.ended(self._group)
         return self._is_resting
@@ -150,13 +151,14 @@ class GroupRest:
         claim = self._exchange.claim_of(core.leader, self._group)
         return claim if claim is not None and claim.term == core.current_term else None
 
-    def _leader_rests(self, core: RaftCore, events: Sequence[Event]) -> bool:
+    def _leader_rests(self, core: RaftCore, events: Sequence[Event], *, is_busy: bool) -> bool:
         claims, absent = self._exchange.claims, self._exchange.absent
         if any(type(event) in _USES for event in events):
             self._used_at = self._loop.time()
         is_unused = self._is_resting or self._loop.time() >= self._used_at + self._after
         may_rest = (
             is_unused
+            and not is_busy
             and core.may_rest(absent)
             and not self._introductions.has_news(core.configuration)
         )

@@ -11,11 +11,12 @@ import asyncio
 import logging
 import random as random_module
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Final, Generic, TypeVar
 
 from typing_extensions import TypeForm
 
+from liferaft.cluster.divergence import COMPARISON_OBJECT, ReplicaComparison
 from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotSource
 from liferaft.errors import AddressError, Unreachable
 from liferaft.link.address import parse_addresses
@@ -27,6 +28,7 @@ from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import Interface
 
 StubT = TypeVar("StubT")
+OtherT = TypeVar("OtherT")
 
 PEER_TIMING: Final = Timing(
     ping_busy=0.2, silence_busy_max=2.0, ping_idle=0.2, silence_idle_max=2.0
@@ -115,17 +117,27 @@ class Links(Generic[StubT]):
         self._met[node_id] = None
         return True
 
+    def reach_snapshots(self, node_id: NodeId) -> AbstractAsyncContextManager[SnapshotSource]:
+        """Connect to a node's snapshots; see `_reach_other`."""
+        return self._reach_other(node_id, SnapshotSource, SNAPSHOT_OBJECT)
+
+    def reach_replica(self, node_id: NodeId) -> AbstractAsyncContextManager[ReplicaComparison]:
+        """Connect to a node to compare states with it; see `_reach_other`."""
+        return self._reach_other(node_id, ReplicaComparison, COMPARISON_OBJECT)
+
     @asynccontextmanager
-    async def reach_snapshots(self, node_id: NodeId) -> AsyncIterator[SnapshotSource]:
-        """Connect to a node's snapshots, over a link of their own: heartbeats do not wait for them.
+    async def _reach_other(
+        self, node_id: NodeId, interface: TypeForm[OtherT], name: str
+    ) -> AsyncIterator[OtherT]:
+        """Connect to another object of a node, over a link of its own: heartbeats do not wait.
 
         Raises `Unreachable` for a node of which no address is known.
         """
         address = self.addresses.get(node_id)
         if address is None:
             raise Unreachable(f"nobody has said where {node_id} is reached")
-        creator = CallerStubCreator(Interface.of(SnapshotSource))
-        connection = self._connection(address, creator, SNAPSHOT_OBJECT)
+        creator = CallerStubCreator(Interface.of(interface))
+        connection = self._connection(address, creator, name)
         connection.open()
         try:
             yield creator.create(connection)

@@ -5,13 +5,17 @@ which links its messages travel and where calls come in is the business of who h
 """
 
 import asyncio
+import math
 import random as random_module
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
-from liferaft.cluster.admin import NodeStatus, StateDigest
+from liferaft.cluster.admin import NodeStatistics, NodeStatus, StateDigest
 from liferaft.cluster.config import NodeConfig
+from liferaft.cluster.divergence import ComparedMachine, Comparison
+from liferaft.cluster.divergence import Reach as ReachReplica
 from liferaft.cluster.driver import Driver, Log, Observer, Rest, StateMachine
 from liferaft.cluster.envelope import Introduction
 from liferaft.cluster.introductions import Introductions
@@ -39,7 +43,7 @@ DispatcherMaker = Callable[[Driver, Mapping[NodeId, str]], Mapping[str, Dispatch
 """Makes what answers the clients' calls, by the names of the objects; it sees all addresses."""
 
 
-class InspectableStateMachine(StateMachine, Protocol):
+class InspectableStateMachine(StateMachine, ComparedMachine, Protocol):
     """A state machine whose replicas can be compared."""
 
     def digest(self) -> str:
@@ -86,6 +90,7 @@ class Member:
         random: random_module.Random,
         on_failure: Callable[[LiferaftError], None],
         observer: Observer | None = None,
+        work_clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.config: Final = config
         self.introductions: Final = Introductions(config.node_id, own)
@@ -94,9 +99,11 @@ class Member:
         self._random = random
         self._fail = on_failure
         self._observer = observer
+        self._work_clock = work_clock
         self._addresses = dict(config.peers)
         self._recovered: tuple[RaftCore, Log, SnapshotStore] | None = None
         self._driver: Driver | None = None
+        self._comparison: Comparison | None = None
         self._transport: Transport | None = None
 
     # Its life.
@@ -140,8 +147,17 @@ class Member:
             random=self._random,
         )
 
-    def connect(self, transport: Transport, rest: Rest | None = None) -> Driver:
-        """Make the driver and return it; `rest` is for groups that may fall silent."""
+    def connect(
+        self,
+        transport: Transport,
+        rest: Rest | None = None,
+        *,
+        reach_replica: ReachReplica | None = None,
+    ) -> Driver:
+        """Make the driver and return it; `rest` is for groups that may fall silent.
+
+        Without `reach_replica` the states of the replicas are not compared.
+        """
         assert self._recovered is not None
         core, log, store = self._recovered
         self._transport = transport
@@ -155,8 +171,24 @@ class Member:
             on_configuration=self._configuration_changed,
             observer=self._observer,
             rest=rest,
+            work_clock=self._work_clock,
         )
+        if reach_replica is not None:
+            self._comparison = self._make_comparison(self._driver, reach_replica)
         return self._driver
+
+    def _make_comparison(self, driver: Driver, reach: ReachReplica) -> Comparison:
+        config = self.config
+        return Comparison(
+            config.node_id,
+            config.cluster_id,
+            self._machine,
+            interval=config.compare_interval,
+            disk=self._disk,
+            reach=reach,
+            configuration=lambda: driver.core.configuration,
+            on_diverged=driver.fail,
+        )
 
     def _snapshots(
         self,
@@ -183,10 +215,14 @@ class Member:
 
     async def stop(self) -> None:
         """Take part no more; everyone who waits is sent away."""
-        await self.introductions.stop()
+        # First of all: while anything else is waited for here, the driver would take more turns, on
+        # a disk that may be gone, and let the others begin anew what has just been ended.
         if self._driver is not None:
             await self._driver.stop()
             self._driver = None
+        await self.introductions.stop()
+        if self._comparison is not None:
+            await self._comparison.stop()
 
     # What others see of it.
 
@@ -201,6 +237,13 @@ class Member:
     def is_running(self) -> bool:
         """Whether it takes part, or is about to: it was connected, and not stopped."""
         return self._driver is not None
+
+    @property
+    def comparison(self) -> Comparison:
+        """What compares its state with the others'; raises `StubClosed` where nothing does."""
+        if self._comparison is None:
+            raise StubClosed(f"node {self.config.node_id} compares no states")
+        return self._comparison
 
     @property
     def shelf(self) -> SnapshotShelf:
@@ -227,6 +270,16 @@ class Member:
             commit_index=core.commit_index,
             applied_index=driver.applied_index,
             last_index=core.last_index,
+            compared_index=0 if self._comparison is None else self._comparison.compared_index,
+        )
+
+    def statistics(self) -> NodeStatistics:
+        """Return what is counted."""
+        driver = self.driver
+        return NodeStatistics(
+            core=driver.core.statistics(),
+            reads=dict(driver.reads_answered),
+            age=driver.age if math.isfinite(driver.age) else None,
         )
 
     def digest(self) -> StateDigest:

@@ -8,17 +8,26 @@ clock is the running loop's. So a whole cluster of them runs in the simulator as
 import asyncio
 import logging
 import random as random_module
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin, NodeStatus, StateDigest
 from liferaft.cluster.administration import Admin
 from liferaft.cluster.config import NodeConfig, checked
+from liferaft.cluster.divergence import COMPARISON_OBJECT, ReplicaComparison
 from liferaft.cluster.driver import Driver, Observer
 from liferaft.cluster.envelope import LEVEL, Introduction
 from liferaft.cluster.member import DispatcherMaker, InspectableStateMachine, Member
 from liferaft.cluster.peers import PEER_OBJECT, Mailbox, Peers, RaftPeer
 from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotShelf, SnapshotSource
-from liferaft.errors import DiskFull, LiferaftError, Removed, StorageError, StubClosed
+from liferaft.errors import (
+    DiskFull,
+    LiferaftError,
+    Removed,
+    ReplicaDiverged,
+    StorageError,
+    StubClosed,
+)
 from liferaft.link.address import parse_address
 from liferaft.link.base import Network
 from liferaft.raft.types import NodeId
@@ -51,6 +60,7 @@ class Node:
         disk: Disk,
         random: random_module.Random,
         observer: Observer | None = None,
+        work_clock: Callable[[], float] = time.perf_counter,
         level: int = LEVEL,
     ) -> None:
         self.config = checked(config)
@@ -61,6 +71,7 @@ class Node:
         self._disk = disk
         self._random = random
         self._observer = observer
+        self._work_clock = work_clock
         self._directory: Directory | None = None
         self._member: Member | None = None
         self._wal: WriteAheadLog | None = None
@@ -132,7 +143,7 @@ class Node:
             introductions=member.introductions,
             token=read_token(config.token) if config.token else "",
         )
-        driver = member.connect(self._peers)
+        driver = member.connect(self._peers, reach_replica=self._peers.reach_replica)
         self._member = member
         await self._listen(member, driver)
         self._peers.start()
@@ -148,6 +159,7 @@ class Node:
             random=self._random,
             on_failure=self._fail,
             observer=self._observer,
+            work_clock=self._work_clock,
         )
 
     async def _listen(self, member: Member, driver: Driver) -> None:
@@ -162,6 +174,8 @@ class Node:
         self._server.host(PEER_OBJECT, ObjectDispatcher(mailbox, Interface.of(RaftPeer), threads=0))
         source = ObjectDispatcher(member.shelf, Interface.of(SnapshotSource))
         self._server.host(SNAPSHOT_OBJECT, source)
+        comparison = ObjectDispatcher(member.comparison, Interface.of(ReplicaComparison))
+        self._server.host(COMPARISON_OBJECT, comparison)
         admin = Admin(member)
         self._server.host(ADMIN_OBJECT, ObjectDispatcher(admin, Interface.of(NodeAdmin)))
         for name, dispatcher in self._dispatchers(driver, member.addresses).items():
@@ -216,8 +230,9 @@ class Node:
             _log.error("node %s: %s", self.config.node_id, reason)
 
     def _fail(self, error: LiferaftError) -> None:
-        # Where the disk is to blame the sentence says it all; a traceback means a fault of ours.
-        shown = None if isinstance(error, StorageError | Removed) else error
+        # Where the disk or a class is to blame the sentence says it all; a traceback means a fault
+        # of ours.
+        shown = None if isinstance(error, StorageError | Removed | ReplicaDiverged) else error
         _log.critical("node %s ends: %s", self.config.node_id, error, exc_info=shown)
         if not self._failure.done():
             self._failure.set_result(error)

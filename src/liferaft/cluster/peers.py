@@ -10,6 +10,7 @@ import random as random_module
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
+from liferaft.cluster.divergence import Reach as ReachReplica
 from liferaft.cluster.envelope import Introduction, opened, sealed
 from liferaft.cluster.introductions import Introductions
 from liferaft.cluster.links import Links, shown
@@ -138,6 +139,7 @@ class Peers:
         self.reach: Final = self._links.reach
         self.meet: Final = self._links.meet
         self.reach_snapshots: Final[Reach] = self._links.reach_snapshots
+        self.reach_replica: Final[ReachReplica] = self._links.reach_replica
         self.stop: Final = self._links.stop
 
     def deliver(self, target: NodeId, messages: tuple[Message, ...]) -> None:

@@ -23,8 +23,9 @@ def retry(
 ) -> Interceptor:
     """Return an interceptor for callers that makes up to `attempts` attempts.
 
-    Pauses double from `first_pause` to `pause_max` seconds, each jittered down to its half; a
-    host's `retry_after` counts where it is longer. Tried again are calls that were refused
+    Pauses double from `first_pause` to `pause_max` seconds, each jittered down to its half. What a
+    host says by `retry_after` counts where it is longer, jittered up by as much as a half: all that
+    were refused together were told the same. Tried again are calls that were refused
     (`Overloaded`, `NoLeader`), and idempotent ones whose outcome is unknown. The deadline bounds
     all attempts together: a pause that would go past it is not begun, and the error is raised as it
     is. Raises `ConfigurationError` for fewer than one attempt.
@@ -39,7 +40,8 @@ def retry(
             try:
                 return await proceed(invocation)
             except (Refused, OutcomeUnknown, Unreachable) as error:
-                wait = max(pause * (0.5 + source.random() / 2), _hint(error))
+                share = source.random() / 2
+                wait = max(pause * (0.5 + share), _hint(error) * (1.0 + share))
                 if not left or not _may_repeat(error, invocation) or _is_too_late(wait):
                     raise
             await asyncio.sleep(wait)

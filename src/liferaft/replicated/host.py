@@ -18,6 +18,7 @@ from liferaft.cluster.driver import Driver
 from liferaft.cluster.reads import Barrier, ReadKind
 from liferaft.errors import NoSuchObject, Overloaded, PermissionDenied, Refused, SessionExpired
 from liferaft.raft.types import NodeId
+from liferaft.replicated.admission import Admission, Ticket
 from liferaft.replicated.command import SEED_BITS, CommandKind, pack
 from liferaft.replicated.machine import ReplicatedMachine
 from liferaft.rpc.access import denial, is_allowed
@@ -47,18 +48,22 @@ class ReplicatedDispatcher:
         addresses: Mapping[NodeId, str],
         wall_clock: Callable[[], float],
         random: random_module.Random,
+        admission: Admission,
         reads: ReadKind = ReadKind.QUORUM,
     ) -> None:
         self.interface: Final[Interface] = machine.objects[name].interface
         self.is_durable: Final = True
         self._queries = machine.objects[name].queries
         self._reads = reads
+        self._kind = "lease" if reads is ReadKind.LEASE else "linearizable"
         self._name = name
         self._machine = machine
         self._driver = driver
         self._addresses = addresses
         self._wall_clock = wall_clock
         self._random = random
+        self._admission = admission
+        self._loop = asyncio.get_running_loop()
         self._pending: dict[tuple[bytes, int], _Command] = {}
 
     async def admit(
@@ -120,11 +125,13 @@ class ReplicatedDispatcher:
 
     def query(self, call: Call) -> bytes:
         """Return the answer to a query on the state as it is now."""
+        self._driver.reads_answered[self._kind] += 1
         return self._machine.execute_query(self._of_object(call))
 
-    def done(self, command: "_Command") -> None:
+    def done(self, command: "_Command", *, is_applied: bool = False) -> None:
         """Forget a command that has its outcome."""
         self._pending.pop(command.key, None)
+        self._admission.done(command.ticket, self._loop.time(), is_applied=is_applied)
 
     def _dispatch_command(self, request: Request) -> None:
         key = (request.session, request.call.number)
@@ -135,8 +142,18 @@ class ReplicatedDispatcher:
         pending = self._pending.get(key)
         if pending is not None:
             pending.request = request  # a repeat, perhaps over another link: the answer goes there
+            request.working()
             return
-        command = self._pending[key] = _Command(self, request, key)
+        ticket = self._admission.admit(
+            request.session,
+            len(request.frame),
+            now=self._loop.time(),
+            deadline=request.deadline,
+        )
+        if not isinstance(ticket, Ticket):
+            request.refuse(Overloaded(_OVERLOADED, max(RETRY_AFTER, ticket)))
+            return
+        command = self._pending[key] = _Command(self, request, key, ticket)
         of_object = self._of_object(request.call)
         frame = request.frame if of_object is request.call else encode(of_object)
         self._driver.propose(self._pack(CommandKind.CALL, request.session, frame), command)
@@ -171,17 +188,22 @@ _OVERLOADED: Final = "the leader's queue of commands is full: try again after a 
 class _Command:
     """A command of a client that waits for its entry to be applied."""
 
-    __slots__ = ("_dispatcher", "key", "request")
+    __slots__ = ("_dispatcher", "key", "request", "ticket")
 
     def __init__(
-        self, dispatcher: ReplicatedDispatcher, request: Request, key: tuple[bytes, int]
+        self,
+        dispatcher: ReplicatedDispatcher,
+        request: Request,
+        key: tuple[bytes, int],
+        ticket: Ticket,
     ) -> None:
         self._dispatcher = dispatcher
         self.request = request
         self.key: Final = key
+        self.ticket: Final = ticket
 
     def applied(self, outcome: bytes) -> None:
-        self._dispatcher.done(self)
+        self._dispatcher.done(self, is_applied=True)
         self.request.answer(outcome)
 
     def lost(self, leader: NodeId | None) -> None:

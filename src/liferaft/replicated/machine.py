@@ -24,10 +24,17 @@ from liferaft.errors import (
 from liferaft.raft.types import Entry
 from liferaft.replicated.command import Command, CommandKind, unpack
 from liferaft.replicated.determinism import CommandContext
+from liferaft.replicated.points import OnPoint, Points
 from liferaft.replicated.restoring import state_of
 from liferaft.replicated.sessions import REPLIES_MAX, Session, SessionTable
 from liferaft.replicated.snapshot import Contents, MachineHead, read_snapshot, write_snapshot
-from liferaft.replicated.state import OWN_STATE_METHODS, digest_of, encoded_state
+from liferaft.replicated.state import (
+    OWN_STATE_METHODS,
+    digest_of,
+    encoded_pieces,
+    encoded_sessions,
+    encoded_state,
+)
 from liferaft.rpc.codec import encode, encode_failure
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.views import VIEW_MARK
@@ -37,6 +44,9 @@ MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 _call_decoder: Final = msgspec.msgpack.Decoder(Call)
 _QUERY_MARK: Final = "__liferaft_query__"
+
+SESSIONS_PART: Final = "the sessions"
+"""The part of the state that belongs to no object. What is in it changes with this name only."""
 
 
 def query(method: MethodT) -> MethodT:
@@ -145,6 +155,7 @@ class ReplicatedMachine:
         self.sessions: Final = SessionTable()
         self.applied_index = 0
         self._wall_now = 0.0
+        self._points = Points()
         # What the objects share would be parted by a snapshot; this finds it before there is one.
         for _ in self.snapshot():
             pass
@@ -160,11 +171,14 @@ class ReplicatedMachine:
         # The leaders' clocks may differ; the log's time never falls.
         self._wall_now = max(self._wall_now, command.wall_now)
         if command.kind == CommandKind.CALL:
-            return self._call(command)
-        if command.kind == CommandKind.OPEN_SESSION:
+            answer = self._call(command)
+        elif command.kind == CommandKind.OPEN_SESSION:
             self.sessions.open(command.session, self._wall_now)
-            return b""
-        raise InvariantViolated(f"entry {entry.index} has the unknown kind {command.kind}")
+            answer = b""
+        else:
+            raise InvariantViolated(f"entry {entry.index} has the unknown kind {command.kind}")
+        self._points.passed(entry.index, self._wall_now, answer)
+        return answer
 
     def snapshot(self) -> Iterator[bytes]:
         """Yield the whole state at `applied_index` in chunks that are made as they are asked for.
@@ -210,6 +224,7 @@ class ReplicatedMachine:
         self.sessions.replace(contents.sessions)
         self.applied_index = contents.machine.applied_index
         self._wall_now = contents.machine.wall_now
+        self._points.begin(self.applied_index, self._wall_now)
 
     def execute_query(self, call: Call) -> bytes:
         """Run a query on the state as it is and return its answer as a frame."""
@@ -225,6 +240,24 @@ class ReplicatedMachine:
         """Return the digest of the whole state at `applied_index`."""
         states = {name: self.encoded_state(name) for name in sorted(self.objects)}
         return digest_of(states, self.sessions.state())
+
+    def watch(self, interval: float, on_point: OnPoint) -> None:
+        """Tell where the replicas are to be compared, from now on; see `points`."""
+        self._points.watch(interval, on_point, index=self.applied_index, wall_now=self._wall_now)
+
+    def digest_pieces(self) -> Iterator[tuple[str, bytes]]:
+        """Yield what the replicas must have in common at `applied_index`: small pieces of parts.
+
+        That is all of the state but the words of answers that were given already: who has got one
+        never asks for it again, and the text of an exception may change with a version of Python.
+        Nothing may be applied from the first piece to the last, as with `snapshot`.
+        """
+        yield SESSIONS_PART, encode((self.applied_index, self._wall_now))
+        for piece in encoded_sessions(self.sessions.state()):
+            yield SESSIONS_PART, piece
+        for name in sorted(self.objects):
+            hosted = self.objects[name]
+            yield from encoded_pieces(name, hosted.instance, hosted.state.shapes)
 
     def encoded_state(self, name: str) -> bytes:
         """Return the state of one object as bytes; raises `NoSuchObject`."""

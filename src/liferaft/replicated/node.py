@@ -14,6 +14,7 @@ from liferaft.cluster.node import Node
 from liferaft.cluster.reads import ReadKind
 from liferaft.link.base import Network
 from liferaft.raft.types import NodeId
+from liferaft.replicated.admission import WAIT_MIN, Admission
 from liferaft.replicated.host import ReplicatedDispatcher
 from liferaft.replicated.machine import ReplicatedMachine
 from liferaft.replicated.views import READ_ONLY_VIEWS, ReadOnlyDispatcher
@@ -31,6 +32,7 @@ def replicated_node(
     random: random_module.Random,
     wall_clock: Callable[[], float] = time.time,
     observer: Observer | None = None,
+    work_clock: Callable[[], float] = time.perf_counter,
 ) -> Node:
     """Return a node, not started yet, that hosts `objects` by their names.
 
@@ -42,11 +44,18 @@ def replicated_node(
     return Node(
         config,
         machine,
-        dispatchers=partial(_dispatchers, machine=machine, random=random, wall_clock=wall_clock),
+        dispatchers=partial(
+            _dispatchers,
+            machine=machine,
+            random=random,
+            wall_clock=wall_clock,
+            admission=_admission(config),
+        ),
         network=network,
         disk=disk,
         random=random,
         observer=observer,
+        work_clock=work_clock,
     )
 
 
@@ -61,6 +70,7 @@ def replicated_groups(
     wall_clock: Callable[[], float] = time.time,
     observer: GroupObserver | None = None,
     rest_after: float = REST_AFTER,
+    work_clock: Callable[[], float] = time.perf_counter,
 ) -> GroupHost:
     """Return a node of many groups, not started yet; each hosts its own `objects`, as GROUP/NAME.
 
@@ -70,7 +80,15 @@ def replicated_groups(
     def parts(group: str) -> tuple[InspectableStateMachine, DispatcherMaker]:
         # Named as clients name them: the log carries the very frames of the clients.
         machine = ReplicatedMachine({f"{group}/{name}": each for name, each in objects().items()})
-        return machine, partial(_dispatchers, machine=machine, random=random, wall_clock=wall_clock)
+        # Of its own: a group that cannot commit must not keep the commands of the others out.
+        admission = _admission(config)
+        return machine, partial(
+            _dispatchers,
+            machine=machine,
+            random=random,
+            wall_clock=wall_clock,
+            admission=admission,
+        )
 
     return GroupHost(
         config,
@@ -81,6 +99,14 @@ def replicated_groups(
         random=random,
         observer=observer,
         rest_after=rest_after,
+        work_clock=work_clock,
+    )
+
+
+def _admission(config: NodeConfig) -> Admission:
+    return Admission(
+        wait_max=config.wait_max or max(WAIT_MIN, config.raft.election_timeout),
+        queue_bytes_max=config.raft.uncommitted_bytes_max,
     )
 
 
@@ -91,6 +117,7 @@ def _dispatchers(
     machine: ReplicatedMachine,
     random: random_module.Random,
     wall_clock: Callable[[], float],
+    admission: Admission,
 ) -> Mapping[str, Dispatcher]:
     dispatchers: dict[str, Dispatcher] = {}
     for name, hosted in machine.objects.items():
@@ -102,6 +129,7 @@ def _dispatchers(
                 addresses=addresses,
                 wall_clock=wall_clock,
                 random=random,
+                admission=admission,
                 reads=reads,
             )
         for view in READ_ONLY_VIEWS:

@@ -8,6 +8,7 @@ Invariant: an object that was put back has the same pieces in the same order as 
 """
 
 import inspect
+import zlib
 from collections.abc import Iterator
 from typing import Any, Final, TypeAlias, get_type_hints
 
@@ -18,6 +19,7 @@ from liferaft.replicated.annotations import declared_types, shared_by_all
 from liferaft.replicated.likeness import Likeness, restore_ints
 from liferaft.replicated.state import encoded_state, has_own_state
 from liferaft.replicated.state_types import WHAT_TO_DO, refuse_unfaithful
+from liferaft.rpc.typetext import TypeWriter, UnsupportedType
 
 Pieces: TypeAlias = dict[str, object]
 """The decoded pieces of one object, by their names, in their order."""
@@ -58,6 +60,8 @@ class PlainState:
         for name in self._hints.keys() - self._decoders.keys():
             # An attribute that is not there yet: its type counts when it comes.
             self._decoders[name] = self._decoder(name)
+        self.shapes: Final = {name: _shape(self._hints[name]) for name in self._decoders}
+        """What tells one type from another, for each piece that there may be."""
         self.first: Final = _first_of(self)
 
     def names(self) -> tuple[str, ...]:
@@ -120,7 +124,9 @@ class OwnState:
         self._instance: Final = instance
         self.class_name: Final = type(instance).__qualname__
         self._where: Final = f"{self.class_name}.{OWN_STATE}"
-        self._decoder: Final = _decoder_for(self._where, _restored_type(type(instance)))
+        restored = _restored_type(type(instance))
+        self._decoder: Final = _decoder_for(self._where, restored)
+        self.shapes: Final = {OWN_STATE: _shape(restored)}
         self.first: Final = _first_of(self)
         self._try_to_restore()
 
@@ -194,6 +200,23 @@ def _first_of(state: ObjectState) -> dict[str, bytes]:
 def _decoder_for(where: str, hint: Any) -> _Decoder:
     refuse_unfaithful(where, hint)
     return msgspec.msgpack.Decoder(tuple[hint, dict[int, int]])
+
+
+def _shape(hint: object) -> str:
+    """Return what is the same for equal types, fields of records included, in every process.
+
+    Empty for a type that cannot be written down as text.
+    """
+    writer = TypeWriter(_no_reference)
+    try:
+        text = writer.write(hint) + writer.definitions()
+    except UnsupportedType:
+        return ""
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _no_reference(_writer: TypeWriter, _target: object) -> str:
+    raise UnsupportedType("a state has no references")
 
 
 def _proven(value: object, decoder: _Decoder, where: str, likeness: Likeness) -> bytes:

@@ -9,13 +9,16 @@ These bytes are compared, never decoded: what is to come back is encoded by `res
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from liferaft.errors import ConfigurationError
 from liferaft.replicated.sessions import Session
+
+ItemT = TypeVar("ItemT")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -38,10 +41,72 @@ def encoded_state(name: str, instance: object) -> bytes:
         has_snapshot = callable(getattr(type(instance), "snapshot", None))
         return _encode(_ordered(owner.snapshot() if has_snapshot else vars(instance)))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ConfigurationError(
-            f"the state of {name} ({type(instance).__qualname__}) cannot be encoded: {error}; "
-            "keep to types that msgspec knows, or give the class snapshot() and restore(state)"
-        ) from error
+        raise _not_encodable(name, instance, error) from error
+
+
+PIECE_ITEMS: Final = 1024
+"""How much of a large dictionary or list is encoded at a time: a state of any size fits."""
+
+
+def encoded_pieces(
+    name: str, instance: object, shapes: Mapping[str, str]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield the state of the object `name` in small pieces, each with the part that it is of.
+
+    Equal states give equal pieces. A part is an attribute of one type, which `shapes` tells from
+    others: of two versions of a class no more is compared than is the same in both. The order of
+    attributes does not count, for one that a new version added is at the end where a snapshot was
+    restored. Raises `ConfigurationError` as `encoded_state` does.
+    """
+    owner: Any = instance
+    try:
+        if callable(getattr(type(instance), "snapshot", None)):
+            parts = {"snapshot()": owner.snapshot()}
+        else:
+            parts = dict(sorted(vars(instance).items()))
+        for part, value in parts.items():
+            named = f"{name}.{part}#{shapes.get(part, '')}"
+            for piece in _pieces(value):
+                yield named, piece
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise _not_encodable(name, instance, error) from error
+
+
+def encoded_sessions(sessions: Mapping[bytes, Session]) -> Iterator[bytes]:
+    """Yield the sessions in small pieces: of their replies only that they are there."""
+    for batch in _batches(sessions.items()):
+        yield _encode(
+            [
+                (key, session.last_active_wall, session.acked_below, tuple(session.replies))
+                for key, session in batch
+            ]
+        )
+
+
+def _pieces(value: Any) -> Iterator[bytes]:
+    if isinstance(value, dict):
+        yield _encode(("items", len(value)))
+        for batch in _batches(value.items()):
+            yield _encode([(_ordered_key(key), _ordered(each)) for key, each in batch])
+    elif isinstance(value, (list, tuple)):
+        yield _encode(("elements", len(value)))
+        for elements in _batches(value):
+            yield _encode([_ordered(each) for each in elements])
+    else:
+        yield _encode(_ordered(value))
+
+
+def _batches(items: Iterable[ItemT]) -> Iterator[list[ItemT]]:
+    source = iter(items)
+    while batch := list(islice(source, PIECE_ITEMS)):
+        yield batch
+
+
+def _not_encodable(name: str, instance: object, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"the state of {name} ({type(instance).__qualname__}) cannot be encoded: {error}; "
+        "keep to types that msgspec knows, or give the class snapshot() and restore(state)"
+    )
 
 
 def has_own_state(instance: object) -> bool:

@@ -18,7 +18,7 @@ from liferaft.replicated.host import LEADER_WITHIN, refusal_of
 from liferaft.replicated.machine import ReplicatedObject
 from liferaft.rpc.dispatch import Request, Sender
 from liferaft.rpc.interface import Interface
-from liferaft.rpc.views import View, bound_of
+from liferaft.rpc.views import VIEW_MARK, View, bound_of
 from liferaft.rpc.wire import Chunk, Credit, Notify
 
 READ_ONLY_VIEWS: Final = (View.FOLLOWER, View.WITHIN, View.STALE)
@@ -32,6 +32,7 @@ class ReadOnlyDispatcher:
         self.is_durable: Final = True
         self._hosted = hosted
         self._view = view
+        self._kind = view.value.removeprefix(VIEW_MARK)
         self._driver = driver
 
     async def admit(
@@ -54,9 +55,14 @@ class ReadOnlyDispatcher:
         if refusal is not None:
             request.refuse(refusal)
         elif self._may_answer_at_once(request):
-            request.answer(hosted.execute(request.call))
+            self.answer(request)
         else:
-            self._driver.read(_FollowerQuery(self._driver, hosted, request), ReadKind.FOLLOW)
+            self._driver.read(_FollowerQuery(self, self._driver, request), ReadKind.FOLLOW)
+
+    def answer(self, request: Request) -> None:
+        """Answer a query on the state as it is now."""
+        self._driver.reads_answered[self._kind] += 1
+        request.answer(self._hosted.execute(request.call))
 
     def notify(self, notification: Notify, sender: Sender) -> None:
         """Do nothing: a replicated class has no one-way methods, which its making checks."""
@@ -88,15 +94,15 @@ class ReadOnlyDispatcher:
 class _FollowerQuery:
     """A query that waits until the leader has said how far this node must be."""
 
-    __slots__ = ("_driver", "_hosted", "_request")
+    __slots__ = ("_dispatcher", "_driver", "_request")
 
-    def __init__(self, driver: Driver, hosted: ReplicatedObject, request: Request) -> None:
+    def __init__(self, dispatcher: ReadOnlyDispatcher, driver: Driver, request: Request) -> None:
+        self._dispatcher = dispatcher
         self._driver = driver
-        self._hosted = hosted
         self._request = request
 
     def ready(self) -> None:
-        self._request.answer(self._hosted.execute(self._request.call))
+        self._dispatcher.answer(self._request)
 
     def rejected(self, leader: NodeId | None) -> None:
         if leader is None:

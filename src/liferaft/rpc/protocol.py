@@ -504,6 +504,10 @@ class CallerProtocol(Generic[WaiterT]):
     def _working(self, frame: wire.Working, now: float) -> None:
         call = self.session.pending.get(frame.number)
         if call is not None:
+            if call.interval < WORKING_INTERVAL:
+                # It was asked again too soon, and so would the next ones be: none of them would be
+                # sent once only, and so none would tell how long an answer takes.
+                self.round_trip.was_too_short()
             call.interval = WORKING_INTERVAL
             call.resend_at = now + WORKING_INTERVAL
 

@@ -66,6 +66,10 @@ class RoundTrip:
         # Written out: this is done for every answer, and most round trips are short.
         self.interval = RESEND_MIN if interval < RESEND_MIN else min(interval, RESEND_MAX)
 
+    def was_too_short(self) -> None:
+        """Double the interval, until the next answer to a call that was sent once."""
+        self.interval = min(2 * self.interval, RESEND_MAX)
+
 
 class PendingCall(Generic[WaiterT]):
     """A call without an answer yet. `waiter` is the driver's; nothing here looks at it."""

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
+from liferaft.cluster.divergence import COMPARE_INTERVAL
 from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.raft.config import RaftConfig
 
@@ -20,6 +21,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     raft: RaftConfig = msgspec.field(default_factory=RaftConfig)
     snapshots: SnapshotPolicy = msgspec.field(default_factory=SnapshotPolicy)
     segment_bytes: int = SEGMENT_BYTES
+    compare_interval: float = COMPARE_INTERVAL
 
     def with_leases(self, clock_error: float | None) -> "Settings":
         """Return the same with this `RaftConfig.lease_clock_error`; None leaves it as it is."""
@@ -33,7 +35,11 @@ def draw_settings(source: Callable[[str], Random]) -> Settings:
     draw = source("snapshots")
     keep_entries = draw.choice((1, 20, RaftConfig().keep_entries))
     raft = replace(_draw_raft_config(source("limits")), keep_entries=keep_entries)
-    return Settings(raft=raft, snapshots=_draw_snapshot_policy(draw))
+    return Settings(
+        raft=raft,
+        snapshots=_draw_snapshot_policy(draw),
+        compare_interval=source("comparisons").choice((*(COMPARE_INTERVAL,) * 3, 1.0)),
+    )
 
 
 def _draw_raft_config(draw: Random) -> RaftConfig:

@@ -16,7 +16,14 @@ from typing import Final
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.node import Node
-from liferaft.errors import DiskFailed, InvariantViolated, LiferaftError, Removed, StorageError
+from liferaft.errors import (
+    DiskFailed,
+    InvariantViolated,
+    LiferaftError,
+    Removed,
+    ReplicaDiverged,
+    StorageError,
+)
 from liferaft.link.address import Address
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import Effect
@@ -198,12 +205,14 @@ class World:
                 raft=self.settings.raft,
                 segment_bytes=self.settings.segment_bytes,
                 snapshots=self.settings.snapshots,
+                compare_interval=self.settings.compare_interval,
             ),
             objects,
             network=self.network.host(node_id, self.machines[node_id]),
             disk=Mount(self.disks[node_id]),
             random=self.random(f"{node_id} life {life}"),
             wall_clock=lambda: self.machines[node_id].clock.wall(running_loop().true_time),
+            work_clock=lambda: running_loop().true_time,
             observer=partial(self._observe, node_id, life),
         )
         self.nodes[node_id] = node
@@ -296,6 +305,8 @@ class World:
             self.marks.hit("a node ends because its disk failed")
         elif isinstance(failure, Removed) and node_id in self.members.committed.retired:
             self.marks.hit("a removed node is told, and ends")
+        elif isinstance(failure, ReplicaDiverged):
+            self.violate(InvariantViolated(f"equal replicas: {failure}"))
         else:
             self.violate(failure)
 
