@@ -60,10 +60,12 @@ def test_every_kind_of_fault_is_made_and_nearly_every_mark_is_hit() -> None:
     """A fault that is never made proves nothing, and nor does a branch that is never taken."""
     made: Counter[str] = Counter()
     hit: Counter[str] = Counter()
-    for seed in range(1_000, 1_120):
-        result = simulate(seed, SimulationOptions(seconds=6.0))
-        made.update(result.faults)
-        hit.update(result.marks)
+    # A lost disk or an old copy is possible in few runs, in more of those that are about disks.
+    for profile, seeds in (("mixed", range(1_000, 1_120)), ("disk", range(1_000, 1_040))):
+        for seed in seeds:
+            result = simulate(seed, SimulationOptions(seconds=6.0, profile=profile))
+            made.update(result.faults)
+            hit.update(result.marks)
 
     kinds = (*KINDS, *member_changes.KINDS)
     marks = (*MARKS, *MEMBER_MARKS)
