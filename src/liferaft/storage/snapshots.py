@@ -86,9 +86,8 @@ class SnapshotStore:
                 else:
                     self._check_owner(path, content.head)
                     self._kept.append(content.snapshot)
-        if self._kept:
-            # A rename may have been seen but not synced when the process that made it ended.
-            sync_directory(self._disk, self._directory)
+        # A rename may have been seen but not synced when the process that made it ended.
+        sync_directory(self._disk, self._directory)
 
     def _check_owner(self, path: str, head: SnapshotHead) -> None:
         if head.cluster_id != self._cluster_id:
