@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin
 from liferaft.cluster.administration import Admin
 from liferaft.cluster.beats import Claim
-from liferaft.cluster.campaigns import Campaigns
+from liferaft.cluster.campaigns import AT_ONCE, Campaigns
 from liferaft.cluster.config import NodeConfig, checked
 from liferaft.cluster.driver import Observer
 from liferaft.cluster.envelope import LEVEL, Introduction
@@ -57,7 +57,7 @@ from liferaft.rpc.directory import host_directory
 from liferaft.rpc.dispatch import Dispatcher
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.server import Server
-from liferaft.storage.directory import Directory, Identity, open_directory
+from liferaft.storage.directory import SHARED_LOG, Directory, Identity, open_directory
 from liferaft.storage.disk import Disk
 from liferaft.storage.recovery import Recovered
 from liferaft.storage.shared_log import SharedLog
@@ -66,7 +66,6 @@ from liferaft.storage.snapshots import SnapshotStore, open_snapshots
 _log = logging.getLogger("liferaft.cluster")
 
 _GROUPS: Final = "groups"
-_LOG: Final = "log"
 
 _NOTHING: Final = Recovered(HardState(), first=1, last=0, runs=(), tail=(), torn=None)
 """What the log holds of a group that is new."""
@@ -85,8 +84,8 @@ GroupObserver = Callable[[str], Observer]
 class GroupHost:
     """A node of many groups. Started once, stopped once; `groups` are hosted from the start.
 
-    A group rests when it was not used for `rest_after` seconds. Raises `ConfigurationError` for a
-    name that no group can have.
+    A group rests when it was not used for `rest_after` seconds, and as many campaign at a time as
+    `campaigns_at_once` says. Raises `ConfigurationError` for a name that no group can have.
     """
 
     def __init__(
@@ -100,6 +99,7 @@ class GroupHost:
         random: random_module.Random,
         observer: GroupObserver | None = None,
         rest_after: float = REST_AFTER,
+        campaigns_at_once: int = AT_ONCE,
     ) -> None:
         self.config: Final = checked(config)
         self.groups: Final[dict[str, HostedGroup]] = {}
@@ -112,7 +112,7 @@ class GroupHost:
         self._rest_after = rest_after
         self._directory: Directory | None = None
         self._log: SharedLog | None = None
-        self._campaigns = Campaigns(config.raft.election_timeout)
+        self._campaigns = Campaigns(config.raft.election_timeout, at_once=campaigns_at_once)
         self._recovered: dict[str, Recovered] = {}
         self._disks: dict[NodeId, str] = {}
         self._exchange: Exchange | None = None
@@ -145,7 +145,7 @@ class GroupHost:
         stores = {group: await self._open_store(group) for group in self._first_groups}
         self._log, recovered = await SharedLog.open(
             self._disk,
-            f"{config.data}/{_LOG}",
+            f"{config.data}/{SHARED_LOG}",
             bases={group: store.base for group, store in stores.items()},
             segment_bytes=config.segment_bytes,
             on_blocked=self._blocked,
