@@ -25,6 +25,7 @@ from liferaft.rpc import wire
 from liferaft.rpc.access import Roles
 from liferaft.rpc.codec import decode_frame
 from liferaft.rpc.views import BOUND_KEY, Reads, View, Within
+from liferaft.sim.nodes import ONLY
 from liferaft.testing.simulated import SimulatedCluster
 
 READ_ONLY: tuple[Reads, ...] = ("follower", Within(0.5), "stale")
@@ -47,7 +48,7 @@ def settled(cluster: SimulatedCluster) -> tuple[str, str, str]:
 
 def age(cluster: SimulatedCluster, node_id: str) -> float:
     """Return how old a node takes its state for."""
-    found = cluster.world.nodes[node_id].driver
+    found = cluster.world.parts(node_id)[ONLY].driver
     return cluster._on_loop(lambda: cluster.world.machines[node_id].context.run(lambda: found.age))
 
 

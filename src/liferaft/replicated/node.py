@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from liferaft.cluster.campaigns import AT_ONCE
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver, Observer
 from liferaft.cluster.group_host import GroupHost, GroupObserver
@@ -61,9 +62,11 @@ def replicated_groups(
     wall_clock: Callable[[], float] = time.time,
     observer: GroupObserver | None = None,
     rest_after: float = REST_AFTER,
+    campaigns_at_once: int = AT_ONCE,
 ) -> GroupHost:
     """Return a node of many groups, not started yet; each hosts its own `objects`, as GROUP/NAME.
 
+    `objects` is called for each group in turn.
     Raises as `replicated_node` does, when a group is made.
     """
 
@@ -81,6 +84,7 @@ def replicated_groups(
         random=random,
         observer=observer,
         rest_after=rest_after,
+        campaigns_at_once=campaigns_at_once,
     )
 
 
