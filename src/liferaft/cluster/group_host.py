@@ -117,6 +117,7 @@ class GroupHost:
         self._disks: dict[NodeId, str] = {}
         self._exchange: Exchange | None = None
         self._server: Server | None = None
+        self._has_recovered = False
         self._ending: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[LiferaftError] = asyncio.get_running_loop().create_future()
 
@@ -155,6 +156,7 @@ class GroupHost:
         self._exchange = self._make_exchange(self._directory.disk_id)
         for group, store in stores.items():
             await self._take_up(group, store)
+        self._has_recovered = True
         await self._listen()
         self._exchange.start()
         for hosted in self.groups.values():
@@ -301,7 +303,8 @@ class GroupHost:
     @property
     def is_running(self) -> bool:
         """Whether it takes part: it has recovered, and was not stopped."""
-        return bool(self.groups) and all(each.member.is_running for each in self.groups.values())
+        members = [hosted.member for hosted in self.groups.values()]
+        return self._has_recovered and bool(members) and all(each.is_running for each in members)
 
     async def wait_failed(self) -> LiferaftError:
         """Wait until the node cannot go on, and return why; it must still be stopped.
