@@ -10,6 +10,7 @@ from random import Random
 from typing import Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 
 from liferaft.cluster.campaigns import AT_ONCE
 from liferaft.cluster.config import NodeConfig
@@ -133,13 +134,15 @@ def _part(node: Node) -> Mapping[str, Member]:
 
 
 class GroupsMaker:
-    """Makes hosts of many groups, all of one patience, which is drawn."""
+    """Makes hosts of many groups, all of one patience and size of segments, which are drawn."""
 
     def __init__(self, count: int, objects: Objects, draw: Random) -> None:
         self.groups: Final = group_names(count)
         self._objects = objects
         self._rest_after = draw.choice((0.05, REST_AFTER, REST_AFTER, 1.0))
         self._campaigns_at_once = draw.choice((1, 2, AT_ONCE))
+        # So small that the log which they share is shortened all the time, or as others have it.
+        self._segment_bytes = draw.choice((4096, 8192, None))
 
     def make(
         self,
@@ -161,7 +164,7 @@ class GroupsMaker:
             return made
 
         host = replicated_groups(
-            config,
+            replace(config, segment_bytes=self._segment_bytes or config.segment_bytes),
             self.groups,
             objects_of_next,
             network=network,
@@ -176,8 +179,9 @@ class GroupsMaker:
 
 
 def _parts(host: GroupHost) -> Mapping[str, Member]:
-    members = ((group, hosted.member) for group, hosted in host.groups.items())
-    return {group: member for group, member in members if member.is_running}
+    if not host.is_running:
+        return {}
+    return {group: hosted.member for group, hosted in host.groups.items()}
 
 
 def _rests(host: GroupHost) -> Mapping[str, GroupRest]:

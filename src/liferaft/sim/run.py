@@ -121,6 +121,7 @@ class Simulation:
         self._is_over = True
         await asyncio.gather(watcher, *clients)
         _raise_first(world)
+        await self._check_rest(world)  # before anybody asks: what rests must need no waking
         judges = [
             Seat(world, "judge", group=group, timeout=PROGRESS_SECONDS) for group in world.groups
         ]
@@ -203,7 +204,7 @@ class Simulation:
         return dict(added)
 
     async def _check_rest(self, world: World) -> None:
-        """Check that groups that nobody uses any more fall silent."""
+        """Check that groups that nobody uses fall silent, and not before all have everything."""
         if world.rests is None:
             return
         restless = await world.rests.wait_silent(world.groups, PROGRESS_SECONDS)
@@ -212,6 +213,10 @@ class Simulation:
             raise InvariantViolated(
                 f"rest: nobody uses {', '.join(restless)}, and they do not fall silent"
             )
+        for group in world.groups:
+            late = [node_id for node_id in world.node_ids if _is_behind(world, node_id, group)]
+            if late:
+                raise InvariantViolated(f"rest: {group} rests, and {', '.join(late)} lacks the end")
 
     async def _settle(self, world: World) -> None:
         """Wait until the members are who they will be, and all who were removed have ended."""
