@@ -11,8 +11,6 @@ import pytest
 from msgspec.structs import replace
 
 from liferaft.cluster.beats import Acquaintance, Beat, News
-from liferaft.cluster.group_host import GroupHost
-from liferaft.cluster.group_rest import GroupRest
 from liferaft.raft import core, resting, rules
 from liferaft.raft.events import PeerAlive
 from liferaft.raft.state import Leader, RaftState
@@ -50,13 +48,6 @@ def confirm_reads_by_signs_of_life(patch: pytest.MonkeyPatch) -> None:
 
 
 @under("process")
-def rest_by_a_claim_for_another_log(patch: pytest.MonkeyPatch) -> None:
-    """A follower that lacks the end would never be told it."""
-    patch.setattr(GroupRest, "_has_all", lambda self, claim: True)
-    patch.setattr(GroupHost, "rests", lambda self, peer, claim: self.look_again(claim.group))
-
-
-@under("process")
 def keep_claims_of_an_earlier_life(patch: pytest.MonkeyPatch) -> None:
     """Nobody campaigns against a leader that forgot that it leads."""
     receive = Acquaintance.receive
@@ -86,18 +77,6 @@ def rest_before_everybody_knows(patch: pytest.MonkeyPatch) -> None:
 def never_rest(patch: pytest.MonkeyPatch) -> None:
     """The promise itself: what is not used costs nothing."""
     patch.setattr(core, "may_rest", lambda state, leader, absent: False)
-
-
-@under("process")
-def forget_to_wake_for_who_is_back(patch: pytest.MonkeyPatch) -> None:
-    """What was said while it was away is told by nobody else."""
-    patch.setattr(GroupHost, "is_back", lambda self, peer: None)
-    patch.setattr(GroupHost, "rests", lambda self, peer, claim: None)
-
-
-def rest_by_any_claim(patch: pytest.MonkeyPatch) -> None:
-    """A follower rests by a claim of exactly the log that it has."""
-    patch.setattr(GroupRest, "_follower_rests", lambda self, core: self._claim(core) is not None)
 
 
 @under("process")
@@ -157,12 +136,9 @@ def read_one_groups_entries_for_another(patch: pytest.MonkeyPatch) -> None:
 
 GROUP_BREAKERS: tuple[Breaker, ...] = (
     confirm_reads_by_signs_of_life,
-    rest_by_a_claim_for_another_log,
     keep_claims_of_an_earlier_life,
     rest_before_everybody_knows,
     never_rest,
-    forget_to_wake_for_who_is_back,
-    rest_by_any_claim,
     forget_a_groups_hard_state_at_a_start,
     report_before_the_shared_write,
     write_one_groups_entries_for_another,

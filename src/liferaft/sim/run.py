@@ -31,6 +31,9 @@ from liferaft.sim.world import World
 PROGRESS_SECONDS: Final = 30.0
 """How long, in virtual seconds, a cluster may take to go on after the last fault has ended."""
 
+ABSENCE_SECONDS: Final = 3.0
+"""Virtual seconds after which a node that is away is taken for dead, and groups rest without it."""
+
 WATCH_INTERVAL: Final = 0.5
 """Virtual seconds between two looks at the replicas."""
 
@@ -122,6 +125,7 @@ class Simulation:
         await asyncio.gather(watcher, *clients)
         _raise_first(world)
         await self._check_rest(world)  # before anybody asks: what rests must need no waking
+        await self._check_absence(world, seats)
         judges = [
             Seat(world, "judge", group=group, timeout=PROGRESS_SECONDS) for group in world.groups
         ]
@@ -202,6 +206,18 @@ class Simulation:
         for workload in self._workloads.values():
             added.update(workload.outcomes())
         return dict(added)
+
+    async def _check_absence(self, world: World, seats: Sequence[Seat]) -> None:
+        """Check that a node learns by itself what was said in groups that rest since without it."""
+        if world.rests is None or not world.members.failures_max:
+            return
+        away = world.random("absence").choice(world.node_ids)
+        world.strike(away)
+        for seat in seats:
+            await self._workloads[seat.group].step(seat)
+        await asyncio.sleep(ABSENCE_SECONDS)
+        await world.start(away)
+        await self._check_rest(world)
 
     async def _check_rest(self, world: World) -> None:
         """Check that groups that nobody uses fall silent, and not before all have everything."""
