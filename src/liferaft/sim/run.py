@@ -209,7 +209,8 @@ class Simulation:
 
     async def _check_absence(self, world: World, seats: Sequence[Seat]) -> None:
         """Check that a node learns by itself what was said in groups that rest since without it."""
-        if world.rests is None or not world.members.failures_max:
+        is_calm = self._options.profile == "calm"
+        if world.rests is None or is_calm or not world.members.failures_max:
             return
         away = world.random("absence").choice(world.node_ids)
         world.strike(away)
