@@ -14,10 +14,12 @@ import pytest
 
 from liferaft.cluster.divergence import COMPARISON_OBJECT, KEPT, Comparison, ReplicaComparison
 from liferaft.cluster.judgement import ReplicaDigest
+from liferaft.cluster.node import Node
 from liferaft.errors import ConfigurationError, InvariantViolated, ReplicaDiverged, Unreachable
 from liferaft.raft.types import Configuration, NodeId
 from liferaft.replicated.machine import query
 from liferaft.sim.loop import run_simulated
+from liferaft.sim.nodes import ONLY
 from liferaft.sim.settings import Settings
 from liferaft.storage.faulty import FaultyDisk
 from liferaft.testing.simulated import SimulatedCluster
@@ -85,8 +87,8 @@ async def _write(stub: Any, seconds: float, cluster: SimulatedCluster) -> None:
 
 
 def _compared(cluster: SimulatedCluster) -> list[int]:
-    nodes = cluster.world.nodes
-    return [nodes[each].status().compared_index for each in sorted(nodes)]
+    world = cluster.world
+    return [world.parts(each)[ONLY].status().compared_index for each in sorted(world.nodes)]
 
 
 @pytest.mark.parametrize("is_leader", [True, False])
@@ -199,6 +201,7 @@ def test_a_node_of_an_older_program_is_left_out(caplog: pytest.LogCaptureFixture
 
         async def story() -> None:
             old = cluster.world.nodes["n3"]
+            assert isinstance(old, Node)
             assert old._server is not None
             del old._server.dispatchers[COMPARISON_OBJECT]
             await old.member.comparison.stop()

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from liferaft.cluster.hosted_group import checked_name
+from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.errors import ConfigurationError, DataDirectoryError, NoSuchObject
 from liferaft.raft.types import Configuration
 from tests.cluster.many import NODES, Many, failures, simulated
@@ -24,6 +25,30 @@ def test_every_group_has_a_leader_and_a_log_of_its_own() -> None:
         await cluster.stop()
 
         assert {f"g{n}": [f"g{n}".encode()] * n for n in range(8)} == lines
+
+    simulated(story)
+
+
+def test_a_node_runs_only_once_it_has_taken_up_all_its_groups() -> None:
+    """Who asks before, to stop it say, must not meet it half made."""
+
+    async def story() -> None:
+        cluster = Many(GROUPS, policy=SnapshotPolicy(entries=2))
+        await cluster.start()
+        for group in GROUPS * 4:
+            await cluster.write(group)
+        await cluster.wait_silent()
+        await cluster.stop()
+        host = cluster._make("n1")  # each of its groups has a snapshot to read now
+        starting = asyncio.create_task(host.start())
+        seen: set[tuple[bool, int]] = set()
+        while not starting.done():
+            seen.add((host.is_running, len(host.groups)))
+            await asyncio.sleep(0.0005)
+        await host.stop()
+
+        assert {count for is_running, count in seen if is_running} <= {len(GROUPS)}
+        assert {count for is_running, count in seen if not is_running} >= {1, 2}
 
     simulated(story)
 

@@ -26,6 +26,7 @@ from liferaft.rpc import wire
 from liferaft.rpc.access import Roles
 from liferaft.rpc.codec import decode_frame
 from liferaft.rpc.views import BOUND_KEY, Reads, View, Within
+from liferaft.sim.nodes import ONLY
 from liferaft.testing.simulated import SimulatedCluster
 
 READ_ONLY: tuple[Reads, ...] = ("follower", Within(0.5), "stale")
@@ -48,7 +49,7 @@ def settled(cluster: SimulatedCluster) -> tuple[str, str, str]:
 
 def age(cluster: SimulatedCluster, node_id: str) -> float:
     """Return how old a node takes its state for."""
-    found = cluster.world.nodes[node_id].driver
+    found = cluster.world.parts(node_id)[ONLY].driver
     return cluster._on_loop(lambda: cluster.world.machines[node_id].context.run(lambda: found.age))
 
 
@@ -400,7 +401,7 @@ def test_a_node_counts_what_it_read_and_says_how_old_its_state_is() -> None:
 
         cluster.run(read)
         counted = {
-            node_id: cluster._on_loop(cluster.world.nodes[node_id].member.statistics)
+            node_id: cluster._on_loop(cluster.world.parts(node_id)[ONLY].statistics)
             for node_id in (leader, other, silent)
         }
 

@@ -66,7 +66,7 @@ def test_a_cut_names_its_direction() -> None:
 class Suspicious(SharedState):
     """Finds fault with the replicas from the beginning on."""
 
-    def check_now(self, world: World) -> None:
+    def check_now(self, world: World, group: str) -> None:
         raise InvariantViolated("suspicion: something is wrong")
 
 

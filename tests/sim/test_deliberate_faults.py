@@ -6,6 +6,8 @@ from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.options import SimulationOptions
 from liferaft.sim.run import simulate
 from tests.sim.breakers import BREAKERS, PROFILE, SEEDS, Breaker
+from tests.sim.group_breakers import GROUP_BREAKERS
+from tests.sim.group_breakers import PROFILE as GROUP_PROFILE
 from tests.sim.member_breakers import MEMBER_BREAKERS
 
 SEEDS_MAX = 150
@@ -25,6 +27,15 @@ def test_the_simulator_finds_with_an_operator(
 ) -> None:
     breaker(monkeypatch)
     search(breaker, SimulationOptions(changes="all"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("breaker", GROUP_BREAKERS, ids=lambda breaker: breaker.__name__)
+def test_the_simulator_finds_with_groups(breaker: Breaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    breaker(monkeypatch)
+    search(
+        breaker, SimulationOptions(groups=3, profile=GROUP_PROFILE.get(breaker.__name__, "mixed"))
+    )
 
 
 def search(breaker: Breaker, options: SimulationOptions) -> None:
@@ -49,3 +60,4 @@ def test_the_same_seeds_find_nothing_in_what_ships() -> None:
         for seed in range(3):
             simulate(seed, SimulationOptions(profile=profile))
             simulate(seed, SimulationOptions(profile=profile, changes="all"))
+            simulate(seed, SimulationOptions(profile=profile, groups=3))

@@ -11,6 +11,7 @@ from liferaft.raft.types import NodeId
 from liferaft.recipes.todo import TodoList
 from liferaft.sim.loop import run_simulated
 from liferaft.sim.member_changes import DEEDS, KINDS, draw_changes
+from liferaft.sim.nodes import ONLY
 from liferaft.sim.operator_desk import Desk
 from liferaft.sim.options import SimulationOptions
 from liferaft.sim.run import behind, simulate
@@ -127,7 +128,7 @@ def test_who_is_far_behind_can_answer_a_leader_that_its_log_does_not_know(how: s
         await told.until(lambda: not behind(world))
 
         assert added == world.leader()
-        assert f"memory:{added}" == world.nodes["n1"].addresses[added]
+        assert f"memory:{added}" == world.parts("n1")[ONLY].addresses[added]
 
     told(story)
 

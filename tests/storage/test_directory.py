@@ -12,6 +12,7 @@ import pytest
 from liferaft.errors import DataDirectoryError, DiskFailed
 from liferaft.raft.types import Configuration
 from liferaft.storage.directory import (
+    SHARED_LOG,
     Identity,
     lock_directory,
     lock_path,
@@ -97,9 +98,11 @@ async def test_an_identity_of_another_making_is_refused(
         await open_directory(disk, "/data", NODE, THREE, disk_id="d1")
 
 
-async def test_a_log_without_an_identity_is_refused(disk: FaultyDisk) -> None:
-    disk.make_directory("/data")
-    disk.open("/data/000000000001.log", create=True).close()
+@pytest.mark.parametrize("log", ["/data", f"/data/{SHARED_LOG}"])
+async def test_a_log_without_an_identity_is_refused(disk: FaultyDisk, log: str) -> None:
+    """Or it would be taken for one of a new disk, on which nothing was promised."""
+    disk.make_directory(log)
+    disk.open(f"{log}/000000000001.log", create=True).close()
     with pytest.raises(DataDirectoryError, match="nothing says whose"):
         await open_directory(disk, "/data", NODE, THREE, disk_id="d1")
 

@@ -36,6 +36,7 @@ def sim(
     first_seed: int = 0,
     seed: int | None = None,
     nodes: int = _DEFAULTS.nodes,
+    groups: int = _DEFAULTS.groups,
     clients: int = _DEFAULTS.clients,
     commands_per_second: float = _DEFAULTS.commands_per_second,
     seconds: float = _DEFAULTS.seconds,
@@ -68,6 +69,9 @@ def sim(
         Run this seed alone.
     nodes
         How many nodes each cluster has.
+    groups
+        How many groups each node hosts; 0 for nodes of one cluster. The first group is used all the
+        time, the others by turns, so that they rest; each has clients of its own.
     clients
         How many clients call it.
     commands_per_second
@@ -81,9 +85,9 @@ def sim(
         many seeds.
     changes
         In which runs members come and go and leadership is handed over: in "no" run, in "some"
-        (about every second one, but no calm one), or in "all". The others of a seed's faults are
-        the same in all three. Among the cores snapshots are taken in the same runs; whole nodes
-        take them anyway.
+        (about every second one, but no calm one, and none with groups), or in "all". The others of
+        a seed's faults are the same in all three. Among the cores snapshots are taken in the same
+        runs; whole nodes take them anyway.
     keep
         Carry out these steps of the fault schedule alone: their numbers, with commas, or none.
     workload
@@ -108,6 +112,7 @@ def sim(
         SimulationOptions(
             fidelity=fidelity,
             nodes=nodes,
+            groups=groups,
             clients=clients,
             commands_per_second=commands_per_second,
             seconds=seconds,

@@ -46,6 +46,10 @@ class Campaigns:
         self._waiting.pop(group, None)
         self.ended(group)
 
+    def is_waiting(self, group: str) -> bool:
+        """Return whether a group waits for its turn."""
+        return group in self._waiting
+
     def _begin(self, group: str) -> None:
         self._waiting.pop(group, None)
         if group not in self._running:

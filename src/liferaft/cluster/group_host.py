@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin
 from liferaft.cluster.administration import Admin
 from liferaft.cluster.beats import Claim
-from liferaft.cluster.campaigns import Campaigns
+from liferaft.cluster.campaigns import AT_ONCE, Campaigns
 from liferaft.cluster.config import NodeConfig, checked
 from liferaft.cluster.driver import Observer
 from liferaft.cluster.envelope import LEVEL, Introduction
@@ -58,7 +58,7 @@ from liferaft.rpc.directory import host_directory
 from liferaft.rpc.dispatch import Dispatcher
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.server import Server
-from liferaft.storage.directory import Directory, Identity, open_directory
+from liferaft.storage.directory import SHARED_LOG, Directory, Identity, open_directory
 from liferaft.storage.disk import Disk
 from liferaft.storage.recovery import Recovered
 from liferaft.storage.shared_log import SharedLog
@@ -67,7 +67,6 @@ from liferaft.storage.snapshots import SnapshotStore, open_snapshots
 _log = logging.getLogger("liferaft.cluster")
 
 _GROUPS: Final = "groups"
-_LOG: Final = "log"
 
 _NOTHING: Final = Recovered(HardState(), first=1, last=0, runs=(), tail=(), torn=None)
 """What the log holds of a group that is new."""
@@ -86,8 +85,8 @@ GroupObserver = Callable[[str], Observer]
 class GroupHost:
     """A node of many groups. Started once, stopped once; `groups` are hosted from the start.
 
-    A group rests when it was not used for `rest_after` seconds. Raises `ConfigurationError` for a
-    name that no group can have.
+    A group rests when it was not used for `rest_after` seconds, and as many campaign at a time as
+    `campaigns_at_once` says. Raises `ConfigurationError` for a name that no group can have.
     """
 
     def __init__(
@@ -102,6 +101,7 @@ class GroupHost:
         observer: GroupObserver | None = None,
         rest_after: float = REST_AFTER,
         work_clock: Callable[[], float] = time.perf_counter,
+        campaigns_at_once: int = AT_ONCE,
     ) -> None:
         self.config: Final = checked(config)
         self.groups: Final[dict[str, HostedGroup]] = {}
@@ -115,11 +115,12 @@ class GroupHost:
         self._work_clock = work_clock
         self._directory: Directory | None = None
         self._log: SharedLog | None = None
-        self._campaigns = Campaigns(config.raft.election_timeout)
+        self._campaigns = Campaigns(config.raft.election_timeout, at_once=campaigns_at_once)
         self._recovered: dict[str, Recovered] = {}
         self._disks: dict[NodeId, str] = {}
         self._exchange: Exchange | None = None
         self._server: Server | None = None
+        self._has_recovered = False
         self._ending: set[asyncio.Task[None]] = set()
         self._failure: asyncio.Future[LiferaftError] = asyncio.get_running_loop().create_future()
 
@@ -148,7 +149,7 @@ class GroupHost:
         stores = {group: await self._open_store(group) for group in self._first_groups}
         self._log, recovered = await SharedLog.open(
             self._disk,
-            f"{config.data}/{_LOG}",
+            f"{config.data}/{SHARED_LOG}",
             bases={group: store.base for group, store in stores.items()},
             segment_bytes=config.segment_bytes,
             on_blocked=self._blocked,
@@ -158,6 +159,7 @@ class GroupHost:
         self._exchange = self._make_exchange(self._directory.disk_id)
         for group, store in stores.items():
             await self._take_up(group, store)
+        self._has_recovered = True
         await self._listen()
         self._exchange.start()
         for hosted in self.groups.values():
@@ -305,7 +307,8 @@ class GroupHost:
     @property
     def is_running(self) -> bool:
         """Whether it takes part: it has recovered, and was not stopped."""
-        return bool(self.groups) and all(each.member.is_running for each in self.groups.values())
+        members = [hosted.member for hosted in self.groups.values()]
+        return self._has_recovered and bool(members) and all(each.is_running for each in members)
 
     async def wait_failed(self) -> LiferaftError:
         """Wait until the node cannot go on, and return why; it must still be stopped.

@@ -85,6 +85,11 @@ class GroupRest:
         """Whether the group rests, as of its last turn."""
         return self._is_resting
 
+    @property
+    def is_kept_waiting(self) -> bool:
+        """Whether the group is to campaign when it is its turn."""
+        return self._campaigns.is_waiting(self._group)
+
     def knows(self, claim: Claim) -> bool:
         """Return whether the group rests by that very claim already."""
         core = self._core

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+from liferaft.cluster.campaigns import AT_ONCE
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver, Observer
 from liferaft.cluster.group_host import GroupHost, GroupObserver
@@ -71,9 +72,11 @@ def replicated_groups(
     observer: GroupObserver | None = None,
     rest_after: float = REST_AFTER,
     work_clock: Callable[[], float] = time.perf_counter,
+    campaigns_at_once: int = AT_ONCE,
 ) -> GroupHost:
     """Return a node of many groups, not started yet; each hosts its own `objects`, as GROUP/NAME.
 
+    `objects` is called for each group in turn.
     Raises as `replicated_node` does, when a group is made.
     """
 
@@ -100,6 +103,7 @@ def replicated_groups(
         observer=observer,
         rest_after=rest_after,
         work_clock=work_clock,
+        campaigns_at_once=campaigns_at_once,
     )
 
 

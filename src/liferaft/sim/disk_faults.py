@@ -255,7 +255,7 @@ def _flip_snapshot(
     path, content = paths[-1], disk.content(paths[-1])
     offset = draw.randrange(len(content))
     back = disk.overwrite(path, offset, bytes([content[offset] ^ (1 << draw.randrange(8))]))
-    world.safety.snapshot_damaged(node_id)
+    world.checkers[world.group_of(path)].snapshot_damaged(node_id)
 
     def undo() -> None:
         back()
@@ -282,9 +282,9 @@ async def _old_copy(world: World, draw: random_module.Random) -> None:
     node_id = draw.choice(world.node_ids)
     if node_id in world.damaged:
         return  # a copy of a damaged disk could never be mended
-    image, taken_at = world.disks[node_id].image(), world.members.index
+    image, taken_at = world.disks[node_id].image(), world.changed_at
     await asyncio.sleep(draw.uniform(0.5, 3.0))
-    if world.members.index != taken_at:
+    if world.changed_at != taken_at:
         return  # by other members, which it then believes in again, it might even lead alone
     await _forget(world, draw, "old copy restored", lambda _: image, node_id)
 
@@ -299,18 +299,20 @@ async def _forget(
     node_id = node_id or draw.choice(world.node_ids)
     if not world.can_forget(node_id):
         return
-    leader = world.leader()
+    leaders = world.leaders()
     world.counts[kind] += 1
     world.strike(node_id)
     world.disks[node_id].restore(image(node_id))
-    world.safety.disk_lost(node_id)
+    for checker in world.checkers.values():
+        checker.disk_lost(node_id)
     if await world.start(node_id):
         world.marks.hit("a node starts after it lost everything")
-    # The leader believes that the node still holds what it acknowledged; the next one asks anew.
+    # Leaders believe that the node still holds what it acknowledged; the next ones ask anew.
     await asyncio.sleep(draw.uniform(0.0, 0.2))
-    if leader is not None and leader != node_id and leader in world.nodes:
-        world.strike(leader)
-        await world.start(leader)
+    for leader in leaders:
+        if leader != node_id and leader in world.nodes:
+            world.strike(leader)
+            await world.start(leader)
 
 
 KINDS: Final[Mapping[str, Callable[[World, random_module.Random], Awaitable[None]]]] = {

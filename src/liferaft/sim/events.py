@@ -13,6 +13,8 @@ as well. `round` is the leader's round of heartbeats, of a ReadIndex and its ans
 the read, 0 where there is none. An InstallSnapshot names the snapshot's last entry by logTerm and
 index; its answer is a reject when the snapshot cannot be had.
 
+Where nodes host many groups, each is one for each group, named GROUP/NODE.
+
 The field names follow those of etcd's trace of its Raft, so that what validates those can be
 taught to read these.
 """
@@ -105,14 +107,14 @@ class TransitionRecorder:
         del now, events
         for effect in effects:
             if isinstance(effect, Send):
-                message = traced_message(effect.message)
+                message = _within(node_id, traced_message(effect.message))
                 self._write(f"Send{message.type}", node_id, core, message)
             elif isinstance(effect, Persist):
                 self._write("Persist", node_id, core)
 
     def _stepped(self, node_id: NodeId, core: RaftCore, event: Event) -> None:
         if isinstance(event, Received):
-            message = traced_message(event.message)
+            message = _within(node_id, traced_message(event.message))
             self._write(f"Receive{message.type}", node_id, core, message)
         else:
             self._write(_NAMES.get(type(event), type(event).__name__), node_id, core)
@@ -137,14 +139,34 @@ class TransitionRecorder:
                 nid=node_id,
                 time=round(self._now(), 9),
                 term=core.current_term,
-                vote=state.hard_state.voted_for,
+                vote=_named(node_id, state.hard_state.voted_for),
                 commit=core.commit_index,
                 role=core.role,
                 log=core.last_index,
-                conf=(configuration.voters, configuration.voters_outgoing),
+                conf=(
+                    _all_named(node_id, configuration.voters),
+                    _all_named(node_id, configuration.voters_outgoing),
+                ),
                 msg=message,
             )
         )
+
+
+def _named(seen_by: NodeId, node_id: NodeId | None) -> NodeId | None:
+    """Return how another node of the group of `seen_by` is named."""
+    return None if node_id is None else _all_named(seen_by, (node_id,))[0]
+
+
+def _all_named(seen_by: NodeId, node_ids: tuple[NodeId, ...]) -> tuple[NodeId, ...]:
+    group, slash, _ = seen_by.rpartition("/")
+    return tuple(f"{group}{slash}{node_id}" for node_id in node_ids)
+
+
+def _within(seen_by: NodeId, message: TracedMessage) -> TracedMessage:
+    """Return the message with its ends named as `seen_by` is."""
+    source, target = _all_named(seen_by, (message.source, message.target))
+    vote = _named(seen_by, message.vote)
+    return msgspec.structs.replace(message, source=source, target=target, vote=vote)
 
 
 def traced_message(message: Message) -> TracedMessage:

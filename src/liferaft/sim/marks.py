@@ -35,6 +35,7 @@ from liferaft.raft.messages import (
 from liferaft.raft.state import Leader
 from liferaft.raft.types import NodeId
 from liferaft.sim.members import MEMBER_MARKS
+from liferaft.sim.rests import GROUP_MARKS
 from liferaft.sim.snapshot_marks import SNAPSHOT_MARKS, mark_of_effect, mark_of_event
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class Marks:
 
     def counts(self) -> dict[str, int]:
         """Return how often each mark was hit, those never hit left out."""
-        known = (*MARKS, *MEMBER_MARKS)
+        known = (*MARKS, *MEMBER_MARKS, *GROUP_MARKS)
         return {mark: self._hits[mark] for mark in known if self._hits[mark]}
 
     def born(self, node_id: NodeId, core: RaftCore, now: Callable[[], float]) -> None:
@@ -387,7 +388,8 @@ class Marks:
         self._led[node_id] = core.current_term
         if before.last_index > before.commit_index:
             self.hit("a leader finds entries of earlier terms that are not committed")
-        cores = {} if self._world is None else self._world.cores()
+        group = node_id.rpartition("/")[0]
+        cores = {} if self._world is None else self._world.cores(group)
         if sum(other.role == "leader" for other in cores.values()) > 1:
             self.hit("two nodes lead at once, in different terms")
 
@@ -424,7 +426,7 @@ def _observe(core: RaftCore) -> _Before:
     )
 
 
-_KNOWN: Final = frozenset((*MARKS, *MEMBER_MARKS))
+_KNOWN: Final = frozenset((*MARKS, *MEMBER_MARKS, *GROUP_MARKS))
 _EVENTS: Final[Mapping[type, Callable[..., None]]] = {
     Received: Marks._received,  # noqa: SLF001 - the class's own table
     EntriesRead: Marks._entries_read,  # noqa: SLF001

@@ -20,7 +20,8 @@ from liferaft.sim.network import Undo
 from liferaft.sim.operator_desk import Desk
 from liferaft.sim.options import SimulationOptions
 from liferaft.sim.schedule import FaultStep
-from liferaft.sim.world import Trigger, World
+from liferaft.sim.trigger import Trigger
+from liferaft.sim.world import World
 
 MACHINES_MAX: Final = 8
 """As many nodes as are looked after at a time, unless a run begins with more."""
@@ -272,12 +273,12 @@ KINDS: Final[Mapping[str, Deed]] = {**DEEDS, **HARMS}
 def draw_changes(seed: int, options: SimulationOptions, first_number: int) -> list[FaultStep]:
     """Return what the operator of a run does, numbered from `first_number` on; often nothing.
 
-    In a calm run it does no harm.
+    In a calm run it does no harm, and where there are many groups nothing.
     """
     draw = Random(f"{seed} changes")
     is_calm = options.profile == "calm"
     is_drawn = draw.random() < 0.5 and not is_calm
-    if options.changes == "no" or (options.changes == "some" and not is_drawn):
+    if options.groups or options.changes == "no" or (options.changes == "some" and not is_drawn):
         return []
     among = tuple(DEEDS if is_calm else KINDS)
     kinds = [kind for kind in among if draw.random() < 0.6] or list(among)

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -12,19 +12,24 @@ from liferaft.sim.schedule import PROFILES, FaultStep
 Fidelity = Literal["full", "core"]
 Changes = Literal["no", "some", "all"]
 
+GROUPS_MAX: Final = 64
+"""As many as a run can use and end in time."""
+
 
 class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
     """One run but for its seed.
 
-    `seconds` are virtual ones, during which faults are made. `keep` names the steps of the fault
-    schedule that are carried out, None for all. `changes` says in which runs members come and go
-    and leadership is handed over: in none, in about every second one (but for calm ones), or in
-    all; so it is with snapshots among the cores, which whole nodes take anyway. `target`,
+    With `groups` each node hosts so many; 0 stands for nodes of one cluster. `seconds` are virtual
+    ones, during which faults are made. `keep` names the steps of the fault schedule that are
+    carried out, None for all. `changes` says in which runs members come and go and leadership is
+    handed over: in none, in about every second one (but for calm ones, and those with groups), or
+    in all; so it is with snapshots among the cores, which whole nodes take anyway. `target`,
     `workload` and `invariants` are a user's own, as `module:name`; empty for those that ship.
     """
 
     fidelity: Fidelity = "full"
     nodes: int = 3
+    groups: int = 0
     clients: int = 4
     commands_per_second: float = 60.0
     seconds: float = 8.0
@@ -66,6 +71,7 @@ def checked(options: SimulationOptions) -> SimulationOptions:
     """Return the options as they are; raises `ConfigurationError` for what cannot be."""
     if not 1 <= options.nodes <= 15:
         raise ConfigurationError(f"{options.nodes} nodes: give 1 to 15")
+    _check_groups(options)
     if options.clients < 1:
         raise ConfigurationError(f"{options.clients} clients: give 1 or more")
     if not (options.seconds > 0 and options.commands_per_second > 0):
@@ -77,3 +83,14 @@ def checked(options: SimulationOptions) -> SimulationOptions:
     if (options.workload or options.invariants) and not options.target:
         raise ConfigurationError("a workload or an invariant needs the class that it is for")
     return options
+
+
+def _check_groups(options: SimulationOptions) -> None:
+    if not 0 <= options.groups <= GROUPS_MAX:
+        raise ConfigurationError(f"{options.groups} groups: give 1 to {GROUPS_MAX}, or 0 for none")
+    if options.groups and options.fidelity == "core":
+        raise ConfigurationError("the cores alone know nothing of groups: take --fidelity full")
+    if options.groups and options.changes == "all":
+        raise ConfigurationError(
+            "the members of groups do not change here: leave --changes all or --groups away"
+        )

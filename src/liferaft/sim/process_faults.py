@@ -10,7 +10,8 @@ from liferaft.raft.events import Event, Received
 from liferaft.raft.messages import RequestVoteReply
 from liferaft.raft.types import NodeId
 from liferaft.sim.chronicle import note
-from liferaft.sim.world import Trigger, World
+from liferaft.sim.trigger import Trigger
+from liferaft.sim.world import World
 
 
 async def _restart(world: World, node_id: NodeId, *, after: float) -> None:
@@ -97,7 +98,8 @@ async def _bounce_at_election(world: World, draw: random_module.Random) -> None:
 
 
 def _is_campaigning(world: World) -> bool:
-    return any(core.role == "candidate" for core in world.cores().values())
+    cores = (core for group in world.groups for core in world.cores(group).values())
+    return any(core.role == "candidate" for core in cores)
 
 
 async def _crash_at_event(world: World, draw: random_module.Random) -> None:

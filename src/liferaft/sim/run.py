@@ -5,6 +5,8 @@ equal in every process.
 """
 
 import asyncio
+import random as random_module
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -14,9 +16,11 @@ from liferaft.sim.chronicle import Chronicle
 from liferaft.sim.digest import TraceDigest
 from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.faults import FaultInjector, draw_schedule
+from liferaft.sim.hours import Hours
 from liferaft.sim.loop import run_simulated, running_loop
 from liferaft.sim.marks import Marks
 from liferaft.sim.member_changes import draw_changes
+from liferaft.sim.nodes import group_names, of_group
 from liferaft.sim.observer import TurnObserver
 from liferaft.sim.options import SimulationOptions
 from liferaft.sim.result import SimulationResult, undisturbed
@@ -26,6 +30,9 @@ from liferaft.sim.world import World
 
 PROGRESS_SECONDS: Final = 30.0
 """How long, in virtual seconds, a cluster may take to go on after the last fault has ended."""
+
+ABSENCE_SECONDS: Final = 3.0
+"""Virtual seconds after which a node that is away is taken for dead, and groups rest without it."""
 
 WATCH_INTERVAL: Final = 0.5
 """Virtual seconds between two looks at the replicas."""
@@ -48,7 +55,7 @@ def simulate(
     cannot be.
     """
     options = options or SimulationOptions()
-    simulation = Simulation(seed, options, workload(), observers, chronicle)
+    simulation = Simulation(seed, options, workload, observers, chronicle)
     try:
         with undisturbed():
             return run_simulated(simulation.run)
@@ -66,13 +73,13 @@ class Simulation:
         self,
         seed: int,
         options: SimulationOptions,
-        workload: Workload,
+        workload: Callable[[], Workload],
         observers: Sequence[TurnObserver] = (),
         chronicle: Chronicle | None = None,
     ) -> None:
         self._seed = seed
         self._options = options
-        self._workload = workload
+        self._workloads = {group: workload() for group in group_names(options.groups)}
         self._digest = TraceDigest()
         self._marks = Marks()
         self._observers: tuple[TurnObserver, ...] = (self._digest, self._marks, *observers)
@@ -101,38 +108,64 @@ class Simulation:
     async def _run(self) -> SimulationResult:
         options = self._options
         world = self._world = World(
-            self._seed, options.nodes, self._workload.objects, self._observers, self._chronicle
+            self._seed,
+            options.nodes,
+            next(iter(self._workloads.values())).objects,
+            self._observers,
+            self._chronicle,
+            groups=options.groups,
         )
         self._marks.watch(world)
         for node_id in world.node_ids:
             await world.start(node_id)
-        seats = [Seat(world, f"client-{i + 1}") for i in range(options.clients)]
-        clients = [asyncio.create_task(self._run_client(world, seat)) for seat in seats]
+        seats, clients = self._seat_clients(world)
         watcher = asyncio.create_task(self._watch(world))
         await FaultInjector(world, self.schedule).run(options.seconds)
         self._is_over = True
         await asyncio.gather(watcher, *clients)
         _raise_first(world)
-        judge = Seat(world, "judge", timeout=PROGRESS_SECONDS)
-        await self._check_end(world, judge)
-        for seat in (*seats, judge):
+        await self._check_rest(world)  # before anybody asks: what rests must need no waking
+        await self._check_absence(world, seats)
+        judges = [
+            Seat(world, "judge", group=group, timeout=PROGRESS_SECONDS) for group in world.groups
+        ]
+        await self._check_end(world, judges)
+        for seat in (*seats, *judges):
             await seat.leave()
+        await self._check_rest(world)
         self._chronicle.finish()
         await world.stop()
         _raise_first(world)
         return self._result(world)
 
-    async def _run_client(self, world: World, seat: Seat) -> None:
-        pause_max = 2 * self._options.clients / self._options.commands_per_second
+    def _seat_clients(self, world: World) -> tuple[list[Seat], list[asyncio.Task[None]]]:
+        """Let each group have its clients; the first is used all the time, the others by turns."""
+        seats: list[Seat] = []
+        tasks: list[asyncio.Task[None]] = []
+        for number, group in enumerate(world.groups):
+            draw = random_module.Random(f"{self._seed} hours of {group}")
+            hours = Hours(draw, is_busy=number == 0)
+            for client in range(self._options.clients):
+                seat = Seat(world, f"client-{client + 1}", group=group)
+                seats.append(seat)
+                tasks.append(asyncio.create_task(self._run_client(world, seat, hours)))
+        return seats, tasks
+
+    async def _run_client(self, world: World, seat: Seat, hours: Hours) -> None:
+        workload = self._workloads[seat.group]
+        clients = self._options.clients * len(world.groups)
+        pause_max = 2 * clients / self._options.commands_per_second
         while not self._is_over and not world.violations:
             await asyncio.sleep(seat.random.uniform(0.0, pause_max))
+            if not hours.are_on(seat.now):
+                continue
             if seat.is_lost:
                 self._marks.hit("a client knows only nodes that are gone")
                 await seat.leave()  # and ask anew where the cluster is
             if seat.random.random() < RENEWAL:
                 await seat.leave()  # and come back with a new session
             try:
-                await self._workload.step(seat)
+                await workload.step(seat)
             except InvariantViolated as violation:
                 world.violate(violation)
 
@@ -140,16 +173,18 @@ class Simulation:
         """Let the workload look at the replicas every now and then."""
         while not self._is_over and not world.violations:
             try:
-                self._workload.check_now(world)
+                for group, workload in self._workloads.items():
+                    workload.check_now(world, group)
             except InvariantViolated as violation:
                 world.violate(violation)
             await asyncio.sleep(WATCH_INTERVAL)
 
-    async def _check_end(self, world: World, judge: Seat) -> None:
+    async def _check_end(self, world: World, judges: Sequence[Seat]) -> None:
         """Check that the cluster goes on, what the clients saw, and that all nodes are equal."""
         try:
             async with asyncio.timeout(PROGRESS_SECONDS):
-                await self._workload.check_end(judge, world)
+                for judge in judges:
+                    await self._check_workload(world, judge)
         except (TimeoutError, LiferaftError) as error:
             _raise_first(world)
             if isinstance(error, InvariantViolated):
@@ -158,7 +193,47 @@ class Simulation:
         _raise_first(world)
         await self._settle(world)
         await self._check_replicas(world)
-        self._digest.add(dict(self._workload.outcomes()))
+        self._digest.add(self._outcomes())
+
+    async def _check_workload(self, world: World, judge: Seat) -> None:
+        try:
+            await self._workloads[judge.group].check_end(judge, world)
+        except InvariantViolated as violation:
+            raise of_group(violation, judge.group) from violation
+
+    def _outcomes(self) -> dict[str, int]:
+        added: Counter[str] = Counter()
+        for workload in self._workloads.values():
+            added.update(workload.outcomes())
+        return dict(added)
+
+    async def _check_absence(self, world: World, seats: Sequence[Seat]) -> None:
+        """Check that a node learns by itself what was said in groups that rest since without it."""
+        is_calm = self._options.profile == "calm"
+        if world.rests is None or is_calm or not world.members.failures_max:
+            return
+        away = world.random("absence").choice(world.node_ids)
+        world.strike(away)
+        for seat in seats:
+            await self._workloads[seat.group].step(seat)
+        await asyncio.sleep(ABSENCE_SECONDS)
+        await world.start(away)
+        await self._check_rest(world)
+
+    async def _check_rest(self, world: World) -> None:
+        """Check that groups that nobody uses fall silent, and not before all have everything."""
+        if world.rests is None:
+            return
+        restless = await world.rests.wait_silent(world.groups, PROGRESS_SECONDS)
+        _raise_first(world)
+        if restless:
+            raise InvariantViolated(
+                f"rest: nobody uses {', '.join(restless)}, and they do not fall silent"
+            )
+        for group in world.groups:
+            late = [node_id for node_id in world.node_ids if _is_behind(world, node_id, group)]
+            if late:
+                raise InvariantViolated(f"rest: {group} rests, and {', '.join(late)} lacks the end")
 
     async def _settle(self, world: World) -> None:
         """Wait until the members are who they will be, and all who were removed have ended."""
@@ -186,22 +261,26 @@ class Simulation:
                     "up after the faults ended"
                 )
             await asyncio.sleep(0.05)
-        if any(node.status().compared_index for node in world.nodes.values()):
-            self._marks.hit("replicas that run find each other equal")
-        digests = {node_id: node.digest() for node_id, node in sorted(world.nodes.items())}
-        if len({state.digest for state in digests.values()}) != 1:
-            raise InvariantViolated(f"equal replicas: their states differ: {digests}")
+        for group in world.groups:
+            parts = {node: world.parts(node)[group] for node in sorted(world.nodes)}
+            if any(part.status().compared_index for part in parts.values()):
+                self._marks.hit("replicas that run find each other equal")
+            digests = {node: part.digest() for node, part in parts.items()}
+            if len({state.digest for state in digests.values()}) != 1:
+                violation = InvariantViolated(f"equal replicas: their states differ: {digests}")
+                raise of_group(violation, group)
 
     def _result(self, world: World) -> SimulationResult:
         counts = {**world.counts, **_network_counts(world), **_disk_counts(world)}
+        checkers = world.checkers.values()
         return SimulationResult(
             seed=self._seed,
             digest=self._digest.hexdigest(),
             virtual_seconds=running_loop().true_time,
-            events=world.safety.events,
-            elections=world.safety.elections,
-            applied=len(world.safety.applied),
-            outcomes=dict(self._workload.outcomes()),
+            events=sum(checker.events for checker in checkers),
+            elections=sum(checker.elections for checker in checkers),
+            applied=sum(len(checker.applied) for checker in checkers),
+            outcomes=self._outcomes(),
             faults=dict(sorted((kind, count) for kind, count in counts.items() if count)),
             marks=self._marks.counts(),
             schedule=self.schedule,
@@ -213,14 +292,17 @@ def behind(world: World) -> list[NodeId]:
 
     What a client gave up on may still be applied at any time, so "everything" is asked anew.
     """
-    last = len(world.safety.applied)
     return [
         node_id
         for node_id in world.node_ids
-        if node_id not in world.nodes
-        or not world.nodes[node_id].is_running
-        or world.nodes[node_id].status().applied_index < last
+        if any(_is_behind(world, node_id, group) for group in world.groups)
     ]
+
+
+def _is_behind(world: World, node_id: NodeId, group: str) -> bool:
+    part = world.parts(node_id).get(group)
+    applied = world.checkers[group].applied
+    return part is None or part.driver.applied_index < len(applied)
 
 
 def _removed(world: World) -> list[NodeId]:

@@ -111,7 +111,7 @@ class SharedState:
         else:
             await self._get(seat)
 
-    def check_now(self, world: World) -> None:
+    def check_now(self, world: World, group: str) -> None:
         """Look at nothing: what clients see is checked as they see it, the rest at the end."""
 
     async def check_end(self, judge: Seat, world: World) -> None:

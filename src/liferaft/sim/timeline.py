@@ -159,14 +159,15 @@ def page_data(
         messages=_messages(transitions, position),
         conditions=[
             ConditionRow(
-                position[span.node_id],
+                at,
                 span.condition,
                 span.why,
                 _rounded(span.begin),
                 _rounded(end if span.end is None else span.end),
             )
             for span in chronicle.nodes
-            if span.node_id in position
+            for node_id, at in position.items()
+            if node_id.rpartition("/")[2] == span.node_id  # of each group that it hosts
         ],
         faults=[_fault_row(fault, end, position) for fault in chronicle.faults],
         events=sorted(events, key=lambda event: event.time),

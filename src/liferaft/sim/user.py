@@ -22,6 +22,7 @@ from typing import Any, Final
 from liferaft.errors import ConfigurationError, InvariantViolated, LiferaftError, RemoteError
 from liferaft.replicated.loading import find_named, load_objects
 from liferaft.rpc.interface import Interface
+from liferaft.sim.nodes import in_group
 from liferaft.sim.workload import Seat, Workload
 from liferaft.sim.world import World
 
@@ -73,18 +74,19 @@ class UserWorkload:
             self._outcomes["acknowledged"] += 1
         return True
 
-    def check_now(self, world: World) -> None:
-        """Ask every invariant of every replica that runs."""
-        for node_id, node in world.nodes.items():
-            if node.is_running:
-                self._check(node_id, world.instances[node_id][self._target.__name__])
+    def check_now(self, world: World, group: str) -> None:
+        """Ask every invariant of every replica of the group that runs."""
+        name = in_group(group, self._target.__name__)
+        for node_id in world.nodes:
+            if group in world.parts(node_id):
+                self._check(node_id, world.instances[node_id][name])
 
     async def check_end(self, judge: Seat, world: World) -> None:
         """Have the cluster go on until it answers one more step, and ask every invariant again."""
         # In virtual time, trying again and again costs nothing.
         while not await self._try_step(judge):  # noqa: ASYNC110
             await asyncio.sleep(RETRY_INTERVAL)
-        self.check_now(world)
+        self.check_now(world, judge.group)
 
     def outcomes(self) -> Mapping[str, int]:
         """Return how many steps ended how."""

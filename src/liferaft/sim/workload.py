@@ -20,6 +20,7 @@ from liferaft.rpc.caller import CallerStubCreator
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import Interface
 from liferaft.sim.loop import running_loop
+from liferaft.sim.nodes import ONLY, in_group
 from liferaft.sim.world import World
 
 CALL_TIMEOUT: Final = 3.0
@@ -27,12 +28,15 @@ CALL_TIMEOUT: Final = 3.0
 
 
 class Seat:
-    """Where one client sits: its name, its source of chance, and its connections."""
+    """Where one client of one group sits: its name, its source of chance, its connections."""
 
-    def __init__(self, world: World, name: str, *, timeout: float = CALL_TIMEOUT) -> None:
-        self.name: Final = name
+    def __init__(
+        self, world: World, name: str, *, group: str = ONLY, timeout: float = CALL_TIMEOUT
+    ) -> None:
+        self.name: Final = in_group(group, name)
+        self.group: Final = group
         self.timeout: Final = timeout
-        self.random: Final[random_module.Random] = world.random(f"{name} workload")
+        self.random: Final[random_module.Random] = world.random(f"{self.name} workload")
         self.connections: Final[dict[str, CallerConnection]] = {}
         self._world = world
         self._stubs: dict[str, Any] = {}
@@ -44,7 +48,7 @@ class Seat:
         return running_loop().true_time
 
     def stub(self, object_name: str, interface: type) -> Any:
-        """Return this client's stub of an object; its methods are awaited.
+        """Return this client's stub of an object of its group; its methods are awaited.
 
         `interface` may have methods that block elsewhere: there is no thread in a simulation, so
         here all of them are awaited.
@@ -55,7 +59,7 @@ class Seat:
             connection = self._world.connection(
                 f"{self.name} to {object_name} {self._renewals}",
                 creator,
-                object_name=object_name,
+                object_name=in_group(self.group, object_name),
                 timeout=self.timeout,
             )
             connection.open()
@@ -99,7 +103,7 @@ _MARKS: Final[tuple[tuple[type[LiferaftError], str], ...]] = (
 
 
 class Workload(Protocol):
-    """What a cluster is used for."""
+    """What a cluster is used for; of many groups, each has one of its own."""
 
     def objects(self) -> Mapping[str, object]:
         """Return what a node hosts, each object in its first state."""
@@ -110,8 +114,8 @@ class Workload(Protocol):
         Raises `InvariantViolated` when an answer cannot be right.
         """
 
-    def check_now(self, world: World) -> None:
-        """Look at the replicas while the run goes on; raises `InvariantViolated`."""
+    def check_now(self, world: World, group: str) -> None:
+        """Look at the group's replicas while the run goes on; raises `InvariantViolated`."""
 
     async def check_end(self, judge: Seat, world: World) -> None:
         """Check what all clients saw; all faults have ended, and every node runs.

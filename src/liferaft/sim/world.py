@@ -11,11 +11,11 @@ import random as random_module
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver
-from liferaft.cluster.node import Node
+from liferaft.cluster.member import Member
 from liferaft.errors import (
     DiskFailed,
     InvariantViolated,
@@ -29,7 +29,6 @@ from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import Effect
 from liferaft.raft.events import Event
 from liferaft.raft.types import Configuration, NodeId
-from liferaft.replicated.node import replicated_node
 from liferaft.rpc.caller import CallerStubCreator
 from liferaft.rpc.connection import CallerConnection
 from liferaft.sim.chronicle import Chronicle, note
@@ -39,9 +38,12 @@ from liferaft.sim.marks import Marks
 from liferaft.sim.members import MemberWatch
 from liferaft.sim.mount import Mount
 from liferaft.sim.network import SimulatedNetwork
+from liferaft.sim.nodes import Life, Made, Objects, in_group, maker_of, of_group
 from liferaft.sim.observer import TurnObserver
+from liferaft.sim.rests import RestWatch
 from liferaft.sim.safety import SafetyChecker
 from liferaft.sim.settings import Settings, draw_settings
+from liferaft.sim.trigger import Trigger
 from liferaft.storage.faulty import FaultyDisk
 
 DISK_LATENCY_MAX: Final = 0.002
@@ -54,28 +56,40 @@ DATA: Final = "/data"
 """Every node's data directory, on a disk of its own."""
 
 
+class _Part(NamedTuple):
+    """A node's part in a group, in one of its lives."""
+
+    node_id: NodeId
+    life: int
+    group: str
+
+
 class World:
     """The cluster, its network, its disks, and the checker that watches all of it.
 
     `node_ids` are the nodes that there are, members or not, running or not: more when machines are
     added, fewer when a node has ended for good; the tuple itself is never changed.
+
+    Each node takes part in every one of `groups`, with a checker and a watch of its own for each; a
+    world without groups has one without a name. `safety` and `members` are those of the first.
     """
 
     def __init__(
         self,
         seed: int,
         node_count: int,
-        objects: Callable[[], Mapping[str, object]],
+        objects: Objects,
         observers: Sequence[TurnObserver] = (),
         chronicle: Chronicle | None = None,
         *,
+        groups: int = 0,
         settings: Settings | None = None,
         lease_clock_error: float | None = None,
     ) -> None:
         self.seed: Final = seed
         self.network: Final = SimulatedNetwork(self.random("network"))
         self.node_ids: tuple[NodeId, ...] = ()
-        self.nodes: Final[dict[NodeId, Node]] = {}
+        self.nodes: Final[dict[NodeId, Life]] = {}
         self.counts: Final[Counter[str]] = Counter()
         self.violations: Final[list[Exception]] = []
         self.chronicle: Final = chronicle or Chronicle()
@@ -84,7 +98,10 @@ class World:
         self.disks: Final[dict[NodeId, FaultyDisk]] = {}
         settings = settings or draw_settings(self.random)
         self.settings: Final = settings.with_leases(lease_clock_error)
-        self._objects = objects
+        self._maker = maker_of(groups, objects, self.random("groups"))
+        self.groups: Final = self._maker.groups
+        self._made: dict[NodeId, Made] = {}
+        self._draw_group = partial(self.random("whose leader").choice, self.groups)
         self.instances: Final[dict[NodeId, Mapping[str, object]]] = {}
         self.marks = Marks()
         self._observers = observers
@@ -103,8 +120,11 @@ class World:
         for name in names:
             self._add_machine(name, names)
         first = Configuration(voters=tuple(sorted(names)))
-        self.safety: Final = SafetyChecker(first)
-        self.members: Final = MemberWatch(first, self._hit)
+        self.checkers: Final = {group: SafetyChecker(first) for group in self.groups}
+        self.watches: Final = {group: MemberWatch(first, self._hit) for group in self.groups}
+        self.safety: Final = self.checkers[self.groups[0]]
+        self.members: Final = self.watches[self.groups[0]]
+        self.rests: Final = RestWatch(self._hit) if groups else None
 
     def random(self, name: str) -> random_module.Random:
         """Return the source of chance of one part of the world."""
@@ -140,19 +160,44 @@ class World:
             if not (node_id in self.nodes or node_id in self._stopping or node_id in self._dead)
         ]
 
-    def leader(self) -> NodeId | None:
-        """Return who leads in the highest term, None when nobody does."""
+    def leader(self, group: str | None = None) -> NodeId | None:
+        """Return who leads a group in the highest term, None when nobody does.
+
+        Without a name it is a group that is drawn.
+        """
         leading = [
             (core.current_term, node_id)
-            for node_id, core in self.cores().items()
+            for node_id, core in self.cores(group or self._draw_group()).items()
             if core.role == "leader"
         ]
         return max(leading)[1] if leading else None
 
-    def cores(self) -> dict[NodeId, RaftCore]:
-        """Return the cores of the nodes that have come as far as having one."""
-        running = {node_id: node for node_id, node in self.nodes.items() if node.is_running}
-        return {node_id: node.driver.core for node_id, node in running.items()}
+    def leaders(self) -> list[NodeId]:
+        """Return everyone who leads any group in the highest term."""
+        found = (self.leader(group) for group in self.groups)
+        return list(dict.fromkeys(leader for leader in found if leader is not None))
+
+    def cores(self, group: str | None = None) -> dict[NodeId, RaftCore]:
+        """Return a group's cores on the nodes that have come as far as having one.
+
+        Without a name it is the first group.
+        """
+        name = self.groups[0] if group is None else group
+        parts = {node_id: self.parts(node_id) for node_id in self.nodes}
+        return {node_id: each[name].driver.core for node_id, each in parts.items() if name in each}
+
+    def parts(self, node_id: NodeId) -> Mapping[str, Member]:
+        """Return a node's parts in its groups, as far as they have come to take part."""
+        return self._made[node_id].parts() if node_id in self.nodes else {}
+
+    @property
+    def changed_at(self) -> tuple[int, ...]:
+        """Where in the log of each group the members were last told, as far as anybody knows."""
+        return tuple(watch.index for watch in self.watches.values())
+
+    def group_of(self, path: str) -> str:
+        """Return the group whose file lies at this path of a disk."""
+        return next((each for each in self.groups if f"/{each}/" in path), self.groups[0])
 
     # Lives of nodes.
 
@@ -187,16 +232,20 @@ class World:
             self.marks.hit("a node starts on a damaged disk and is not harmed")
         self.chronicle.end(node_id, "down")
         self._supervisors[node_id] = asyncio.create_task(self._supervise(node_id, node))
-        for observer in self._observers:
-            observer.born(node_id, node.driver.core, lambda: running_loop().true_time)
+        for group, part in self.parts(node_id).items():
+            for observer in self._observers:
+                name, core = in_group(group, node_id), part.driver.core
+                observer.born(name, core, lambda: running_loop().true_time)
         return True
 
-    def _make_node(self, node_id: NodeId) -> Node:
+    def _make_node(self, node_id: NodeId) -> Life:
         self._lives[node_id] += 1
         life = self._lives[node_id]
-        self.safety.node_started(node_id)
-        objects = self._objects()
-        node = replicated_node(
+        for checker in self.checkers.values():
+            checker.node_started(node_id)
+        if self.rests is not None:
+            self.rests.born(node_id)
+        made = self._maker.make(
             NodeConfig(
                 node_id=node_id,
                 peers=self._peers[node_id],
@@ -207,26 +256,28 @@ class World:
                 snapshots=self.settings.snapshots,
                 compare_interval=self.settings.compare_interval,
             ),
-            objects,
             network=self.network.host(node_id, self.machines[node_id]),
             disk=Mount(self.disks[node_id]),
             random=self.random(f"{node_id} life {life}"),
             wall_clock=lambda: self.machines[node_id].clock.wall(running_loop().true_time),
             work_clock=lambda: running_loop().true_time,
-            observer=partial(self._observe, node_id, life),
+            observer=lambda group: partial(self._observe, _Part(node_id, life, group)),
         )
-        self.nodes[node_id] = node
-        self.instances[node_id] = objects
-        return node
+        self._made[node_id] = made
+        self.nodes[node_id] = made.life
+        self.instances[node_id] = made.objects
+        return made.life
 
     def strike(self, node_id: NodeId, *, is_power_cut: bool = True) -> None:
         """End a node in the middle of whatever it does.
 
         A power cut loses what was not synced, in any part; without one the process alone ends.
         """
+        for group, part in self.parts(node_id).items():
+            self.watches[group].note_crash(part.driver.core)
+        if self.rests is not None:
+            self.rests.note_crash(node_id)
         node = self.nodes.pop(node_id)
-        if node.is_running:
-            self.members.note_crash(node.driver.core)
         self.chronicle.begin(node_id, "down", "power cut" if is_power_cut else "killed")
         note(node_id)
         self._forget_life(node_id)
@@ -284,7 +335,7 @@ class World:
         if supervisor is not None:
             supervisor.cancel()
 
-    async def _supervise(self, node_id: NodeId, node: Node) -> None:
+    async def _supervise(self, node_id: NodeId, node: Life) -> None:
         """Start a node again that has ended by itself, if there was a reason."""
         failure = await node.wait_failed()
         del self._supervisors[node_id]
@@ -360,7 +411,7 @@ class World:
 
     # What goes wrong at a moment that is not known before.
 
-    def pull(self, node_id: NodeId, trigger: "Trigger") -> None:
+    def pull(self, node_id: NodeId, trigger: Trigger) -> None:
         """Let `trigger` watch the turns of a node, in place of the one before."""
         before, self._triggers[node_id] = self._triggers.get(node_id), trigger
         if before is not None:
@@ -381,7 +432,7 @@ class World:
         """The nodes whose disks hold damage."""
         return list(self._damage)
 
-    async def wait_pulled(self, node_id: NodeId, trigger: "Trigger") -> None:
+    async def wait_pulled(self, node_id: NodeId, trigger: Trigger) -> None:
         """Wait until a trigger was pulled, or let it go when its moment does not come."""
         try:
             async with asyncio.timeout(TRIGGER_SECONDS):
@@ -425,9 +476,17 @@ class World:
             return False
         if self.members.first.voters == (node_id,):
             return False  # it would take itself for the whole cluster
-        cores = self.cores()
-        leader_id = self.leader()
-        if leader_id in (None, node_id) or set(cores) != set(self.node_ids) or self._damage:
+        is_safe = not self._damage and all(
+            self._can_forget_in(group, node_id) for group in self.groups
+        )
+        if is_safe:
+            self._forgetful = node_id
+        return is_safe
+
+    def _can_forget_in(self, group: str, node_id: NodeId) -> bool:
+        cores = self.cores(group)
+        leader_id = self.leader(group)
+        if leader_id in (None, node_id) or set(cores) != set(self.node_ids):
             return False
         assert leader_id is not None
         leader = cores[leader_id]
@@ -441,10 +500,7 @@ class World:
             for other, core in cores.items()
             if other != node_id
         )
-        is_safe = is_safe and cores[node_id].current_term <= leader.current_term
-        if is_safe:
-            self._forgetful = node_id
-        return is_safe
+        return is_safe and cores[node_id].current_term <= leader.current_term
 
     def calm_disk(self, node_id: NodeId) -> None:
         """Let a node's disk be as quick as at the beginning."""
@@ -503,42 +559,28 @@ class World:
 
     def _observe(
         self,
-        node_id: NodeId,
-        life: int,
+        part: _Part,
         driver: Driver,
         events: Sequence[Event],
         effects: Sequence[Effect],
     ) -> None:
+        node_id, life, group = part
         if self._lives[node_id] != life or node_id not in self.nodes:
             return  # a dead node's last twitch
         try:
-            self.safety.observe(node_id, driver.core, events, effects)
-            self.members.observe(node_id, driver.core, effects)
-            now = running_loop().true_time
+            self.checkers[group].observe(node_id, driver.core, events, effects)
+            self.watches[group].observe(node_id, driver.core, effects)
+            if self.rests is not None:
+                rests = self._made[node_id].rests()
+                self.rests.turn(node_id, group, driver.core, rests, events)
+            now, name = running_loop().true_time, in_group(group, node_id)
             for observer in self._observers:
-                observer.turn(node_id, now, driver.core, events, effects)
+                observer.turn(name, now, driver.core, events, effects)
         except InvariantViolated as violation:
-            self.violate(violation)
+            self.violate(of_group(violation, group))
             raise
         trigger = self._triggers.get(node_id)
         if trigger is not None and trigger.is_due(events, effects):
             del self._triggers[node_id]
             trigger.act(node_id)
             trigger.pulled.set()
-
-
-class Trigger:
-    """Waits for a certain turn of a node, and then acts in the midst of it.
-
-    `is_due` is asked after every turn of the node; `pulled` is set when it acted, or when the node
-    ended before.
-    """
-
-    def __init__(
-        self,
-        is_due: Callable[[Sequence[Event], Sequence[Effect]], bool],
-        act: Callable[[NodeId], None],
-    ) -> None:
-        self.is_due: Final = is_due
-        self.act: Final = act
-        self.pulled: Final = asyncio.Event()

@@ -6,7 +6,7 @@ never work on another node's log, and a voter that lost its log must not pass fo
 Its first line is JSON, for whoever looks; its second the checksum of the first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -20,6 +20,9 @@ _VERSION = 2
 _VERSION_WITHOUT_DISK = 1
 _IDENTITY = "identity"
 _LOCK = "lock"
+
+SHARED_LOG = "log"
+"""Where in its directory a node of many groups has their log."""
 _NEW_SUFFIX = ".new"
 
 
@@ -132,7 +135,7 @@ def read_identity(disk: Disk, path: str) -> tuple[Identity, Configuration]:
             names = disk.names(path)
         except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
             raise no_directory(path, error) from error
-        if segment_numbers(names):
+        if _holds_log(disk, path, names):
             raise _ownerless(path)
         raise DataDirectoryError(
             f"{path} is no node's data directory, for it holds no log and no file {_IDENTITY!r}:"
@@ -168,7 +171,7 @@ def _bind(
 ) -> _Content:
     """Return what the directory was made with; write it where there is none."""
     if not is_bound(disk, path):
-        if segment_numbers(disk.names(path)):
+        if _holds_log(disk, path, disk.names(path)):
             raise _ownerless(path)
         return bind_directory(disk, path, identity, configuration, disk_id=disk_id)
     content = _read(disk, path)
@@ -181,6 +184,12 @@ def _bind(
     # The rename may have been seen but not synced when the process that wrote it ended.
     disk.sync_directory(path)
     return content
+
+
+def _holds_log(disk: Disk, path: str, names: Sequence[str]) -> bool:
+    """Return whether there is a log, of one group or of many; `names` are in the directory."""
+    shared = disk.names(f"{path}/{SHARED_LOG}") if SHARED_LOG in names else ()
+    return bool(segment_numbers(names) or segment_numbers(shared))
 
 
 def _ownerless(path: str) -> DataDirectoryError:

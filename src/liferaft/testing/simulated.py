@@ -20,6 +20,7 @@ from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.views import Reads, view_metadata, view_suffix
 from liferaft.sim.loop import VirtualLoop
+from liferaft.sim.nodes import ONLY
 from liferaft.sim.run import behind
 from liferaft.sim.settings import Settings
 from liferaft.sim.world import World
@@ -177,8 +178,8 @@ class SimulatedCluster:
 
     def digests(self) -> dict[NodeId, str]:
         """Return the digest of each running node's state; equal states have equal digests."""
-        nodes = sorted(self.world.nodes.items())
-        return {node_id: node.digest().digest for node_id, node in nodes if node.is_running}
+        parts = {node_id: self.world.parts(node_id) for node_id in sorted(self.world.nodes)}
+        return {node_id: each[ONLY].digest().digest for node_id, each in parts.items() if each}
 
     async def wait_leader(self, within: float = 30.0) -> NodeId:
         """Wait until a node leads and return its name; raises `NoLeader` after so many seconds."""
