@@ -32,7 +32,7 @@ layers: .venv/.ready
 	@$(BIN)/lint-imports
 
 unit: .venv/.ready
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 # Whatever takes long, for as long as it is given: make soak SECONDS=3600
 soak: SECONDS ?= 600

@@ -11,8 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from liferaft.cluster.beats import Acquaintance, Beat, News
-from liferaft.raft import core, resting, rules
-from liferaft.raft.events import PeerAlive
+from liferaft.raft import core
 from liferaft.raft.state import Leader, RaftState
 from liferaft.raft.types import HardState
 from liferaft.storage import group_log, group_records
@@ -32,19 +31,6 @@ def under(profile: str) -> Callable[[Breaker], Breaker]:
         return breaker
 
     return note
-
-
-def confirm_reads_by_signs_of_life(patch: pytest.MonkeyPatch) -> None:
-    """A beat says that a node lives, not that it follows: no read may rest on it."""
-    hear_of = resting.hear_of
-
-    def broken(state: RaftState, event: PeerAlive) -> None:
-        hear_of(state, event)
-        role = state.role
-        if isinstance(role, Leader) and event.peer in role.progress:
-            role.progress[event.peer].round_acked = role.round
-
-    patch.setattr(rules, "hear_of", broken)
 
 
 @under("process")
@@ -135,7 +121,6 @@ def read_one_groups_entries_for_another(patch: pytest.MonkeyPatch) -> None:
 
 
 GROUP_BREAKERS: tuple[Breaker, ...] = (
-    confirm_reads_by_signs_of_life,
     keep_claims_of_an_earlier_life,
     rest_before_everybody_knows,
     never_rest,

@@ -5,7 +5,7 @@ import pytest
 from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.options import SimulationOptions
 from liferaft.sim.run import simulate
-from tests.sim.breakers import BREAKERS, PROFILE, SEEDS, Breaker
+from tests.sim.breakers import BREAKERS, PROFILE, Breaker
 from tests.sim.group_breakers import GROUP_BREAKERS
 from tests.sim.group_breakers import PROFILE as GROUP_PROFILE
 from tests.sim.member_breakers import MEMBER_BREAKERS
@@ -41,8 +41,7 @@ def test_the_simulator_finds_with_groups(breaker: Breaker, monkeypatch: pytest.M
 def search(breaker: Breaker, options: SimulationOptions) -> None:
     """Run seeds until one shows what was taken out; fails when none does."""
     found = None
-    seeds_max = SEEDS.get(breaker.__name__, SEEDS_MAX)
-    for seed in range(seeds_max):
+    for seed in range(SEEDS_MAX):
         try:
             simulate(seed, options)
         except SimulationFailed as failure:
@@ -50,7 +49,7 @@ def search(breaker: Breaker, options: SimulationOptions) -> None:
             print(f"{breaker.__name__}: seed {seed}: {failure.violation}"[:200])  # noqa: T201
             break
 
-    assert found is not None, f"{seeds_max} seeds did not show {breaker.__name__}"
+    assert found is not None, f"{SEEDS_MAX} seeds did not show {breaker.__name__}"
 
 
 @pytest.mark.slow

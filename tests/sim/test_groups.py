@@ -38,9 +38,9 @@ def test_every_group_keeps_its_promises_under_each_profile(profile: str) -> None
 
 @pytest.mark.slow
 @pytest.mark.parametrize("profile", PROFILES)
-@pytest.mark.parametrize("groups", [1, 3, 8])
+@pytest.mark.parametrize("groups", [1, 8])
 def test_many_seeds_of_each_profile(profile: str, groups: int) -> None:
-    for seed in range(100, 106):
+    for seed in range(100, 102):
         simulate(seed, SimulationOptions(groups=groups, nodes=3 + 2 * (seed % 2), profile=profile))
 
 
@@ -49,6 +49,8 @@ def test_everything_that_groups_at_rest_go_through_happens() -> None:
     hit: Counter[str] = Counter()
     for seed in range(40):
         hit.update(simulate(seed, SimulationOptions(groups=8, seconds=6.0)).marks)
+        if all(hit[mark] for mark in GROUP_MARKS):
+            break
 
     assert [] == [mark for mark in GROUP_MARKS if not hit[mark]]
 
