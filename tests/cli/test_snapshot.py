@@ -120,9 +120,10 @@ def test_a_node_that_was_away_for_long_is_sent_the_state(tmp_path: Path) -> None
         liferaft.close(todo)
         cluster.start(away)
         deadline = time.monotonic() + DEADLINE
-        look = ("wal", "inspect", str(tmp_path / away), "--entries", "1:999")
-        while "item-79" not in (seen := cluster.run(*look).stdout):
-            assert time.monotonic() < deadline, seen
+        look = ("call", cluster.addresses[away], "items", "--reads", "stale")
+        while "item-79" not in (items := cluster.run(*look)).stdout:
+            assert time.monotonic() < deadline, items
+        seen = cluster.run("wal", "inspect", str(tmp_path / away)).stdout
 
     assert "snapshot: up to entry" in seen
     assert "log: entries 1 to" not in seen
