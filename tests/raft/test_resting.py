@@ -12,7 +12,7 @@ from liferaft.raft.events import (
     TimePassed,
     TransferAsked,
 )
-from liferaft.raft.messages import RequestVote, RequestVoteReply
+from liferaft.raft.messages import ReadIndex, RequestVote, RequestVoteReply
 from liferaft.raft.types import Configuration, NodeId
 from tests.raft.harness import Cluster, sent
 
@@ -236,3 +236,64 @@ def test_signs_of_life_give_no_lease() -> None:
 
     assert {1: 2} == with_lease
     assert 2 not in cluster.nodes["a"].ready
+
+
+def test_a_sign_of_life_from_the_future_buys_no_time() -> None:
+    cluster = rest()
+    cluster.now += LONG
+    vouch(cluster, "b", "a", at=cluster.now + LONG)
+
+    assert cluster["b"].deadline < cluster.now + 2 * cluster.config.election_timeout
+
+
+def test_a_leader_does_not_rest_with_reads_that_it_was_asked_in_this_very_turn() -> None:
+    for event in (ReadAsked(7), Received(ReadIndex(1, "b", "a", 7))):
+        cluster = rest()
+        cluster["a"].step(event, cluster.now)
+
+        assert not cluster["a"].may_rest()
+
+
+def test_a_leader_does_not_rest_before_it_has_stored_itself_what_the_others_have() -> None:
+    cluster = rest()
+    cluster.is_disk_fast = False
+    cluster.propose("a", b"y")
+    for _ in range(3):
+        cluster.settle()
+        cluster.store("b")
+        cluster.store("c")
+    cluster.heartbeat("a")
+    cluster.settle()
+    before = cluster["a"].may_rest()
+    cluster.store("a")
+
+    assert cluster["a"].commit_index == cluster["a"].last_index == 3
+    assert not before
+    assert cluster["a"].may_rest()
+
+
+def test_a_leader_does_not_rest_before_it_has_given_out_what_is_committed() -> None:
+    cluster = rest()
+    cluster["a"].state.last_applied -= 1
+
+    assert not cluster["a"].may_rest()
+
+
+def test_that_a_quorum_is_absent_does_not_stand_for_its_answers() -> None:
+    cluster = Cluster(3)
+    cluster.elect("a")
+    cluster.propose("a", b"x")
+    cluster.settle()
+    cluster.heartbeat("a")
+
+    assert not cluster["a"].may_rest({"b", "c"})
+
+
+def test_a_leader_does_not_rest_while_one_who_was_removed_may_not_know_it() -> None:
+    cluster = rest()
+    cluster.change("a", Configuration(voters=("a", "b")))
+    cluster.settle(cut=["c"])
+    cluster.heartbeat("a")
+    cluster.settle(cut=["c"])
+
+    assert not cluster["a"].may_rest({"c"})
