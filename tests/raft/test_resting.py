@@ -14,7 +14,7 @@ from liferaft.raft.events import (
 )
 from liferaft.raft.messages import ReadIndex, RequestVote, RequestVoteReply
 from liferaft.raft.types import Configuration, NodeId
-from tests.raft.harness import Cluster, sent
+from tests.raft.harness import Cluster, has_entries, sent
 
 LONG = 60.0
 
@@ -297,3 +297,30 @@ def test_a_leader_does_not_rest_while_one_who_was_removed_may_not_know_it() -> N
     cluster.settle(cut=["c"])
 
     assert not cluster["a"].may_rest({"c"})
+
+
+def test_who_refused_the_round_that_told_of_the_commit_does_not_know_of_it() -> None:
+    """Its entries came late: by the heartbeat after them it learns what it refused to hear."""
+    cluster = Cluster(3)
+    cluster.elect("a")
+    cluster.heartbeat("a")
+    cluster.settle()
+    cluster.propose("a", b"x")
+    late = cluster.take(lambda message: message.target == "c" and has_entries(message))
+    cluster.settle()
+    cluster.heartbeat("a")
+    for message in cluster.take(lambda message: message.target == "c"):
+        cluster.deliver(message)
+    refusal = cluster.take(lambda message: message.source == "c")
+    for message in late:
+        cluster.deliver(message)
+    success = cluster.take(lambda message: message.source == "c")
+    cluster.settle()
+    for message in (*success, *refusal):
+        cluster.deliver(message)
+    before = (cluster["a"].may_rest(), cluster["c"].commit_index)
+    cluster.heartbeat("a")
+    cluster.settle()
+
+    assert (False, 1) == before
+    assert (True, 2) == (cluster["a"].may_rest(), cluster["c"].commit_index)

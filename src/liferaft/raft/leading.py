@@ -69,6 +69,7 @@ def take_reply(state: RaftState, leader: Leader, reply: AppendEntriesReply) -> N
             )
         # "If successful", Figure 2 goes on, "update nextIndex and matchIndex for follower".
         progress.accepted(reply.match_index)
+        progress.round_matched = max(progress.round_matched, reply.round)
         return
     if progress.is_stale_rejection(reply.rejected_index):
         return
@@ -95,6 +96,7 @@ def take_snapshot_reply(state: RaftState, leader: Leader, reply: InstallSnapshot
     offered = progress.snapshot
     if reply.match_index:
         progress.accepted(reply.match_index)
+        progress.round_matched = max(progress.round_matched, reply.round)
     elif reply.is_failed and offered is not None and reply.snapshot_index == offered.index:
         assert state.snapshot is not None, "what was offered was stored"
         progress.offer(state.snapshot)

@@ -35,6 +35,7 @@ class Progress:
     - `vouched_at`: when it was alive as others tell (`PeerAlive`); no lease rests on that.
     - `told_round`: of one that was removed, the round whose answer shows that it knows.
     - `snapshot`: what it is offered; pinned, so that a slow one is not offered another each time.
+    - `round_matched`: the latest round that it answered without a refusal, so with all it told.
     - `round_sent`, `round_acked`: the latest round sent to it, and the latest it answered.
     """
 
@@ -44,6 +45,7 @@ class Progress:
     state: ProgressState = ProgressState.PROBE
     round_sent: int = 0
     round_acked: int = 0
+    round_matched: int = 0
     acked_at: float = -inf
     vouched_at: float = -inf
     told_round: int = 0

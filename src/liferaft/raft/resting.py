@@ -33,7 +33,7 @@ def may_rest(state: RaftState, leader: Leader, absent: AbstractSet[NodeId]) -> b
         return False
     told = {state.node_id: True}
     for peer, progress in leader.progress.items():
-        told[peer] = progress.match_index == last and progress.round_acked >= leader.told_round
+        told[peer] = progress.match_index == last and progress.round_matched >= leader.told_round
     is_quorum_told = vote_result(told, state.configuration) is VoteResult.WON
     return is_quorum_told and all(is_told or peer in absent for peer, is_told in told.items())
 
