@@ -17,6 +17,7 @@ from liferaft.storage.inspection import (
     Beyond,
     Inspection,
     SeenSegment,
+    inspect_running,
     look_beyond,
     read_entries,
 )
@@ -118,12 +119,13 @@ def repair(directory: Path, /, *, yes: bool = False) -> int:
 
 def _inspect(disk: SystemDisk, directory: Path) -> Inspection:
     path = str(directory)
-    if is_locked(lock_path(path)):
-        print(
-            f"A node is running on {path} and may be writing: what is told here may have changed"
-            " already. Should it be called damaged, look again when the node has stopped."
-        )
-    return inspect_directory(disk, path)
+    if not is_locked(lock_path(path)):
+        return inspect_directory(disk, path)
+    print(
+        f"A node is running on {path} and may be writing: what is told here may have changed"
+        " already. Should it be called damaged, look again when the node has stopped."
+    )
+    return inspect_running(disk, path)
 
 
 def _range(text: str) -> tuple[int, int]:

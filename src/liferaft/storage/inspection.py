@@ -6,11 +6,13 @@ everything before the damage is told, and of what lies behind it as much as can 
 """
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final
 
 import msgspec
 from msgspec.structs import replace
 
-from liferaft.errors import DamagedLog, DataDirectoryError, DiskFailed
+from liferaft.errors import DamagedLog, DataDirectoryError, DiskFailed, StorageError
 from liferaft.raft.types import Configuration, Entry, EntryId, HardState, Snapshot, TermRun
 from liferaft.storage.contents import EMPTY
 from liferaft.storage.directory import Identity, no_directory, read_identity
@@ -32,7 +34,10 @@ from liferaft.storage.records import (
 )
 from liferaft.storage.recovery import Damage, Examined, TornTail, examine, find_record
 from liferaft.storage.segment import Position, read_places, segment_numbers, segment_path
-from liferaft.storage.snapshots import newest_proven
+from liferaft.storage.snapshots import newest_proven, snapshot_directory
+
+LOOKS_MAX: Final = 10
+"""How often a directory is looked at in which files keep coming and going."""
 
 _READ_BYTES = 1024 * 1024
 
@@ -179,13 +184,14 @@ def inspect(
     program does not know, and `DiskFailed` when it cannot be read.
     """
     segments: dict[int, SeenSegment] = {}
+    look_at = partial(_look_at, disk, directory, segments)
     replay: Replay | None = None
 
     def take(body: Body, position: Position, length: int) -> None:
         # A body's lengths are proven only by decoding them, which a start leaves for later.
         decode_entries(body)
         record = _seen(body, segment=position.segment, offset=position.offset, length=length)
-        segments[position.segment].add(record)
+        look_at(record.segment).add(record)
         if replay is not None:
             replay.take(body, position, length)
         if on_record is not None:
@@ -193,7 +199,7 @@ def inspect(
 
     try:
         for number in segment_numbers(disk.names(directory)):
-            segments[number] = SeenSegment(number, _size(disk, directory, number))
+            look_at(number)
         newest = newest_proven(disk, directory)
         snapshot = None if newest is None else newest.snapshot
         base = EMPTY if snapshot is None else EntryId(snapshot.term, snapshot.index)
@@ -211,6 +217,40 @@ def inspect(
     if replay is not None:
         examined, groups = _of_groups(replay, examined, directory, min(segments))
     return Inspection(directory, owner, examined, tuple(segments.values()), snapshot, groups)
+
+
+def _look_at(
+    disk: Disk, directory: str, segments: dict[int, SeenSegment], number: int
+) -> SeenSegment:
+    """Return a segment that is seen already, or is now."""
+    if number not in segments:
+        segments[number] = SeenSegment(number, _size(disk, directory, number))
+    return segments[number]
+
+
+def inspect_running(disk: Disk, directory: str) -> Inspection:
+    """Return what a directory holds in which a node may be writing.
+
+    A node makes files and drops others, and where one came or went meanwhile, what was seen fits
+    together no more: then all of it is looked at again, up to `LOOKS_MAX` times. Raises as
+    `inspect` does.
+    """
+    for _ in range(LOOKS_MAX - 1):
+        before = _file_names(disk, directory)
+        try:
+            inspection = inspect(disk, directory)
+        except StorageError:
+            if _file_names(disk, directory) == before:
+                raise
+        else:
+            if _file_names(disk, directory) == before:
+                return inspection
+    return inspect(disk, directory)
+
+
+def _file_names(disk: Disk, directory: str) -> list[str]:
+    snapshots = snapshot_directory(directory)
+    return disk.names(directory) + (disk.names(snapshots) if disk.exists(snapshots) else [])
 
 
 class _Found(Exception):
