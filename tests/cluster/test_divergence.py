@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 
-from liferaft.cluster.divergence import COMPARISON_OBJECT, KEPT, Comparison, ReplicaComparison
+from liferaft.cluster.divergence import (
+    COMPARISON_OBJECT,
+    KEPT,
+    READY_AFTER,
+    Comparison,
+    ReplicaComparison,
+)
 from liferaft.cluster.judgement import ReplicaDigest
 from liferaft.cluster.node import Node
 from liferaft.errors import ConfigurationError, InvariantViolated, ReplicaDiverged, Unreachable
@@ -303,11 +309,23 @@ class Other:
         return self._others.answer(digest)
 
 
+class PreparedDisk(FaultyDisk):
+    """A disk that knows when it was told to get ready for a copy of the process."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__(random)
+        self.ready_at: list[float] = []
+
+    async def get_ready_aside(self) -> None:
+        self.ready_at.append(asyncio.get_running_loop().time())
+
+
 class Seat:
     """A node's comparison, with all that it needs."""
 
     def __init__(self, others: Others) -> None:
         self.machine = Machine()
+        self.disk = PreparedDisk(Random(1))
         self.failures: list[ReplicaDiverged] = []
         self.others = others
         self.comparison = Comparison(
@@ -315,7 +333,7 @@ class Seat:
             "c",
             self.machine,
             interval=INTERVAL,
-            disk=FaultyDisk(Random(1)),
+            disk=self.disk,
             reach=others.reach,
             configuration=lambda: THREE,
             on_diverged=self._fail,
@@ -341,6 +359,33 @@ def test_who_is_down_is_told_when_it_is_back() -> None:
         assert 1 == len(seat.failures)
         assert ("n3", "n1", 5) in seat.others.told
         await seat.comparison.stop()
+
+    run_simulated(story)
+
+
+def test_a_copy_is_prepared_shortly_before_each_point() -> None:
+    """So the node stands still for a moment only when it is due. Without points there is one."""
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        seat = Seat(Others("n2", "n3"))
+        await asyncio.sleep(10 * INTERVAL)
+        assert [begin + READY_AFTER * INTERVAL] == seat.disk.ready_at
+        for index in range(1, 4):
+            seat.machine.reach(index)
+            point = loop.time()
+            await asyncio.sleep(INTERVAL)
+            assert [point + READY_AFTER * INTERVAL] == seat.disk.ready_at[index:]
+        seat.machine.reach(4)
+        await asyncio.sleep((READY_AFTER - 0.1) * INTERVAL)
+        seat.machine.reach(5)
+        await asyncio.sleep(INTERVAL)
+        assert 5 == len(seat.disk.ready_at)
+        seat.machine.reach(6)
+        await seat.comparison.stop()
+        await asyncio.sleep(INTERVAL)
+        assert 5 == len(seat.disk.ready_at)
 
     run_simulated(story)
 

@@ -185,6 +185,23 @@ def test_trimming_keeps_what_is_needed_and_no_more_than_allowed() -> None:
     assert pieces(log, log.first_held, 100, 10**6)[-1].index == 100
 
 
+def test_trimming_goes_in_small_steps() -> None:
+    """Each entry that is freed costs the time to copy its memory, if a snapshot shares that."""
+    log = log_of(*[1] * 640)
+    one_bytes = log.tail_bytes // 640
+    steps = list[int]()
+    for last in range(641, 1001):
+        log.append(entries_of([1], first=last))
+        log.hand_out(last)
+        log.stored(last)
+        held = log.first_held
+        log.trim(last, 640 * one_bytes)
+        steps.append(log.first_held - held)
+
+    assert max(steps) < 64
+    assert steps.count(0) > len(steps) * 9 / 10
+
+
 def test_trimming_keeps_what_is_not_on_disk() -> None:
     log = log_of(1, 1)
     log.append(entries_of([1] * 50, first=3))

@@ -2,7 +2,9 @@
 
 import asyncio
 import errno
+import gc
 import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -97,6 +99,79 @@ async def test_who_stops_to_wait_ends_the_copy(monkeypatch: pytest.MonkeyPatch) 
     [copy] = copies
     with pytest.raises(ChildProcessError):
         os.waitid(os.P_PID, copy, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it does not wait
+
+
+class Copies:
+    """Copies of the process that wait until nobody waits for them any more."""
+
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[bytes]] = []
+
+    def begin(self) -> None:
+        def wait() -> bytes:
+            signal.pause()
+            return b""
+
+        self._waiting.append(asyncio.ensure_future(run_forked(wait)))
+
+    async def end_first(self) -> None:
+        waiting = self._waiting.pop(0)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_the_garbage_collector_leaves_alone_what_copies_share() -> None:
+    """It would write to every object, and so have the system copy all of them meanwhile."""
+    copies = Copies()
+    frozen = [gc.get_freeze_count()]
+    copies.begin()
+    copies.begin()
+    frozen.append(gc.get_freeze_count())
+    await copies.end_first()
+    frozen.append(gc.get_freeze_count())
+    await copies.end_first()
+    frozen.append(gc.get_freeze_count())
+
+    assert [False, True, True, False] == [count > 0 for count in frozen]
+
+
+async def test_what_is_made_beside_a_copy_is_shared_with_the_next_one() -> None:
+    copies = Copies()
+    copies.begin()
+    before = gc.get_freeze_count()
+    made = [[number] for number in range(1000)]
+    copies.begin()
+    after = gc.get_freeze_count()
+    await copies.end_first()
+    await copies.end_first()
+
+    assert after >= before + len(made)
+
+
+async def test_what_the_program_has_frozen_itself_stays_so() -> None:
+    gc.freeze()
+    try:
+        count = gc.get_freeze_count()
+        made = [[number] for number in range(1000)]
+        await run_forked(bytes)
+
+        # Some of what was frozen has ceased to be; nothing was added, and nothing set free.
+        assert count - len(made) < gc.get_freeze_count() <= count
+    finally:
+        gc.unfreeze()
+
+
+async def test_a_process_that_cannot_be_copied_goes_on_as_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def failing() -> int:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", failing)
+    with pytest.raises(BlockingIOError):
+        run_forked(bytes)
+
+    assert gc.get_freeze_count() == 0
 
 
 async def test_a_disk_writes_chunks_as_they_are_when_it_is_asked(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 SCRIPT = """
+import asyncio
 from liferaft.storage.huge_pages import gather
 before = [bytes([number % 251]) * 1024 for number in range({count})]
-gathered = gather()
+gathered = asyncio.run(gather())
 assert all(each == bytes([number % 251]) * 1024 for number, each in enumerate(before))
 print(gathered)
 """

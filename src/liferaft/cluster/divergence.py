@@ -46,6 +46,9 @@ COMPARE_INTERVAL: Final = 60.0
 DIGEST_BYTES: Final = 16
 """128 bits: two different states never meet by chance."""
 
+READY_AFTER: Final = 0.75
+"""How long after a point the next copy is prepared, in intervals."""
+
 KEPT: Final = 16
 """Digests remembered of each member: how many points a follower may be behind the others."""
 
@@ -122,12 +125,16 @@ class Comparison:
         self._next_at = float("-inf")
         self._taking: asyncio.Future[bytes] | None = None
         self._tasks: dict[asyncio.Task[None], None] = {}
+        self._ready: asyncio.TimerHandle | None = None
         if interval:
             machine.watch(interval, self._passed)
+            self._get_ready_later()
 
     async def stop(self) -> None:
         """End what is under way, and begin nothing any more."""
         self._next_at = float("inf")
+        if self._ready is not None:
+            self._ready.cancel()
         tasks: list[asyncio.Future[bytes] | asyncio.Task[None]] = [*self._tasks]
         if self._taking is not None:
             tasks.append(self._taking)
@@ -184,6 +191,7 @@ class Comparison:
         if self._taking is not None or now < self._next_at:
             return
         self._next_at = now + self._interval / 2
+        self._get_ready_later()
         try:
             digests = _digested(self._machine.digest_pieces())
             taking = asyncio.ensure_future(self._disk.write_aside(digests, b"".join))
@@ -193,7 +201,18 @@ class Comparison:
         for task in self._tasks:
             task.cancel()
         self._taking = taking
-        task = self._loop.create_task(self._compare(index, answers, taking))
+        self._keep(self._loop.create_task(self._compare(index, answers, taking)))
+
+    def _get_ready_later(self) -> None:
+        """Let the copy of the next point begin quickly: prepare for it somewhat before."""
+        if self._ready is not None:
+            self._ready.cancel()
+        self._ready = self._loop.call_later(READY_AFTER * self._interval, self._get_ready)
+
+    def _get_ready(self) -> None:
+        self._keep(self._loop.create_task(self._disk.get_ready_aside()))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
         self._tasks[task] = None
         task.add_done_callback(self._tasks.pop)
 

@@ -14,7 +14,7 @@ Invariants: runs rise in both term and index; the tail ends at `last_index` and 
 that is not stable; the window holds only entries that the log still has.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -26,6 +26,10 @@ from liferaft.raft.types import Entry, EntryId, TermRun
 
 ENTRY_OVERHEAD_BYTES = 32
 """Added to an entry's data wherever entries are measured, so that empty ones have a bound too."""
+
+_TRIM_STEPS = 32
+"""The part of the tail that is forgotten at once. To free an entry is to write to its memory, which
+stalls the node for long if there is much of it and a copy of the process shares it (a snapshot)."""
 
 
 class LogSummary(msgspec.Struct, frozen=True):
@@ -236,16 +240,16 @@ class RaftLog:
         self._window = tuple(entries[:fitting])
 
     def trim(self, up_to: int, tail_bytes_max: int) -> None:
-        """Forget entries up to `up_to` when the tail is too large, a quarter more than needed.
+        """Forget entries up to `up_to` when the tail is too large, a little more than needed.
 
         What is not on stable storage stays, or it could not be read back.
         """
         ends = self._ends
         if not ends or ends[-1] - self._trimmed_bytes <= tail_bytes_max:
             return
-        enough = self._end_bytes - tail_bytes_max * 3 // 4
+        enough = self._end_bytes - (tail_bytes_max - tail_bytes_max // _TRIM_STEPS)
         count = min(
-            bisect_right(self._ends, enough),
+            bisect_left(self._ends, enough) + 1,
             min(up_to, self.stable_index) - self._tail_first + 1,
         )
         self._drop_from_tail(count)

@@ -197,7 +197,7 @@ class SystemDisk(Disk):
     @override
     async def get_ready_aside(self) -> None:
         if CAN_FORK:
-            await self.run_beside(gather)
+            await gather()
 
     @override
     def write_aside(

@@ -47,9 +47,11 @@ def run_forked(work: Callable[[], bytes]) -> Awaitable[bytes]:
     parent = os.getpid()
     reader, writer = os.pipe()
     began = time.monotonic()
+    _shared_objects.share()
     try:
         child = os.fork()
     except OSError:
+        _shared_objects.release()
         os.close(reader)
         os.close(writer)
         raise
@@ -106,6 +108,35 @@ def _let_go_of_all_but(descriptor: int) -> None:
         os.nice(_NICENESS)
 
 
+class _SharedObjects:
+    """Keeps Python's garbage collector off the objects that copies share, as long as there are any.
+
+    It writes to each object that it looks at, so the system would have to copy nearly all pages
+    while the process waits. Who has frozen objects himself has seen to that.
+    """
+
+    def __init__(self) -> None:
+        self._copies = 0
+        self._is_ours = False
+
+    def share(self) -> None:
+        """Let a copy share all objects that there are."""
+        if self._copies == 0:
+            self._is_ours = gc.get_freeze_count() == 0
+        self._copies += 1
+        if self._is_ours:
+            gc.freeze()
+
+    def release(self) -> None:
+        """Know that a copy has ended."""
+        self._copies -= 1
+        if self._copies == 0 and self._is_ours:
+            gc.unfreeze()
+
+
+_shared_objects: Final = _SharedObjects()
+
+
 class _Copy:
     """A copy at work, as seen from the process: `result` is done when the copy is."""
 
@@ -150,3 +181,4 @@ class _Copy:
         if result.cancelled():
             os.kill(self._child, signal.SIGKILL)
         os.waitpid(self._child, 0)
+        _shared_objects.release()

@@ -3,13 +3,17 @@
 To copy a process (fork) the system goes through its page tables: some 20 ms for each GiB in pages
 of 4 KiB, in which the process stands still, and about one in pages of 2 MiB. Linux from 6.1 on
 gathers small pages into huge ones when it is asked (madvise(2), MADV_COLLAPSE), while the process
-goes on. Where the system does not, nothing is changed, and the copy begins later.
+goes on, but for who needs new memory at that moment. Where the system does not, nothing is changed,
+and the copy begins later.
 """
 
+import asyncio
 import ctypes
 import re
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -25,29 +29,50 @@ _REGION: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) rw.p 0+ 00:00 0 *(\[heap\]
 _RESIDENT: Final = re.compile(r"Rss: +([0-9]+) kB$")
 
 
-def gather() -> int:
+_REST: Final = 2.0
+"""How long a pause follows each huge page, in parts of the time that it took."""
+
+
+async def gather() -> int:
     """Gather what is worth it; returns how many bytes are in huge pages for it, 0 where none are.
 
-    Takes up to seconds for each GiB, without the interpreter's lock: call it on a thread.
+    Takes up to ten seconds for each GiB, a third of that on a thread, without the interpreter's
+    lock. A huge page at a time, with pauses: who needs new memory meanwhile, be it again and again,
+    waits for about one.
     """
+    gathered = 0
+    for address in await asyncio.to_thread(_addresses):
+        began = time.monotonic()
+        gathered += await asyncio.to_thread(_collapse, address)
+        await asyncio.sleep(_REST * (time.monotonic() - began))
+    return gathered
+
+
+def _addresses() -> list[int]:
+    """Return where the process has memory that is worth gathering, a huge page each."""
     if sys.platform != "linux":
-        return 0
+        return []
     try:
         regions = list(_regions(Path("/proc/self/smaps").read_text()))
-        madvise = ctypes.CDLL(None, use_errno=True).madvise
+        _madvise()
     except (OSError, AttributeError):
-        return 0
-    if sum(stop - start for start, stop in regions) < _WORTHWHILE_BYTES:
-        return 0
-    madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    gathered = 0
+        return []
+    addresses: list[int] = []
     for start, stop in regions:
         first = -(-start // _HUGE_BYTES) * _HUGE_BYTES
-        # A huge page at a time: whoever needs new memory meanwhile waits for no more than one.
-        for address in range(first, stop - _HUGE_BYTES + 1, _HUGE_BYTES):
-            if madvise(address, _HUGE_BYTES, _MADV_COLLAPSE) == 0:
-                gathered += _HUGE_BYTES
-    return gathered
+        addresses += range(first, stop - _HUGE_BYTES + 1, _HUGE_BYTES)
+    return addresses if len(addresses) * _HUGE_BYTES >= _WORTHWHILE_BYTES else []
+
+
+def _collapse(address: int) -> int:
+    """Gather one huge page; returns its bytes, 0 if that cannot be."""
+    return _HUGE_BYTES if _madvise()(address, _HUGE_BYTES, _MADV_COLLAPSE) == 0 else 0
+
+
+@cache
+def _madvise() -> Callable[[int, int, int], int]:
+    prototype = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    return prototype(("madvise", ctypes.CDLL(None)))
 
 
 def _regions(smaps: str) -> Iterator[tuple[int, int]]:
