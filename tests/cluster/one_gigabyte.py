@@ -1,10 +1,10 @@
 """What a large state costs: a snapshot of it while writes go on, and a node that joins meanwhile.
 
-    python -m tests.cluster.one_gigabyte [MEGABYTES]
+    python -m tests.cluster.one_gigabyte [MEGABYTES [NODES]]
 
-Three nodes in processes of their own hold so many values of 1 KiB that do not compress. The leader
-is asked for its status every few milliseconds all the time: the longest wait for an answer is the
-longest time that it stood still, or had no processor.
+The nodes, three if not said, each a process of its own, hold values of 1 KiB that do not compress.
+The leader is asked for its status every few milliseconds all the time: the longest wait for an
+answer is the longest time that it stood still, or had no processor.
 """
 
 import asyncio
@@ -88,10 +88,10 @@ class Load:
             await asyncio.sleep(POLL_SECONDS)
 
 
-async def main(megabytes: int) -> None:
+async def main(megabytes: int = 1024, nodes: int = 3) -> None:
     # No snapshot but those that are asked for.
     never = ["--snapshot-entries", str(10**9), "--snapshot-log-bytes", str(10**12)]
-    async with LocalCluster(3, objects=[OBJECT], options=never) as cluster:
+    async with LocalCluster(nodes, objects=[OBJECT], options=never) as cluster:
         store = await liferaft.aconnect(AsyncKeyValue, cluster.address, timeout=60)
         load = Load(store, megabytes * 1024)
         began = time.perf_counter()
@@ -137,4 +137,4 @@ async def join(cluster: LocalCluster, admin: NodeAdmin) -> None:
 
 if __name__ == "__main__":
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1024))
+        runner.run(main(*map(int, sys.argv[1:])))
