@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from liferaft.cluster.envelope import LEVEL, Introduction
 from liferaft.cluster.introductions import COMPLETE_WITHIN, Introductions
-from liferaft.errors import ConfigurationError, DataDirectoryError
+from liferaft.errors import ConfigurationError, DataDirectoryError, Removed
 from liferaft.raft.messages import RequestVote
 from liferaft.raft.types import Configuration
 from liferaft.storage.faulty import FaultyDisk
@@ -171,6 +171,26 @@ async def test_an_older_program_that_learns_of_the_level_by_the_log_ends() -> No
     await cluster.stop()
 
     assert isinstance(failure, ConfigurationError)
+
+
+async def test_a_removed_node_of_an_older_program_is_told_of_its_removal() -> None:
+    """A newer one would be of no use to it."""
+    cluster = Counting()
+    await cluster.start("n1", "n2", level=LEVEL + 1)
+    leader = await cluster.leader()
+    await cluster.start("n3")
+    await bound(cluster)
+    await cluster.stop("n3")
+    known = leader.driver.core.configuration
+    await leader.driver.change(replace(known, voters=("n1", "n2")))
+    while level_of(cluster) != {LEVEL + 1}:  # noqa: ASYNC110 - virtual time
+        await asyncio.sleep(0.1)
+    await cluster.start("n3")
+    async with asyncio.timeout(60):
+        failure = await cluster.nodes["n3"].wait_failed()
+    await cluster.stop()
+
+    assert isinstance(failure, Removed)
 
 
 async def test_what_another_node_passes_on_says_nothing_of_who_wrote_it() -> None:

@@ -9,6 +9,7 @@ from tests.sim.breakers import BREAKERS, PROFILE, Breaker
 from tests.sim.group_breakers import GROUP_BREAKERS
 from tests.sim.group_breakers import PROFILE as GROUP_PROFILE
 from tests.sim.member_breakers import MEMBER_BREAKERS
+from tests.sim.upgrade_breakers import UPGRADE_BREAKERS
 
 SEEDS_MAX = 150
 
@@ -36,6 +37,16 @@ def test_the_simulator_finds_with_groups(breaker: Breaker, monkeypatch: pytest.M
     search(
         breaker, SimulationOptions(groups=3, profile=GROUP_PROFILE.get(breaker.__name__, "mixed"))
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("groups", [0, 3])
+@pytest.mark.parametrize("breaker", UPGRADE_BREAKERS, ids=lambda breaker: breaker.__name__)
+def test_the_simulator_finds_with_upgrades(
+    breaker: Breaker, groups: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    breaker(monkeypatch)
+    search(breaker, SimulationOptions(groups=groups))
 
 
 def search(breaker: Breaker, options: SimulationOptions) -> None:

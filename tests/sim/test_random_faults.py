@@ -8,11 +8,12 @@ from collections import Counter
 
 import pytest
 
-from liferaft.sim import member_changes
+from liferaft.sim import member_changes, upgrades
 from liferaft.sim.faults import KINDS
 from liferaft.sim.marks import MARKS
 from liferaft.sim.members import MEMBER_MARKS
 from liferaft.sim.options import SimulationOptions
+from liferaft.sim.programs import UPGRADE_MARKS
 from liferaft.sim.result import SimulationResult
 from liferaft.sim.run import simulate
 
@@ -69,8 +70,8 @@ def test_every_kind_of_fault_is_made_and_nearly_every_mark_is_hit() -> None:
             made.update(result.faults)
             hit.update(result.marks)
 
-    kinds = (*KINDS, *member_changes.KINDS)
-    marks = (*MARKS, *MEMBER_MARKS)
+    kinds = (*KINDS, *member_changes.KINDS, *upgrades.KINDS)
+    marks = (*MARKS, *MEMBER_MARKS, *UPGRADE_MARKS)
     assert [] == [kind for kind in kinds if not made[kind]]
     assert [] == [mark for mark in marks if not hit[mark] and mark not in RARE]
 

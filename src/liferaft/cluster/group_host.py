@@ -86,7 +86,9 @@ class GroupHost:
     """A node of many groups. Started once, stopped once; `groups` are hosted from the start.
 
     A group rests when it was not used for `rest_after` seconds, and as many campaign at a time as
-    `campaigns_at_once` says. Raises `ConfigurationError` for a name that no group can have.
+    `campaigns_at_once` says. Another `level` than the program's own is for tests.
+
+    Raises `ConfigurationError` for a name that no group can have.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class GroupHost:
         rest_after: float = REST_AFTER,
         work_clock: Callable[[], float] = time.perf_counter,
         campaigns_at_once: int = AT_ONCE,
+        level: int = LEVEL,
     ) -> None:
         self.config: Final = checked(config)
         self.groups: Final[dict[str, HostedGroup]] = {}
@@ -113,6 +116,7 @@ class GroupHost:
         self._observer = observer
         self._rest_after = rest_after
         self._work_clock = work_clock
+        self._level = level
         self._directory: Directory | None = None
         self._log: SharedLog | None = None
         self._campaigns = Campaigns(config.raft.election_timeout, at_once=campaigns_at_once)
@@ -184,7 +188,7 @@ class GroupHost:
         config = self.config
         return Exchange(
             config.cluster_id,
-            Introduction(disk_id, LEVEL, address=config.peers[config.node_id]),
+            Introduction(disk_id, self._level, address=config.peers[config.node_id]),
             config.node_id,
             {node: at for node, at in config.peers.items() if node != config.node_id},
             self,

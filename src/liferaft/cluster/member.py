@@ -351,7 +351,8 @@ class Member:
 
     def _check_level(self, configuration: Configuration) -> None:
         own = self.introductions.own.level
-        if configuration.level > own:
+        is_removed = self.config.node_id in configuration.retired
+        if configuration.level > own and not is_removed:
             raise ConfigurationError(
                 f"cluster {self.config.cluster_id} uses what came with level {configuration.level},"
                 f" and this program is of level {own}: start node {self.config.node_id}"

@@ -8,6 +8,7 @@ from functools import partial
 from liferaft.cluster.campaigns import AT_ONCE
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver, Observer
+from liferaft.cluster.envelope import LEVEL
 from liferaft.cluster.group_host import GroupHost, GroupObserver
 from liferaft.cluster.group_rest import REST_AFTER
 from liferaft.cluster.member import DispatcherMaker, InspectableStateMachine
@@ -34,6 +35,7 @@ def replicated_node(
     wall_clock: Callable[[], float] = time.time,
     observer: Observer | None = None,
     work_clock: Callable[[], float] = time.perf_counter,
+    level: int = LEVEL,
 ) -> Node:
     """Return a node, not started yet, that hosts `objects` by their names.
 
@@ -57,6 +59,7 @@ def replicated_node(
         random=random,
         observer=observer,
         work_clock=work_clock,
+        level=level,
     )
 
 
@@ -73,6 +76,7 @@ def replicated_groups(
     rest_after: float = REST_AFTER,
     work_clock: Callable[[], float] = time.perf_counter,
     campaigns_at_once: int = AT_ONCE,
+    level: int = LEVEL,
 ) -> GroupHost:
     """Return a node of many groups, not started yet; each hosts its own `objects`, as GROUP/NAME.
 
@@ -104,6 +108,7 @@ def replicated_groups(
         rest_after=rest_after,
         work_clock=work_clock,
         campaigns_at_once=campaigns_at_once,
+        level=level,
     )
 
 

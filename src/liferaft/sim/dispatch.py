@@ -9,6 +9,7 @@ from liferaft.sim.marks import MARKS
 from liferaft.sim.members import MEMBER_MARKS
 from liferaft.sim.observer import TurnObserver
 from liferaft.sim.options import SimulationOptions, checked
+from liferaft.sim.programs import UPGRADE_MARKS
 from liferaft.sim.rests import GROUP_MARKS
 from liferaft.sim.result import SimulationResult
 from liferaft.sim.run import simulate
@@ -18,9 +19,10 @@ from liferaft.sim.user import user_workload
 def known_marks(options: SimulationOptions) -> tuple[str, ...]:
     """Return the marks that a run of this fidelity may hit."""
     if options.fidelity != "core":
+        upgrades = () if options.changes == "no" else UPGRADE_MARKS
         if options.groups:
-            return (*MARKS, *GROUP_MARKS)
-        return MARKS if options.changes == "no" else (*MARKS, *MEMBER_MARKS)
+            return (*MARKS, *GROUP_MARKS, *upgrades)
+        return MARKS if options.changes == "no" else (*MARKS, *MEMBER_MARKS, *upgrades)
     return CORE_MARKS if options.changes == "no" else (*CORE_MARKS, *CHANGE_MARKS)
 
 

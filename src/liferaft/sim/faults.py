@@ -19,6 +19,7 @@ from liferaft.sim import (
     member_changes,
     network_faults,
     process_faults,
+    upgrades,
 )
 from liferaft.sim.schedule import PROFILES, FaultStep
 from liferaft.sim.world import World
@@ -37,7 +38,11 @@ KINDS: Final[Mapping[str, Fault]] = {
     name: fault for family in FAMILIES.values() for name, fault in family.items()
 }
 
-_ALL_KINDS: Final[Mapping[str, Fault]] = {**KINDS, **member_changes.KINDS}
+_ALL_KINDS: Final[Mapping[str, Fault]] = {
+    **KINDS,
+    **member_changes.KINDS,
+    **upgrades.KINDS,
+}
 
 _FAMILIES_OF: Final[Mapping[str, Mapping[str, float]]] = {
     "mixed": {"network": 3.0, "process": 3.0, "disk": 2.0, "clock": 1.0},

@@ -35,6 +35,7 @@ from liferaft.raft.messages import (
 from liferaft.raft.state import Leader
 from liferaft.raft.types import NodeId
 from liferaft.sim.members import MEMBER_MARKS
+from liferaft.sim.programs import UPGRADE_MARKS
 from liferaft.sim.rests import GROUP_MARKS
 from liferaft.sim.snapshot_marks import SNAPSHOT_MARKS, mark_of_effect, mark_of_event
 
@@ -166,7 +167,7 @@ class Marks:
 
     def counts(self) -> dict[str, int]:
         """Return how often each mark was hit, those never hit left out."""
-        known = (*MARKS, *MEMBER_MARKS, *GROUP_MARKS)
+        known = (*MARKS, *MEMBER_MARKS, *UPGRADE_MARKS, *GROUP_MARKS)
         return {mark: self._hits[mark] for mark in known if self._hits[mark]}
 
     def born(self, node_id: NodeId, core: RaftCore, now: Callable[[], float]) -> None:
@@ -426,7 +427,7 @@ def _observe(core: RaftCore) -> _Before:
     )
 
 
-_KNOWN: Final = frozenset((*MARKS, *MEMBER_MARKS, *GROUP_MARKS))
+_KNOWN: Final = frozenset((*MARKS, *MEMBER_MARKS, *UPGRADE_MARKS, *GROUP_MARKS))
 _EVENTS: Final[Mapping[type, Callable[..., None]]] = {
     Received: Marks._received,  # noqa: SLF001 - the class's own table
     EntriesRead: Marks._entries_read,  # noqa: SLF001

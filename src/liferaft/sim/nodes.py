@@ -94,9 +94,10 @@ class NodeMaker(Protocol):
         random: Random,
         wall_clock: Callable[[], float],
         work_clock: Callable[[], float],
+        level: int,
         observer: GroupObserver,
     ) -> Made:
-        """Make a node, not started yet."""
+        """Make a node, not started yet, with a program of this level."""
 
 
 class ClusterMaker:
@@ -115,6 +116,7 @@ class ClusterMaker:
         random: Random,
         wall_clock: Callable[[], float],
         work_clock: Callable[[], float],
+        level: int,
         observer: GroupObserver,
     ) -> Made:
         """Make a node that takes part in the cluster alone."""
@@ -127,6 +129,7 @@ class ClusterMaker:
             random=random,
             wall_clock=wall_clock,
             work_clock=work_clock,
+            level=level,
             observer=observer(ONLY),
         )
         return Made(node, partial(_part, node), dict, objects)
@@ -156,6 +159,7 @@ class GroupsMaker:
         random: Random,
         wall_clock: Callable[[], float],
         work_clock: Callable[[], float],
+        level: int,
         observer: GroupObserver,
     ) -> Made:
         """Make a node that takes part in all groups."""
@@ -176,6 +180,7 @@ class GroupsMaker:
             random=random,
             wall_clock=wall_clock,
             work_clock=work_clock,
+            level=level,
             observer=observer,
             rest_after=self._rest_after,
             campaigns_at_once=self._campaigns_at_once,

@@ -23,8 +23,9 @@ class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
     ones, during which faults are made. `keep` names the steps of the fault schedule that are
     carried out, None for all. `changes` says in which runs members come and go and leadership is
     handed over: in none, in about every second one (but for calm ones, and those with groups), or
-    in all; so it is with snapshots among the cores, which whole nodes take anyway. `target`,
-    `workload` and `invariants` are a user's own, as `module:name`; empty for those that ship.
+    in all; so it is with snapshots among the cores, which whole nodes take anyway. Programs are
+    upgraded in none, in about every fourth run, or in all. `target`, `workload` and `invariants`
+    are a user's own, as `module:name`; empty for those that ship.
     """
 
     fidelity: Fidelity = "full"

@@ -14,7 +14,7 @@ from liferaft.sim.trigger import Trigger
 from liferaft.sim.world import World
 
 
-async def _restart(world: World, node_id: NodeId, *, after: float) -> None:
+async def restart(world: World, node_id: NodeId, *, after: float) -> None:
     """Start a node that is down, unless somebody else has done so meanwhile."""
     await asyncio.sleep(after)
     if node_id in world.down and node_id not in world.damaged:
@@ -27,7 +27,7 @@ async def _crash(world: World, draw: random_module.Random) -> None:
     if node_id in world.nodes:
         world.counts["crash"] += 1
         world.strike(node_id)
-    await _restart(world, node_id, after=draw.uniform(0.0, 2.0))
+    await restart(world, node_id, after=draw.uniform(0.0, 2.0))
 
 
 async def _kill(world: World, draw: random_module.Random) -> None:
@@ -36,7 +36,7 @@ async def _kill(world: World, draw: random_module.Random) -> None:
     if node_id in world.nodes:
         world.counts["kill"] += 1
         world.strike(node_id, is_power_cut=False)
-    await _restart(world, node_id, after=draw.uniform(0.0, 1.0))
+    await restart(world, node_id, after=draw.uniform(0.0, 1.0))
 
 
 async def _crash_of_leader(world: World, draw: random_module.Random) -> None:
@@ -45,7 +45,7 @@ async def _crash_of_leader(world: World, draw: random_module.Random) -> None:
         return
     world.counts["crash of the leader"] += 1
     world.strike(leader)
-    await _restart(world, leader, after=draw.uniform(0.0, 2.0))
+    await restart(world, leader, after=draw.uniform(0.0, 2.0))
 
 
 async def _crash_of_all(world: World, draw: random_module.Random) -> None:
@@ -54,7 +54,7 @@ async def _crash_of_all(world: World, draw: random_module.Random) -> None:
         world.strike(node_id)
     downtime = draw.uniform(0.0, 0.5)
     for node_id in world.node_ids:
-        await _restart(world, node_id, after=downtime)
+        await restart(world, node_id, after=downtime)
         downtime = draw.uniform(0.0, 0.1)
 
 
@@ -71,7 +71,7 @@ async def _crash_loop(world: World, draw: random_module.Random) -> None:
             if draw.random() < 0.5 and node_id in world.nodes:
                 world.strike(node_id)
             await starting
-    await _restart(world, node_id, after=0.1)
+    await restart(world, node_id, after=0.1)
 
 
 async def _bounce(world: World, draw: random_module.Random) -> None:
@@ -82,7 +82,7 @@ async def _bounce(world: World, draw: random_module.Random) -> None:
         if node_id in world.nodes:
             world.strike(node_id)
     for node_id in bounced:
-        await _restart(world, node_id, after=0.0)
+        await restart(world, node_id, after=0.0)
 
 
 async def _bounce_at_election(world: World, draw: random_module.Random) -> None:
@@ -128,7 +128,7 @@ async def _crash_before_sync(world: World, draw: random_module.Random) -> None:
     if node_id in world.nodes:
         world.counts["crash before a sync"] += 1
         world.strike(node_id)
-    await _restart(world, node_id, after=draw.uniform(0.0, 1.0))
+    await restart(world, node_id, after=draw.uniform(0.0, 1.0))
 
 
 async def _crash_of_new_leader(world: World, draw: random_module.Random) -> None:
@@ -153,7 +153,7 @@ async def _strike_when(
 ) -> None:
     note(node_id)
     await world.strike_when(node_id, kind, is_due)
-    await _restart(world, node_id, after=draw.uniform(0.0, 1.0))
+    await restart(world, node_id, after=draw.uniform(0.0, 1.0))
 
 
 async def _pause(world: World, draw: random_module.Random) -> None:
@@ -203,7 +203,7 @@ async def _rolling_restart(world: World, draw: random_module.Random) -> None:
     for node_id in draw.sample(world.node_ids, len(world.node_ids)):
         if node_id in world.nodes and world.nodes[node_id].is_running:
             await world.stop_cleanly(node_id)
-            await _restart(world, node_id, after=draw.uniform(0.0, 0.2))
+            await restart(world, node_id, after=draw.uniform(0.0, 0.2))
         await asyncio.sleep(draw.uniform(0.0, 0.5))
 
 

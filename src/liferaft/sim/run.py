@@ -25,6 +25,7 @@ from liferaft.sim.observer import TurnObserver
 from liferaft.sim.options import SimulationOptions
 from liferaft.sim.result import SimulationResult, undisturbed
 from liferaft.sim.shared_state import SharedState
+from liferaft.sim.upgrades import draw_upgrades
 from liferaft.sim.workload import Seat, Workload
 from liferaft.sim.world import World
 
@@ -87,7 +88,9 @@ class Simulation:
         self._is_over = False
         self._world: World | None = None
         faults = draw_schedule(seed, profile=options.profile, seconds=options.seconds)
-        schedule = [*faults, *draw_changes(seed, options, len(faults))]
+        changes = draw_changes(seed, options, len(faults))
+        upgrades = draw_upgrades(seed, options, len(faults) + len(changes))
+        schedule = [*faults, *changes, *upgrades]
         self.schedule = options.kept(sorted(schedule, key=lambda step: step.at))
 
     @property

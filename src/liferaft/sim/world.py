@@ -40,6 +40,7 @@ from liferaft.sim.mount import Mount
 from liferaft.sim.network import SimulatedNetwork
 from liferaft.sim.nodes import Life, Made, Objects, in_group, maker_of, of_group
 from liferaft.sim.observer import TurnObserver
+from liferaft.sim.programs import Programs
 from liferaft.sim.rests import RestWatch
 from liferaft.sim.safety import SafetyChecker
 from liferaft.sim.settings import Settings, draw_settings
@@ -105,6 +106,7 @@ class World:
         self.instances: Final[dict[NodeId, Mapping[str, object]]] = {}
         self.marks = Marks()
         self._observers = observers
+        self.programs: Final = Programs(self._hit)
         self._lives: Counter[NodeId] = Counter()
         self._supervisors: dict[NodeId, asyncio.Task[None]] = {}
         self._endings: set[asyncio.Task[None]] = set()
@@ -139,6 +141,7 @@ class World:
     def _add_machine(self, name: NodeId, peers: Sequence[NodeId]) -> None:
         self.node_ids = (*self.node_ids, name)
         self.machines[name] = self.machine(name)
+        self.programs.added(name)
         self.disk_latency_max[name] = DISK_LATENCY_MAX
         self.disks[name] = self._make_disk(name)
         self._peers[name] = {peer: f"memory:{peer}" for peer in peers}
@@ -261,6 +264,7 @@ class World:
             random=self.random(f"{node_id} life {life}"),
             wall_clock=lambda: self.machines[node_id].clock.wall(running_loop().true_time),
             work_clock=lambda: running_loop().true_time,
+            level=self.programs.started(node_id),
             observer=lambda group: partial(self._observe, _Part(node_id, life, group)),
         )
         self._made[node_id] = made
@@ -570,6 +574,7 @@ class World:
         try:
             self.checkers[group].observe(node_id, driver.core, events, effects)
             self.watches[group].observe(node_id, driver.core, effects)
+            self.programs.check(driver.core.configuration)
             if self.rests is not None:
                 rests = self._made[node_id].rests()
                 self.rests.turn(node_id, group, driver.core, rests, events)
