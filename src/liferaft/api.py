@@ -327,6 +327,7 @@ def _connection(
             gives_back=is_balanced,
             token=token,
             metadata=metadata,
+            interceptors=interceptors,
         )
         for group in ([[each] for each in addresses] if is_balanced else [addresses])
     ]

@@ -31,6 +31,7 @@ from liferaft.rpc.caller_state import Leave, State, Timing, copy_error
 from liferaft.rpc.codec import encode
 from liferaft.rpc.driving import CallDriver, Waiter
 from liferaft.rpc.inquiry import PING_WITHIN, PINGS, Inquirer, is_in_doubt
+from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.protocol import CallerProtocol
 from liferaft.rpc.references import CALLER_LEASE
@@ -65,12 +66,13 @@ class CallerConnection(CallDriver):
         gives_back: bool = False,
         token: str = "",
         metadata: dict[str, str] | None = None,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         """`timeout` bounds each call that has no ambient deadline, in seconds; None does not.
 
         With `gives_back` a call that may as well go to another host raises `Unreachable` as soon as
         this one is gone. `token` is this caller's secret, for hosts that ask for one. `metadata`
-        goes with every call.
+        goes with every call. `interceptors` are those of references, as at `CallDriver`.
         """
         self._book = AddressBook(addresses, random)
         protocol: CallerProtocol[Waiter] = CallerProtocol(
@@ -83,7 +85,7 @@ class CallerConnection(CallDriver):
             metadata=metadata,
             frame_bytes_max=network.frame_bytes_max,
         )
-        super().__init__(protocol, interface=interface, timeout=timeout)
+        super().__init__(protocol, interface=interface, timeout=timeout, interceptors=interceptors)
         self._network = network
         self._inquirer = Inquirer(
             network, object_name=object, signatures=interface.signatures, token=token

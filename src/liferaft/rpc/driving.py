@@ -7,7 +7,7 @@ not said may be retried, never arms a timer per call, and makes no links: who de
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,7 @@ from liferaft.rpc.caller import reference_stub
 from liferaft.rpc.caller_state import Leave
 from liferaft.rpc.caller_streams import StreamedCall
 from liferaft.rpc.codec import decode_failure
+from liferaft.rpc.interception import Connection, InterceptedConnection, Interceptor
 from liferaft.rpc.interface import Interface, MethodSignature
 from liferaft.rpc.protocol import CallerProtocol
 from liferaft.rpc.reference_connection import ReferenceConnection
@@ -77,9 +78,16 @@ class CallDriver:
     """Calls to one object, and to those that it refers to, over one link at a time."""
 
     def __init__(
-        self, protocol: CallerProtocol[Waiter], *, interface: Interface, timeout: float | None
+        self,
+        protocol: CallerProtocol[Waiter],
+        *,
+        interface: Interface,
+        timeout: float | None,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
+        """`interceptors` stand around the calls of references; the others are their stub's."""
         self.interface = interface
+        self._interceptors = interceptors
         self.timeout = timeout
         self._protocol = protocol
         self._loop: asyncio.AbstractEventLoop
@@ -368,7 +376,11 @@ class CallDriver:
 
     def _make_stub(self, number: int, interface: Interface) -> Any:
         name = f"{self._protocol.object_name}#{number}"
-        reference = ReferenceConnection(self, name, number, interface, self._protocol.epoch)
+        reference: Connection = ReferenceConnection(
+            self, name, number, interface, self._protocol.epoch
+        )
+        if self._interceptors:
+            reference = InterceptedConnection(reference, self._interceptors)
         return reference_stub(reference, LoopRunner(self._loop))
 
     def _read(self, method: MethodSignature, reply: wire.Reply) -> Any:

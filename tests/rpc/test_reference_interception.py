@@ -1,0 +1,128 @@
+"""What a stub's interceptors see of references that came to it, over good links and bad ones."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
+
+import pytest
+
+import liferaft
+from liferaft.errors import StubClosed
+from liferaft.link.base import Network
+from liferaft.link.leak import Leak
+from liferaft.link.leaky_network import LeakyNetwork
+from liferaft.link.memory import MemoryNetwork
+from liferaft.rpc.interception import Invocation, Proceed
+
+pytestmark = pytest.mark.looptime(noop_cycles=0)
+
+LEAK = Leak(loss=0.2, duplicate=0.2, delay_max=0.1)
+
+
+class Account(Protocol):
+    async def pay(self, amount: int) -> int: ...
+    def payments(self) -> AsyncIterator[int]: ...
+    @liferaft.oneway
+    async def note(self, text: str) -> None: ...
+
+
+class Bank(Protocol):
+    async def account(self, name: str) -> Account: ...
+    async def total(self, account: Account) -> int: ...
+
+
+class AccountObject:
+    def __init__(self) -> None:
+        self.paid: list[int] = []
+        self.notes: list[str] = []
+
+    async def pay(self, amount: int) -> int:
+        self.paid.append(amount)
+        return sum(self.paid)
+
+    async def payments(self) -> AsyncIterator[int]:
+        for amount in self.paid:
+            yield amount
+
+    async def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class BankObject:
+    def __init__(self) -> None:
+        self.accounts: dict[str, AccountObject] = {}
+
+    async def account(self, name: str) -> Account:
+        return self.accounts.setdefault(name, AccountObject())
+
+    async def total(self, account: Account) -> int:
+        assert isinstance(account, AccountObject), "it has come home"
+        return sum(account.paid)
+
+
+class Seen:
+    """Notes the calls that go by, and marks them."""
+
+    def __init__(self) -> None:
+        self.calls: list[Invocation] = []
+
+    async def __call__(self, invocation: Invocation, proceed: Proceed) -> Any:
+        self.calls.append(invocation)
+        return await proceed(invocation.replace(metadata={"user": "ada"}))
+
+    def names(self) -> list[str]:
+        return [f"{call.interface}.{call.method}" for call in self.calls]
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        MemoryNetwork(),
+        LeakyNetwork(MemoryNetwork(), seed=3, outgoing=LEAK, incoming=LEAK),
+    ],
+    ids=["a good link", "a leaky one"],
+)
+async def test_calls_of_references_go_through_the_interceptors_of_their_stub(
+    network: Network,
+) -> None:
+    at_host, at_caller, implementation = Seen(), Seen(), BankObject()
+    async with await liferaft.aserve(
+        implementation, Bank, "memory:bank", network=network, interceptors=[at_host]
+    ):
+        bank = await liferaft.aconnect(
+            Bank, "memory:bank", network=network, interceptors=[at_caller], timeout=60
+        )
+        account = await bank.account("ada")
+        assert [3, 10] == [await account.pay(3), await account.pay(7)]
+        assert [3, 7] == [amount async for amount in account.payments()]
+        assert 10 == await bank.total(account)
+        await account.note("done")
+        while not implementation.accounts["ada"].notes:  # noqa: ASYNC110 - virtual time
+            await asyncio.sleep(0.01)
+        await liferaft.aclose(bank)
+
+    pays = ["Account.pay", "Account.pay", "Account.payments"]
+    assert ["Bank.account", *pays, "Bank.total", "Account.note"] == at_caller.names()
+    assert {"ada"} == {call.metadata["user"] for call in at_host.calls}
+    assert [call.method for call in at_caller.calls] == [call.method for call in at_host.calls]
+
+
+async def test_a_reference_with_interceptors_ends_as_any_other() -> None:
+    network, seen, implementation = MemoryNetwork(), Seen(), BankObject()
+    host = await liferaft.aserve(implementation, Bank, "memory:bank", network=network)
+    async with host:
+        bank = await liferaft.aconnect(
+            Bank, "memory:bank", network=network, interceptors=[seen], timeout=60
+        )
+        account, again = await bank.account("ada"), await bank.account("ada")
+        assert account is again
+        liferaft.close(account)
+        with pytest.raises(StubClosed, match=r"Account\.pay: the reference was let go of"):
+            await again.pay(1)
+        other = await bank.account("bob")
+        del other
+        gc.collect()
+        await asyncio.sleep(1)
+        assert 1 == await (await bank.account("bob")).pay(1)
+        await liferaft.aclose(bank)
