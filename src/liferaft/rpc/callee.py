@@ -155,18 +155,16 @@ class ObjectDispatcher:
         for method in interface.methods:
             function = getattr(implementation, method)
             functions[method] = (function, inspect.iscoroutinefunction(function))
-        self._own = Target(interface.methods, functions)
+        self._own = Target(
+            interface.methods, functions, dict.fromkeys(interface.methods, interface.name)
+        )
         self.references = HostReferences(interface, heard_at=self._heard_at)
         self._has_references = any(m.has_references for m in interface.methods.values())
         self._memory = memory or Memory()
         self._workers = Workers(threads=threads, is_serial=is_serial)
         self._interception: HostInterception | None = None
         if interceptors:
-            self._interception = HostInterception(
-                interceptors,
-                interface=interface.name,
-                name=name or interface.name,
-            )
+            self._interception = HostInterception(interceptors, name=name or interface.name)
         self._clock: Callable[[], float]
         self._sessions: dict[bytes, CalleeSession] = {}
         self._executions: dict[tuple[bytes, int], _Execution] = {}
@@ -265,12 +263,15 @@ class ObjectDispatcher:
             return
         function, is_async = target.functions[method]
         job = _Notification(signature.prepare(function, values), method)
-        if self._interception is not None:
+        interface = target.interfaces.get(method)
+        if self._interception is not None and interface is not None:
             job.function = self._interception.around(
                 job,
                 signature,
                 function,
                 values,
+                interface=interface,
+                object=notification.object,
                 metadata=notification.metadata,
                 peer=sender.peer,
                 run=_run_awaited if is_async else self._run_blocking,
@@ -370,8 +371,11 @@ class ObjectDispatcher:
         execution = _Execution(call_of_method, self, request, session, signature)
         self._executions[request.session, number] = execution
         self._execution_bytes += execution.size_bytes
-        if signature.has_streams or self._interception is not None:
-            is_async = self._prepare(execution, function, values, is_async=is_async)
+        interface = None
+        if self._interception is not None:
+            interface = target.interfaces.get(call.method)
+        if signature.has_streams or interface is not None:
+            is_async = self._prepare(execution, function, values, interface, is_async=is_async)
         self._workers.start(execution, is_async=is_async)
 
     def _prepare(
@@ -379,6 +383,7 @@ class ObjectDispatcher:
         execution: _Execution,
         function: Callable[..., Any],
         values: tuple[Any, ...],
+        interface: str | None,
         *,
         is_async: bool,
     ) -> bool:
@@ -398,12 +403,14 @@ class ObjectDispatcher:
                     workers=self._workers,
                 )
                 is_async = True
-        if self._interception is not None:
+        if self._interception is not None and interface is not None:
             execution.function = self._interception.around(
                 execution,
                 signature,
                 function,
                 values,
+                interface=interface,
+                object=execution.request.call.object,
                 metadata=execution.request.call.metadata,
                 peer=execution.request.peer,
                 run=run,

@@ -16,9 +16,8 @@ from liferaft.rpc.workers import Job
 class HostInterception:
     """The interceptors of one hosted object."""
 
-    def __init__(self, interceptors: Sequence[Interceptor], *, interface: str, name: str) -> None:
+    def __init__(self, interceptors: Sequence[Interceptor], *, name: str) -> None:
         self._interceptors = tuple(interceptors)
-        self._interface = interface
         self._name = name
 
     def around(
@@ -28,19 +27,22 @@ class HostInterception:
         function: Callable[..., Any],
         values: tuple[Any, ...],
         *,
+        interface: str,
+        object: str,  # noqa: A002 - what it is called on the wire
         metadata: Mapping[str, str] | None,
         peer: str,
         run: Callable[[Callable[[], Any]], Awaitable[Any]],
     ) -> Callable[[], Awaitable[Any]]:
         """Return what has `function` run within the interceptors, to be awaited by the job's task.
 
-        `run` runs a call of it, and is over when the call is, its streams too. Until the innermost
-        of them lets the call go on, `job.is_begun` is False.
+        `object` is what was called, with a "#" where it is a reference. `run` runs a call of it,
+        and is over when the call is, its streams too. Until the innermost of them lets the call go
+        on, `job.is_begun` is False.
         """
         job.is_begun = False
         told = Invocation(
-            self._interface,
-            self._name,
+            interface,
+            object if "#" in object else self._name,
             signature.name,
             values,
             metadata or {},

@@ -72,7 +72,7 @@ class HostReferences:
         if not digits.isdecimal() or len(digits) > len(str(1 << 63)):
             raise NoSuchObject(f"{name!r} is no reference")
         if digits == "0":
-            return Target(RELEASES.methods, self._releases(session))
+            return Target(RELEASES.methods, self._releases(session), {})
         table = self._tables.get(session)
         if table is None:
             raise NoSuchObject("what the reference leads to is gone: its lease ended, or its host")

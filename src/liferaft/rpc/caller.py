@@ -169,12 +169,13 @@ class CallerStubCreator:
 def reference_stub(connection: Connection, runner: Runner) -> Any:
     """Return a stub of what a reference leads to, for use on the connection's loop or elsewhere."""
     interface = connection.interface
-    creator = _reference_creator(interface)
+    creator = _reference_creator(interface, type(connection))
     return creator.create(connection, runner if needs_bridge(interface) else None)
 
 
 @functools.lru_cache(maxsize=CLASSES_KEPT)
-def _reference_creator(interface: Interface) -> CallerStubCreator:
+def _reference_creator(interface: Interface, _kind: type[Connection]) -> CallerStubCreator:
+    """Return what makes the stubs over one kind of connection."""
     return CallerStubCreator(interface)
 
 

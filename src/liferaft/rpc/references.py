@@ -43,10 +43,15 @@ of the two, so that a host never forgets what the caller still counts on."""
 
 
 class Target(NamedTuple):
-    """What may be called: the methods, and the function of each, with whether it is awaited."""
+    """What may be called: the methods, and the function of each, with whether it is awaited.
+
+    `interfaces` names the interface that a method is of; what is ours, and interceptors are not to
+    see, is of none.
+    """
 
     methods: Mapping[str, MethodSignature]
     functions: Mapping[str, tuple[Callable[..., Any], bool]]
+    interfaces: Mapping[str, str]
 
 
 class Exported:
@@ -55,7 +60,7 @@ class Exported:
     def __init__(self, value: Any) -> None:
         self.value = value
         self.count = 0
-        self.target = Target({}, {})
+        self.target = Target({}, {}, {})
 
     def offer(self, interface: Interface) -> None:
         """Let the methods of one more interface be called."""
@@ -66,8 +71,11 @@ class Exported:
             if interface.is_function and method.is_async and not is_async:
                 function, is_async = _awaiting(function), True
             found[name] = (function, is_async)
+        methods, functions, interfaces = self.target
         self.target = Target(
-            {**self.target.methods, **interface.methods}, {**self.target.functions, **found}
+            {**methods, **interface.methods},
+            {**functions, **found},
+            {**interfaces, **dict.fromkeys(interface.methods, interface.name)},
         )
 
 
