@@ -10,6 +10,8 @@ from liferaft.rpc.addresses import (
     ADDRESSES_MAX,
     BACKOFF_FIRST,
     BACKOFF_MAX,
+    CONNECT_TIMEOUT,
+    CONNECT_TIMEOUT_FIRST,
     DISBELIEF_MAX,
     REDIRECTS_AT_ONCE_MAX,
     AddressBook,
@@ -173,6 +175,22 @@ def test_the_same_host_is_asked_again_where_all_are_alike() -> None:
 
     assert A == book.current
     assert pauses[-1] >= BACKOFF_MAX / 2
+
+
+def test_an_address_beside_others_is_given_little_time_at_first() -> None:
+    """Its machine may be gone, and say nothing; or be far away, and need more."""
+    alone, book = book_of(A), book_of(A, B)
+    alone.turn(0.0, is_gone=True)
+    given = list[tuple[Address, float]]()
+    for _ in range(6):
+        given.append((book.current, book.connect_timeout))
+        book.turn(0.0, is_gone=True)
+
+    assert CONNECT_TIMEOUT == alone.connect_timeout
+    doubled = 2 * CONNECT_TIMEOUT_FIRST
+    assert [(A, 1.0), (B, 1.0), (A, doubled), (B, doubled), (A, 3.0), (B, 3.0)] == given
+    book.helped()
+    assert CONNECT_TIMEOUT_FIRST == book.connect_timeout
 
 
 def test_the_others_are_all_but_the_current_one() -> None:

@@ -26,6 +26,7 @@ from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc import driving as driving_module
+from liferaft.rpc.addresses import BACKOFF_FIRST, CONNECT_TIMEOUT_FIRST
 from liferaft.rpc.callee import Memory
 from liferaft.rpc.deadline import deadline
 from liferaft.rpc.server import Limits
@@ -140,6 +141,33 @@ class Knocking:
 
     async def listen(self, address: Address, accept: Callable[[Link], None]) -> Listener:
         return await self._inner.listen(address, accept)
+
+
+class Abyss(Knocking):
+    """A network at which some machines are gone: nobody takes a link, and nobody refuses one."""
+
+    def __init__(self, inner: MemoryNetwork, *gone: str) -> None:
+        super().__init__(inner)
+        self.gone = gone
+
+    async def connect(self, address: Address) -> Link:
+        if str(address) in self.gone:
+            await asyncio.get_running_loop().create_future()
+        return await super().connect(address)
+
+
+async def test_a_machine_that_is_gone_does_not_hold_up_the_first_call_for_long() -> None:
+    network = Abyss(MemoryNetwork(), "memory:gone", "memory:gone-too")
+    addresses = "memory:gone,memory:gone-too,memory:host"
+    began = asyncio.get_running_loop().time()
+    async with (
+        hosted(network, CounterObject(), Counter),
+        connected(network, Counter, addresses) as counter,
+    ):
+        assert 1 == await counter.increment()
+
+    passed = asyncio.get_running_loop().time() - began
+    assert passed < 2 * (CONNECT_TIMEOUT_FIRST + BACKOFF_FIRST) + 0.1
 
 
 class Nest(Protocol):

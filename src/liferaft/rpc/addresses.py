@@ -18,6 +18,10 @@ BACKOFF_FIRST: Final = 0.02
 BACKOFF_MAX: Final = 1.0
 """Seconds that an address is left alone, doubling, each jittered down to its half. The first is
 also the least between two attempts, whatever the address."""
+CONNECT_TIMEOUT: Final = 3.0
+CONNECT_TIMEOUT_FIRST: Final = 1.0
+"""Seconds that an address is given to let the caller in. Where there are others, the second figure
+is the first time's, and it doubles: a machine that is gone says nothing, and far ones take long."""
 REDIRECTS_AT_ONCE_MAX: Final = 2
 """How many redirects are followed without a pause: nodes may send a caller round in a circle."""
 DISBELIEF_MAX: Final = 0.2
@@ -54,6 +58,13 @@ class AddressBook:
     def current(self) -> Address:
         """Where the caller is, or goes."""
         return self._current.address
+
+    @property
+    def connect_timeout(self) -> float:
+        """How many seconds the current host is given to let the caller in."""
+        if len(self._hosts) == 1:
+            return CONNECT_TIMEOUT
+        return min(CONNECT_TIMEOUT_FIRST * 2.0 ** min(self._current.attempts, 16), CONNECT_TIMEOUT)
 
     @property
     def addresses(self) -> list[Address]:

@@ -39,8 +39,6 @@ from liferaft.rpc.session import RESEND_CAP
 
 logger = logging.getLogger("liferaft.rpc")
 
-CONNECT_TIMEOUT: Final = 3.0
-"""Seconds to make a link; then the next address is tried."""
 SETTLED_AFTER: Final = 1.0
 """Seconds that a link must live for its host to count as one that helped."""
 
@@ -245,11 +243,12 @@ class CallerConnection(CallDriver):
         while True:
             self._check_lease()
             address, is_gone = self._book.current, True
+            timeout = self._book.connect_timeout
             try:
-                async with asyncio.timeout(CONNECT_TIMEOUT):
+                async with asyncio.timeout(timeout):
                     link = await self._network.connect(address)
             except (LiferaftError, TimeoutError) as error:
-                reason = str(error) or f"no link within {CONNECT_TIMEOUT} s"
+                reason = str(error) or f"no link within {timeout:g} s"
                 self._protocol.link_lost(Unreachable(f"{address}: {reason}"))
                 self._carry_out()
             else:
