@@ -145,6 +145,32 @@ def test_silent_groups_of_a_node_that_crashed_get_new_leaders() -> None:
     simulated(story)
 
 
+def test_a_node_hands_over_all_that_it_leads_and_wakes_no_other_group() -> None:
+    async def story() -> None:
+        cluster = Many(GROUPS)
+        await cluster.start()
+        for group in GROUPS:
+            await cluster.write(group)
+        await cluster.wait_silent()
+        leaving = cluster.leader_now("g0")
+        assert leaving is not None
+        led = [group for group in GROUPS if cluster.leader_now(group) == leaving]
+        turns = dict(cluster.turns)
+        began = asyncio.get_running_loop().time()
+        await cluster.hosts[leaving].hand_over()
+        took = asyncio.get_running_loop().time() - began
+        woken = [group for group in GROUPS if cluster.turns[group] != turns[group]]
+        leaders = {cluster.leader_now(group) for group in led}
+        await cluster.stop()
+
+        assert took < cluster.raft.election_timeout
+        assert led == woken
+        assert leaving not in leaders
+        assert None not in leaders
+
+    simulated(story)
+
+
 def test_all_nodes_at_once_come_back_with_every_group() -> None:
     async def story() -> None:
         cluster = Many(GROUPS)

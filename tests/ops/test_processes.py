@@ -114,6 +114,19 @@ async def wait_other_leader(cluster: LocalCluster, *, than: str) -> NodeStatus:
 
 
 @pytest.mark.processes
+async def test_a_leader_that_is_stopped_lets_another_lead_first() -> None:
+    """Nobody has to miss it: when it has ended, those that are left know the next one."""
+    async with LocalCluster(3, objects=[TODO]) as cluster:
+        leader = (await cluster.wait_leader()).node_id
+        assert 0 == await cluster.stop_node(leader)
+        left = [node for node in cluster.nodes if node != leader]
+        leaders = {(await (await cluster.admin(node)).status()).leader for node in left}
+
+    assert leaders & set(left)
+    assert leader not in leaders
+
+
+@pytest.mark.processes
 async def test_without_a_majority_nobody_leads() -> None:
     async with LocalCluster(3, objects=[TODO]) as cluster:
         await cluster.wait_leader()

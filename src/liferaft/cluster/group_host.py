@@ -292,6 +292,10 @@ class GroupHost:
         if self._log is not None:
             self._log.remove(group)
 
+    async def hand_over(self) -> None:
+        """Let other nodes lead the groups that this one leads; see `Member.hand_over`."""
+        await asyncio.gather(*(hosted.member.hand_over() for hosted in self.groups.values()))
+
     async def stop(self) -> None:
         """End all groups, and leave nothing behind."""
         for hosted in self.groups.values():

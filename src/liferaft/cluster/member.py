@@ -5,6 +5,7 @@ which links its messages travel and where calls come in is the business of who h
 """
 
 import asyncio
+import contextlib
 import math
 import random as random_module
 import time
@@ -22,9 +23,11 @@ from liferaft.cluster.introductions import Introductions
 from liferaft.cluster.snapshot_source import Reach, SnapshotShelf
 from liferaft.cluster.snapshotting import Position, Snapshots
 from liferaft.errors import (
+    ChangeRefused,
     ConfigurationError,
     DataDirectoryError,
     LiferaftError,
+    OutcomeUnknown,
     Removed,
     StubClosed,
 )
@@ -212,6 +215,21 @@ class Member:
     def start(self) -> None:
         """Take part."""
         self.driver.start()
+
+    async def hand_over(self) -> None:
+        """Let the best of the others lead, if this node does: so nobody has to miss it first.
+
+        Returns when that is so, or after two election timeouts at most.
+        """
+        driver = self._driver
+        if driver is None or driver.core.role != "leader":
+            return
+        patience = 2 * self.config.raft.election_timeout
+        with contextlib.suppress(ChangeRefused, OutcomeUnknown, TimeoutError):
+            async with asyncio.timeout(patience):
+                await driver.transfer(None)
+                # The other may need this one's vote, too.
+                await driver.wait_leader(patience)
 
     async def stop(self) -> None:
         """Take part no more; everyone who waits is sent away."""

@@ -182,6 +182,11 @@ class Node:
             self._server.host(name, dispatcher)
         await self._server.start()
 
+    async def hand_over(self) -> None:
+        """Let another node lead, if this one does; see `Member.hand_over`."""
+        if self._member is not None:
+            await self._member.hand_over()
+
     async def stop(self) -> None:
         """End the node, and leave nothing behind: no task, no timer, no socket, no open file."""
         if self._member is not None:

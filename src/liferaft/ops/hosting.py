@@ -39,7 +39,7 @@ class Hosting(msgspec.Struct, frozen=True):
 async def host_node(
     hosting: Hosting, *, stop: asyncio.Event, on_listening: Callable[[str], None]
 ) -> None:
-    """Run the node until `stop` is set; leaves nothing behind.
+    """Run the node until `stop` is set, then let another lead; leaves nothing behind.
 
     `on_listening` gets one sentence once the node can be reached. Raises what `Node.start` raises,
     and the node's own failure when it cannot go on.
@@ -56,6 +56,7 @@ async def host_node(
             f"listens on {config.address}, data in {config.data}"
         )
         await _wait_stopped_or_failed(node, stop)
+        await node.hand_over()
 
 
 def _node(hosting: Hosting, network: Network, disk: Disk) -> Node | GroupHost:
