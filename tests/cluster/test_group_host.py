@@ -13,6 +13,16 @@ from tests.cluster.many import NODES, Many, failures, simulated
 GROUPS = tuple(f"g{number}" for number in range(8))
 
 
+async def at_rest() -> Many:
+    """Return nodes whose groups were used once each, and rest."""
+    cluster = Many(GROUPS)
+    await cluster.start()
+    for group in GROUPS:
+        await cluster.write(group)
+    await cluster.wait_silent()
+    return cluster
+
+
 def test_every_group_has_a_leader_and_a_log_of_its_own() -> None:
     async def story() -> None:
         cluster = Many(GROUPS)
@@ -55,11 +65,7 @@ def test_a_node_runs_only_once_it_has_taken_up_all_its_groups() -> None:
 
 def test_groups_that_are_not_used_fall_silent() -> None:
     async def story() -> None:
-        cluster = Many(GROUPS)
-        await cluster.start()
-        for group in GROUPS:
-            await cluster.write(group)
-        await cluster.wait_silent()
+        cluster = await at_rest()
         await asyncio.sleep(60)
         before = dict(cluster.turns)
         leaders = {group: cluster.leader_now(group) for group in GROUPS}
@@ -77,11 +83,7 @@ def test_groups_that_are_not_used_fall_silent() -> None:
 
 def test_a_silent_group_answers_at_once_when_it_is_used() -> None:
     async def story() -> None:
-        cluster = Many(GROUPS)
-        await cluster.start()
-        for group in GROUPS:
-            await cluster.write(group)
-        await cluster.wait_silent()
+        cluster = await at_rest()
         leader = cluster.leader_now("g3")
         started = asyncio.get_running_loop().time()
         await cluster.write("g3", b"late")
@@ -114,11 +116,7 @@ def test_who_asks_a_silent_group_for_its_leader_is_not_kept_waiting() -> None:
 
 def test_silent_groups_of_a_node_that_crashed_get_new_leaders() -> None:
     async def story() -> None:
-        cluster = Many(GROUPS)
-        await cluster.start()
-        for group in GROUPS:
-            await cluster.write(group)
-        await cluster.wait_silent()
+        cluster = await at_rest()
         crashed = cluster.leader_now("g0")
         assert crashed is not None
         led = [group for group in GROUPS if cluster.leader_now(group) == crashed]
@@ -147,11 +145,7 @@ def test_silent_groups_of_a_node_that_crashed_get_new_leaders() -> None:
 
 def test_a_node_hands_over_all_that_it_leads_and_wakes_no_other_group() -> None:
     async def story() -> None:
-        cluster = Many(GROUPS)
-        await cluster.start()
-        for group in GROUPS:
-            await cluster.write(group)
-        await cluster.wait_silent()
+        cluster = await at_rest()
         leaving = cluster.leader_now("g0")
         assert leaving is not None
         led = [group for group in GROUPS if cluster.leader_now(group) == leaving]
@@ -193,11 +187,7 @@ def test_all_nodes_at_once_come_back_with_every_group() -> None:
 
 def test_one_group_is_brought_up_to_date_by_a_snapshot_while_the_others_rest() -> None:
     async def story() -> None:
-        cluster = Many(GROUPS)
-        await cluster.start()
-        for group in GROUPS:
-            await cluster.write(group)
-        await cluster.wait_silent()
+        cluster = await at_rest()
         away = next(each for each in NODES if cluster.leader_now("g5") != each)
         others = [group for group in GROUPS if cluster.leader_now(group) not in (away, None)]
         cluster.crash(away)

@@ -40,8 +40,10 @@ def replicated_node(
     """Return a node, not started yet, that hosts `objects` by their names.
 
     Each object must be in its first state, the same on every node: what happened since comes from
-    the log. Raises `InterfaceError` for a class whose methods cannot be commands, and
-    `ConfigurationError` for one whose state cannot be encoded.
+    the log. Another `level` than the program's own is for tests.
+
+    Raises `InterfaceError` for a class whose methods cannot be commands, and `ConfigurationError`
+    for one whose state cannot be encoded.
     """
     machine = ReplicatedMachine(objects)
     return Node(
@@ -80,8 +82,8 @@ def replicated_groups(
 ) -> GroupHost:
     """Return a node of many groups, not started yet; each hosts its own `objects`, as GROUP/NAME.
 
-    `objects` is called for each group in turn.
-    Raises as `replicated_node` does, when a group is made.
+    `objects` is called for each group in turn. What else it takes and raises is told at
+    `replicated_node` and `GroupHost`; it raises when a group is made.
     """
 
     def parts(group: str) -> tuple[InspectableStateMachine, DispatcherMaker]:
