@@ -12,7 +12,13 @@ from liferaft.raft.events import (
     TimePassed,
     TransferAsked,
 )
-from liferaft.raft.messages import ReadIndex, RequestVote, RequestVoteReply
+from liferaft.raft.messages import (
+    AppendEntries,
+    InstallSnapshotReply,
+    ReadIndex,
+    RequestVote,
+    RequestVoteReply,
+)
 from liferaft.raft.types import Configuration, NodeId
 from tests.raft.harness import Cluster, has_entries, sent
 
@@ -297,6 +303,35 @@ def test_a_leader_does_not_rest_while_one_who_was_removed_may_not_know_it() -> N
     cluster.settle(cut=["c"])
 
     assert not cluster["a"].may_rest({"c"})
+
+
+def test_who_was_offered_a_snapshot_instead_of_being_told_of_the_commit_does_not_know() -> None:
+    """An offer tells of nothing behind the snapshot; its entries came late here, too."""
+    cluster = Cluster(3)
+    cluster.elect("a")
+    cluster.heartbeat("a")
+    cluster.settle()
+    cluster.propose("a", b"x")
+    late = cluster.take(lambda message: message.target == "c" and has_entries(message))
+    cluster.settle()
+    cluster.heartbeat("a")
+    [told] = cluster.take(lambda message: message.target == "c")
+    assert isinstance(told, AppendEntries)
+    offered = InstallSnapshotReply(
+        told.term, "c", "a", snapshot_index=1, match_index=1, is_failed=False, round=told.round
+    )
+    for message in late:
+        cluster.deliver(message)
+    success = cluster.take(lambda message: message.source == "c")
+    cluster.settle()
+    for message in (offered, *success):
+        cluster.deliver(message)
+    before = (cluster["a"].may_rest(), cluster["c"].commit_index)
+    cluster.heartbeat("a")
+    cluster.settle()
+
+    assert (False, 1) == before
+    assert (True, 2) == (cluster["a"].may_rest(), cluster["c"].commit_index)
 
 
 def test_who_refused_the_round_that_told_of_the_commit_does_not_know_of_it() -> None:

@@ -96,7 +96,6 @@ def take_snapshot_reply(state: RaftState, leader: Leader, reply: InstallSnapshot
     offered = progress.snapshot
     if reply.match_index:
         progress.accepted(reply.match_index)
-        progress.round_matched = max(progress.round_matched, reply.round)
     elif reply.is_failed and offered is not None and reply.snapshot_index == offered.index:
         assert state.snapshot is not None, "what was offered was stored"
         progress.offer(state.snapshot)

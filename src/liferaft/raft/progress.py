@@ -35,7 +35,7 @@ class Progress:
     - `vouched_at`: when it was alive as others tell (`PeerAlive`); no lease rests on that.
     - `told_round`: of one that was removed, the round whose answer shows that it knows.
     - `snapshot`: what it is offered; pinned, so that a slow one is not offered another each time.
-    - `round_matched`: the latest round that it answered without a refusal, so with all it told.
+    - `round_matched`: the latest round that whose heartbeat it took, with all that told.
     - `round_sent`, `round_acked`: the latest round sent to it, and the latest it answered.
     """
 
