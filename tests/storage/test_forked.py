@@ -75,16 +75,22 @@ async def test_the_copy_holds_nothing_that_the_process_prints_to() -> None:
     assert bytes([True] * 3) == await run_forked(work)
 
 
-async def test_who_stops_to_wait_ends_the_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    reader, writer = os.pipe()
-    copies: list[int] = []
+@pytest.fixture
+def copies(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the list into which the number of each copy of the process will come."""
+    numbers: list[int] = []
     fork = os.fork
 
     def noting_fork() -> int:
-        copies.append(fork())
-        return copies[-1]
+        numbers.append(fork())
+        return numbers[-1]
 
     monkeypatch.setattr(os, "fork", noting_fork)
+    return numbers
+
+
+async def test_who_stops_to_wait_ends_the_copy(copies: list[int]) -> None:
+    reader, writer = os.pipe()
 
     def work() -> bytes:
         os.read(reader, 1)
@@ -95,10 +101,30 @@ async def test_who_stops_to_wait_ends_the_copy(monkeypatch: pytest.MonkeyPatch) 
     await asyncio.gather(task, return_exceptions=True)
     os.close(reader)
     os.close(writer)
+    await asyncio.get_running_loop().shutdown_default_executor()
 
     [copy] = copies
     with pytest.raises(ChildProcessError):
         os.waitid(os.P_PID, copy, os.WEXITED | os.WNOHANG)  # noqa: ASYNC222 - it does not wait
+
+
+async def test_the_process_goes_on_while_the_system_still_takes_a_copy_down(
+    copies: list[int],
+) -> None:
+    """That takes long where the copy is large, and longer as the processor is others' first."""
+
+    def say_nothing_and_stay() -> bytes:
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+        signal.alarm(10)
+        signal.pause()
+        return b""
+
+    with pytest.raises(DiskFailed, match="without a word"):
+        await run_forked(say_nothing_and_stay)
+
+    [copy] = copies
+    os.kill(copy, signal.SIGKILL)
+    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 class Copies:

@@ -180,5 +180,6 @@ class _Copy:
         os.close(self._reader)
         if result.cancelled():
             os.kill(self._child, signal.SIGKILL)
-        os.waitpid(self._child, 0)
+        # On a thread: the system first takes back the copy's memory, with the copy's niceness.
+        self._loop.run_in_executor(None, os.waitpid, self._child, 0)
         _shared_objects.release()
