@@ -11,7 +11,7 @@ by their numbers, in the order in which both walks of this module meet the float
 """
 
 import dataclasses
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -34,6 +34,8 @@ class _Kind(NamedTuple):
 
     fields: tuple[str, ...]
     is_mutable: bool
+    check: Callable[..., None]
+    """The method of `Likeness` that compares two of them."""
 
 
 class _Kinds:
@@ -46,7 +48,9 @@ class _Kinds:
         """Return what is the same for all values of the type."""
         kind = self._known.get(found)
         if kind is None:
-            kind = self._known[found] = _Kind(tuple(_field_names(found)), _is_mutable(found))
+            fields = tuple(_field_names(found))
+            kind = _Kind(fields, _is_mutable(found), _check_for(found, fields))
+            self._known[found] = kind
         return kind
 
 
@@ -89,18 +93,7 @@ class Likeness:
         kind = self._kinds.of(found)
         if kind.is_mutable:
             self.note(before, place)
-        if isinstance(before, dict) and isinstance(after, dict):
-            self._check_elements(tuple(before), tuple(after), place, _KEY)
-            self._check_values(before, after, place)
-        elif isinstance(before, list | tuple) and isinstance(after, list | tuple):
-            self._check_elements(before, after, place, _ITEM)
-        elif isinstance(before, set | frozenset) and isinstance(after, set | frozenset):
-            self._check_members(before, after, place)
-        elif kind.fields:
-            self._check_fields(kind, before, after, place)
-        elif repr(before) != repr(after):
-            # A date, a UUID, a member of an enum: its text says all of it, the zone of a date too.
-            raise _unlike(place, f"is {before!r}, comes back as {after!r}")
+        kind.check(self, before, after, place)
 
     def note(self, value: object, place: Place) -> None:
         """Raise `ConfigurationError` when `value`, which can be changed, was met before."""
@@ -112,6 +105,21 @@ class Likeness:
             )
         self._seen.add(id(value))
 
+    def check_dicts(
+        self, before: dict[object, object], after: dict[object, object], place: Place
+    ) -> None:
+        """Compare two dicts."""
+        self._check_elements(tuple(before), tuple(after), place, _KEY)
+        if not self._are_plain(before.values(), after.values()):
+            for (key, one), other in zip(before.items(), after.values(), strict=True):
+                self._check(one, other, (place, _ITEM, key))
+
+    def check_sequences(
+        self, before: Collection[object], after: Collection[object], place: Place
+    ) -> None:
+        """Compare two lists or tuples."""
+        self._check_elements(before, after, place, _ITEM)
+
     def _check_elements(
         self, before: Collection[object], after: Collection[object], place: Place, words: str
     ) -> None:
@@ -121,20 +129,13 @@ class Likeness:
         for index, (one, other) in enumerate(zip(before, after, strict=True)):
             self._check(one, other, (place, words, one if words is _KEY else index))
 
-    def _check_values(
-        self, before: dict[object, object], after: dict[object, object], place: Place
-    ) -> None:
-        if self._are_plain(before.values(), after.values()):
-            return
-        for (key, one), other in zip(before.items(), after.values(), strict=True):
-            self._check(one, other, (place, _ITEM, key))
-
-    def _check_members(
+    def check_sets(
         self,
         before: set[object] | frozenset[object],
         after: set[object] | frozenset[object],
         place: Place,
     ) -> None:
+        """Compare two sets."""
         _check_length(before, after, place)
         # The order of a set is no part of the state, so equal members are what belongs together.
         by_value = {each: each for each in after}
@@ -147,10 +148,20 @@ class Likeness:
         if len(self._ints) > ints:
             raise _unlike(place, "has an int where a float is declared, which a set does not keep")
 
-    def _check_fields(self, kind: _Kind, before: object, after: object, place: Place) -> None:
-        for name in _names_in(kind, before, after):
-            one, other = (getattr(each, name, _MISSING) for each in (before, after))
+    def check_fields(self, before: object, after: object, place: Place) -> None:
+        """Compare two records."""
+        names = _names_in(self._kinds.of(type(before)), before, after)
+        ones = [getattr(before, name, _MISSING) for name in names]
+        others = [getattr(after, name, _MISSING) for name in names]
+        if self._are_plain(ones, others):
+            return
+        for name, one, other in zip(names, ones, others, strict=True):
             self._check(one, other, (place, _FIELD, name))
+
+    def check_texts(self, before: object, after: object, place: Place) -> None:
+        """Compare what its text says all of: a date with its zone, a member of an enum."""
+        if repr(before) != repr(after):
+            raise _unlike(place, f"is {before!r}, comes back as {after!r}")
 
     def _are_plain(self, before: Collection[object], after: Collection[object]) -> bool:
         """Return whether all is plain and as it was, which this tells at the speed of C."""
@@ -225,11 +236,11 @@ def _check_length(before: Collection[object], after: Collection[object], place: 
         raise _unlike(place, f"has {len(before)} elements, comes back with {len(after)}")
 
 
-def _names_in(kind: _Kind, *values: object) -> Iterator[str]:
-    """Yield the names of the declared fields, and of what was put beside them."""
-    yield from kind.fields
+def _names_in(kind: _Kind, *values: object) -> tuple[str, ...]:
+    """Return the names of the declared fields, and of what was put beside them."""
     beside = {name for value in values for name in getattr(value, "__dict__", ())}
-    yield from sorted(beside.difference(kind.fields))
+    beside.difference_update(kind.fields)
+    return (*kind.fields, *sorted(beside)) if beside else kind.fields
 
 
 def _field_names(found: type) -> Iterator[str]:
@@ -239,6 +250,16 @@ def _field_names(found: type) -> Iterator[str]:
         yield from (field.name for field in dataclasses.fields(found))
     else:
         yield from (field.name for field in getattr(found, "__attrs_attrs__", ()))
+
+
+def _check_for(found: type, fields: tuple[str, ...]) -> Callable[..., None]:
+    if issubclass(found, dict):
+        return Likeness.check_dicts
+    if issubclass(found, (list, tuple)):
+        return Likeness.check_sequences
+    if issubclass(found, (set, frozenset)):
+        return Likeness.check_sets
+    return Likeness.check_fields if fields else Likeness.check_texts
 
 
 def _is_mutable(found: type) -> bool:
