@@ -122,10 +122,6 @@ class Many:
         for checker in self._safety.values():
             checker.disk_lost(node_id)
 
-    def forget(self, group: str) -> None:
-        """Let a group of that name be another one."""
-        del self._safety[group]
-
     def cut_off(self, node_id: NodeId) -> Callable[[], None]:
         """Swallow all that a node sends and is sent; return what undoes that."""
         others = [each for each in NODES if each != node_id]

@@ -1,12 +1,16 @@
 """Nodes of many groups: what they share, and that each group is a Raft of its own all the same."""
 
 import asyncio
+import errno
+from collections import Counter
+from functools import partial
+from random import Random
 
 import pytest
 
 from liferaft.cluster.hosted_group import checked_name
 from liferaft.cluster.snapshot_policy import SnapshotPolicy
-from liferaft.errors import ConfigurationError, DataDirectoryError, NoSuchObject
+from liferaft.errors import ConfigurationError, DataDirectoryError, DiskFailed, NoSuchObject
 from liferaft.raft.types import Configuration
 from tests.cluster.many import NODES, Many, failures, simulated
 
@@ -217,7 +221,7 @@ def test_a_group_can_be_added_and_removed_while_the_nodes_run() -> None:
         cluster.groups.append("new")
         for host in cluster.hosts.values():
             await host.add("new")
-        await cluster.write("new", b"first life")
+        await cluster.write("new")
         await cluster.wait_equal()
         for host in cluster.hosts.values():
             await host.remove("new")
@@ -226,15 +230,163 @@ def test_a_group_can_be_added_and_removed_while_the_nodes_run() -> None:
         statuses = [status.group for status in cluster.hosts["n1"].statuses()]
         await cluster.write("old")
         await cluster.stop()
-        cluster.forget("new")
-        await cluster.start()
-        await cluster.write("new", b"second life")
-        await cluster.wait_equal()
-        lines = cluster.machines["n3", "new"].lines
-        await cluster.stop()
 
         assert ["old"] == statuses
-        assert [b"second life"] == lines
+
+    simulated(story)
+
+
+def test_a_group_that_was_added_is_hosted_after_a_restart() -> None:
+    async def story() -> None:
+        cluster = Many(("old",))
+        await cluster.start()
+        for host in cluster.hosts.values():
+            await host.add("new")
+        cluster.groups.append("new")
+        await cluster.write("new", b"kept")
+        cluster.groups.remove("new")
+        for node_id in NODES:
+            cluster.crash(node_id)
+        await cluster.start()
+        await cluster.write("new", b"more")
+        await cluster.wait_equal()
+        lines = cluster.machines[await cluster.leader("new"), "new"].lines
+        await cluster.stop()
+
+        assert [b"kept", b"more"] == lines
+
+    simulated(story)
+
+
+def test_a_group_that_was_removed_never_comes_back_to_the_node() -> None:
+    """Neither with a restart nor by its name; and its snapshots take no room."""
+
+    async def story() -> None:
+        cluster = Many(("stays", "leaves"))
+        await cluster.start()
+        for _ in range(30):
+            await cluster.write("leaves")
+        await cluster.wait_equal()
+        await cluster.wait_silent()
+        before = [path for path in cluster.disks["n1"].paths() if "/leaves/" in path]
+        await cluster.hosts["n1"].remove("leaves")
+        await cluster.stop("n1")
+        await cluster.start("n1")
+        after = [path for path in cluster.disks["n1"].paths() if "/leaves/" in path]
+        with pytest.raises(ConfigurationError, match="was removed from node n1"):
+            await cluster.hosts["n1"].add("leaves")
+        hosted = list(cluster.hosts["n1"].groups)
+        await cluster.stop()
+
+        assert ["stays"] == hosted
+        assert before
+        assert not after
+
+    simulated(story)
+
+
+def test_a_node_that_forgot_a_group_gives_no_vote_in_it_again() -> None:
+    """Trap 28: with its empty log it would elect who lacks what it had acknowledged."""
+
+    async def story() -> None:
+        cluster = Many(("g",))
+        await cluster.start()
+        await cluster.write("g")
+        await cluster.wait_equal()
+        leader = await cluster.leader("g")
+        witness, behind = (each for each in NODES if each != leader)
+        heal = cluster.cut_off(behind)
+        await cluster.write("g", b"acknowledged")
+        await cluster.hosts[witness].remove("g")
+        await cluster.stop(witness)
+        cluster.crash(leader)
+        heal()
+        await cluster.start(witness)
+        await asyncio.sleep(20)
+        led_without, is_failed = cluster.leader_now("g"), failures(cluster)
+        await cluster.start(leader)
+        await cluster.write("g", b"later")
+        lines = cluster.machines[await cluster.leader("g"), "g"].lines
+        await cluster.stop()
+
+        assert led_without is None
+        assert not is_failed
+        assert [b"x", b"acknowledged", b"later"] == lines
+
+    simulated(story)
+
+
+def test_a_crash_in_the_midst_of_a_removal_leaves_all_of_a_group_or_nothing() -> None:
+    hosted: Counter[bool] = Counter()
+
+    async def story(seed: int) -> None:
+        cluster = Many(("stays", "leaves"), seed=seed)
+        await cluster.start()
+        for _ in range(25):
+            await cluster.write("leaves")
+        await cluster.wait_equal()
+        removing = asyncio.create_task(cluster.hosts["n1"].remove("leaves"))
+        await asyncio.sleep(Random(seed).uniform(0, 0.006))
+        cluster.crash("n1")
+        removing.cancel()
+        await asyncio.gather(removing, return_exceptions=True)
+        await cluster.start("n1")
+        is_hosted = "leaves" in cluster.hosts["n1"].groups
+        hosted[is_hosted] += 1
+        kept = [path for path in cluster.disks["n1"].paths() if "/leaves/" in path]
+        await cluster.write("leaves", b"last")
+        await asyncio.sleep(2)
+        await cluster.stop()
+
+        assert is_hosted == bool(kept)
+
+    for seed in range(40):
+        simulated(partial(story, seed))
+
+    assert hosted[True]
+    assert hosted[False]
+
+
+def test_of_two_who_change_the_same_group_at_once_one_is_refused() -> None:
+    async def story() -> None:
+        cluster = Many(("g",))
+        await cluster.start()
+        host = cluster.hosts["n1"]
+        added = await asyncio.gather(host.add("h"), host.add("h"), return_exceptions=True)
+        removed = await asyncio.gather(host.remove("h"), host.remove("h"), return_exceptions=True)
+        await cluster.stop()
+
+        assert [type(None), ConfigurationError] == list(map(type, added))
+        assert [type(None), NoSuchObject] == list(map(type, removed))
+
+    simulated(story)
+
+
+def test_a_disk_that_cannot_keep_that_a_group_was_removed_ends_the_node(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was told that it is no member; what it promised must not be forgotten unsaid."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "the disk is broken")
+
+    async def story() -> None:
+        cluster = Many(("stays", "leaves"))
+        await cluster.start()
+        for group in cluster.groups:
+            await cluster.write(group)
+        leader = await cluster.leader("leaves")
+        leaving = next(each for each in NODES if each != leader)
+        others = tuple(each for each in NODES if each != leaving)
+        await cluster.wait_silent()
+        monkeypatch.setattr("liferaft.storage.group_catalog.write_line", refuse)
+        await cluster.driver(leader, "leaves").change(Configuration(voters=others))
+        async with asyncio.timeout(60):
+            failure = await cluster.hosts[leaving].wait_failed()
+        await cluster.stop()
+
+        assert isinstance(failure, DiskFailed)
+        assert "/data/catalog could not be written" in str(failure)
 
     simulated(story)
 
@@ -292,12 +444,16 @@ def test_a_group_that_a_node_was_removed_from_ends_there_and_the_others_go_on() 
         await cluster.wait_silent()
         await asyncio.sleep(5)
         left = [status.group for status in cluster.hosts[leaving].statuses()]
+        await cluster.stop(leaving)
+        await cluster.start(leaving)
+        await asyncio.sleep(5)
+        left += cluster.hosts[leaving].groups
         await cluster.write("leaves")
         await cluster.write("stays")
         is_failed = failures(cluster)
         await cluster.stop()
 
-        assert ["stays"] == left
+        assert ["stays", "stays"] == left
         assert not is_failed
 
     simulated(story)

@@ -63,6 +63,13 @@ DISK = (
         "tests/cluster/test_introductions.py::test_a_disk_of_which_nothing_is_known_is_no_stranger",
     ),
     Guard(
+        28,
+        "storage.group_catalog:GroupCatalog.hosted",
+        "for group in known if group not in self._removed)",
+        "for group in known)",
+        "tests/cluster/test_group_host.py::test_a_node_that_forgot_a_group_gives_no_vote_in_it_again",
+    ),
+    Guard(
         35,
         "storage.segment:sync",
         '        raise DiskFailed(f"{path} could not be synced: {error}") from error',
@@ -85,8 +92,8 @@ DISK = (
     ),
     Guard(
         36,
-        "storage.directory:bind_directory",
-        "    disk.rename(target + _NEW_SUFFIX, target)\n    disk.sync_directory(path)\n",
+        "storage.line_file:write_line",
+        "    disk.rename(target + _NEW_SUFFIX, target)\n    disk.sync_directory(directory)\n",
         "    disk.rename(target + _NEW_SUFFIX, target)\n",
         "tests/storage/test_directory.py::test_the_first_configuration_is_remembered",
     ),

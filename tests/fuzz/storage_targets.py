@@ -1,4 +1,4 @@
-"""What may lie on a disk: the log's files, and the file that says whose they are."""
+"""What may lie on a disk: the log's files, whose they are, and which groups a node hosts."""
 
 import asyncio
 from collections.abc import Iterable
@@ -10,6 +10,7 @@ from liferaft.raft.types import Configuration, Entry, HardState
 from liferaft.storage.contents import EMPTY
 from liferaft.storage.directory import Identity, open_directory
 from liferaft.storage.faulty import FaultyDisk
+from liferaft.storage.group_catalog import GroupCatalog
 from liferaft.storage.records import (
     SEGMENT_HEADER_BYTES,
     SegmentHeader,
@@ -127,13 +128,18 @@ IDENTITY = Identity("blue", "n1")
 CONFIGURATION = Configuration(voters=("n1", "n2"))
 
 
-def run_identity(data: bytes) -> None:
+def line_file(data: bytes) -> bytes:
     """An even first byte: the file as it is. An odd one: its first line, with a right checksum."""
     content = data[1:]
     if data[:1] and data[0] % 2:
         line = content.partition(b"\n")[0] + b"\n"
         content = line + b"crc32c %08x\n" % checksum(line)
-    disk = disk_with({f"{DIRECTORY}/identity": content})
+    return content
+
+
+def run_identity(data: bytes) -> None:
+    """What `line_file` makes of the bytes."""
+    disk = disk_with({f"{DIRECTORY}/identity": line_file(data)})
 
     async def open_and_close() -> None:
         directory = await open_directory(disk, DIRECTORY, IDENTITY, CONFIGURATION, disk_id="d1")
@@ -158,8 +164,35 @@ def identity_examples() -> Iterable[bytes]:
     yield b"\x01\xff"
 
 
+# catalog: which groups a node hosts, and which never again.
+
+
+def run_catalog(data: bytes) -> None:
+    """What `line_file` makes of the bytes."""
+    disk = disk_with({f"{DIRECTORY}/catalog": line_file(data)})
+
+    async def read() -> None:
+        catalog = await GroupCatalog.open(disk, DIRECTORY)
+        if set(catalog.removed) & set(catalog.hosted(("a", "b"))):
+            raise Broken("a group is hosted that was removed")
+        await asyncio.sleep(0)
+
+    run_on_loop(read)
+
+
+def catalog_examples() -> Iterable[bytes]:
+    line = b'{"version":1,"added":["c","d"],"removed":["a","e"]}\n'
+    yield b"\x00" + line + b"crc32c %08x\n" % checksum(line)
+    yield b"\x01" + line
+    yield b"\x01" + line.replace(b"1", b"2")
+    yield b'\x01{"version":1,"added":["a"],"removed":["a"]}'
+    yield b"\x01[]"
+    yield b"\x01\xff"
+
+
 TARGETS = (
     Target("log_files", run_log_files, REFUSALS, file_examples),
     Target("log_records", run_log_records, REFUSALS, record_examples),
     Target("identity", run_identity, (DataDirectoryError,), identity_examples),
+    Target("catalog", run_catalog, (DataDirectoryError,), catalog_examples),
 )

@@ -1,4 +1,4 @@
-"""Carries out what an operator asks of one node: see `admin.NodeAdmin`.
+"""Carries out what an operator asks of one node: see `admin.NodeAdmin`, `group_admin.GroupAdmin`.
 
 What a change means for the cluster is decided here, before the core is asked: a change is refused
 that would leave it with nobody to spare, where it had somebody.
@@ -19,6 +19,7 @@ from liferaft.cluster.admin import (
     TakenSnapshot,
 )
 from liferaft.cluster.driver import Driver
+from liferaft.cluster.group_admin import GroupStatus
 from liferaft.cluster.reads import Barrier
 from liferaft.cluster.snapshot_source import SnapshotShelf
 from liferaft.errors import AddressError, ChangeRefused
@@ -209,6 +210,38 @@ class Admin:
             raise ChangeRefused(
                 f"then no voter more could fail, and now {before} can: add one first, or force it"
             )
+
+
+class NodeOfGroups(Protocol):
+    """What is needed of a node of many groups."""
+
+    def statuses(self) -> list[GroupStatus]:
+        """Return how each group is."""
+
+    async def add(self, group: str) -> None:
+        """Host one more group."""
+
+    async def remove(self, group: str) -> None:
+        """Host a group never again."""
+
+
+class GroupsAdmin:
+    """Answers `GroupAdmin` for one node."""
+
+    def __init__(self, node: NodeOfGroups) -> None:
+        self._node = node
+
+    async def groups(self) -> list[GroupStatus]:
+        """Return how each group is."""
+        return self._node.statuses()
+
+    async def add(self, group: str) -> None:
+        """Host one more group."""
+        await self._node.add(group)
+
+    async def remove(self, group: str) -> None:
+        """Host a group never again."""
+        await self._node.remove(group)
 
 
 def _does_not_lead(leader: NodeId | None) -> ChangeRefused:

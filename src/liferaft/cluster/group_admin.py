@@ -8,7 +8,7 @@ from typing import Final, Protocol
 import msgspec
 
 from liferaft.cluster.admin import ADMIN_ROLE
-from liferaft.errors import ConfigurationError, NoSuchObject
+from liferaft.errors import ConfigurationError, DiskFailed, NoSuchObject
 from liferaft.raft.types import NodeId
 from liferaft.rpc.interface import raises, role
 
@@ -33,10 +33,16 @@ class GroupAdmin(Protocol):
     async def groups(self) -> list[GroupStatus]:
         """Return how each group is."""
 
-    @raises(ConfigurationError)
+    @raises(ConfigurationError, DiskFailed)
     async def add(self, group: str) -> None:
-        """Host one more group here; it works when most nodes do."""
+        """Host one more group here, after a restart, too; it works when most nodes do.
 
-    @raises(NoSuchObject)
+        Refused for one that was removed here.
+        """
+
+    @raises(NoSuchObject, DiskFailed)
     async def remove(self, group: str) -> None:
-        """Host a group no more, and forget what this node has of it."""
+        """Host a group never again, and forget what this node has of it.
+
+        A member that did so is lost to the group as by a lost disk: change its members first.
+        """

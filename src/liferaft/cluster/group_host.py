@@ -5,7 +5,8 @@ they share is what would otherwise be paid for each: the connections, the syncs 
 heartbeats. A group that is not used falls silent and costs nothing but memory.
 
 Objects are hosted as `group/object`, what an operator asks of a group as `_node/group`. Every group
-begins with the members that the node's directory was made with.
+begins with the members that the node's directory was made with; one that was removed from the node
+never comes back to it.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin
-from liferaft.cluster.administration import Admin
+from liferaft.cluster.administration import Admin, GroupsAdmin
 from liferaft.cluster.beats import Claim
 from liferaft.cluster.campaigns import AT_ONCE, Campaigns
 from liferaft.cluster.config import NodeConfig, checked
@@ -60,9 +61,10 @@ from liferaft.rpc.interface import Interface
 from liferaft.rpc.server import Server
 from liferaft.storage.directory import SHARED_LOG, Directory, Identity, open_directory
 from liferaft.storage.disk import Disk
+from liferaft.storage.group_catalog import GroupCatalog
 from liferaft.storage.recovery import Recovered
 from liferaft.storage.shared_log import SharedLog
-from liferaft.storage.snapshots import SnapshotStore, open_snapshots
+from liferaft.storage.snapshots import SnapshotStore, open_snapshots, remove_snapshots
 
 _log = logging.getLogger("liferaft.cluster")
 
@@ -120,6 +122,8 @@ class GroupHost:
         self._directory: Directory | None = None
         self._log: SharedLog | None = None
         self._campaigns = Campaigns(config.raft.election_timeout, at_once=campaigns_at_once)
+        self._catalog: GroupCatalog | None = None
+        self._changing = asyncio.Lock()
         self._recovered: dict[str, Recovered] = {}
         self._disks: dict[NodeId, str] = {}
         self._exchange: Exchange | None = None
@@ -150,7 +154,9 @@ class GroupHost:
             config.configuration,
             disk_id=f"{self._random.getrandbits(128):032x}",
         )
-        stores = {group: await self._open_store(group) for group in self._first_groups}
+        self._catalog = await GroupCatalog.open(self._disk, config.data)
+        groups = self._catalog.hosted(self._first_groups)
+        stores = {group: await self._open_store(group) for group in groups}
         self._log, recovered = await SharedLog.open(
             self._disk,
             f"{config.data}/{SHARED_LOG}",
@@ -160,6 +166,8 @@ class GroupHost:
         )
         self._recovered.update(recovered)
         self._log.start(on_failure=self._fail)
+        for group in self._catalog.removed:
+            await self._forget(group)
         self._exchange = self._make_exchange(self._directory.disk_id)
         for group, store in stores.items():
             await self._take_up(group, store)
@@ -240,7 +248,7 @@ class GroupHost:
         host_directory(self._server)
         peer = ObjectDispatcher(self._exchange, Interface.of(GroupsPeer), threads=0)
         self._server.host(GROUPS_OBJECT, peer)
-        operations = ObjectDispatcher(Operations(self), Interface.of(GroupAdmin))
+        operations = ObjectDispatcher(GroupsAdmin(self), Interface.of(GroupAdmin))
         self._server.host(GROUP_ADMIN_OBJECT, operations)
         shelves = ObjectDispatcher(Shelves(self.groups), Interface.of(SnapshotSource))
         self._server.host(SNAPSHOT_OBJECT, shelves)
@@ -258,16 +266,25 @@ class GroupHost:
         hosted.objects = tuple(dispatchers)
 
     async def add(self, group: str) -> None:
-        """Host one more group, which the other nodes are to add, too.
+        """Host one more group from now on, which the other nodes are to add, too.
 
-        Raises `ConfigurationError` for one that is hosted already, or has no name.
+        Raises `ConfigurationError` for one that is hosted already, has no name, or was removed
+        here, and `DiskFailed`.
         """
-        if checked_name(group) in self.groups:
-            raise ConfigurationError(f"group {group!r} is hosted here already")
-        assert self._server is not None
-        hosted = await self._take_up(group, await self._open_store(group))
-        self._host(self._server, group, hosted)
-        hosted.member.start()
+        async with self._changing:
+            assert self._catalog is not None
+            assert self._server is not None
+            if checked_name(group) in self.groups:
+                raise ConfigurationError(f"group {group!r} is hosted here already")
+            if group in self._catalog.removed:
+                raise ConfigurationError(
+                    f"group {group!r} was removed from node {self.config.node_id}, which has"
+                    " forgotten what it promised in it: choose another name"
+                )
+            await self._catalog.add(group)
+            hosted = await self._take_up(group, await self._open_store(group))
+            self._host(self._server, group, hosted)
+            hosted.member.start()
 
     def statuses(self) -> list[GroupStatus]:
         """Return how each group is, in the order in which they were added."""
@@ -278,19 +295,35 @@ class GroupHost:
         ]
 
     async def remove(self, group: str) -> None:
-        """Host a group no more, and forget what this node has of its log.
+        """Host a group never again, and forget what this node has of it.
 
-        Raises `NoSuchObject` for one that is not here.
+        Raises `NoSuchObject` for one that is not here, and `DiskFailed`.
         """
-        hosted = self.groups.pop(group, None)
-        if hosted is None:
+        if not await self._remove(group):
             raise NoSuchObject(f"group {group!r} is not hosted here")
-        if self._server is not None:
-            for name in hosted.objects:
-                self._server.dispatchers.pop(name)
-        await hosted.stop()
-        if self._log is not None:
-            self._log.remove(group)
+
+    async def _remove(self, group: str) -> bool:
+        """Return whether it was here."""
+        async with self._changing:
+            if group not in self.groups:
+                return False
+            assert self._catalog is not None
+            # First of all: who has forgotten its votes must not be there again after a crash.
+            await self._catalog.remove(group)
+            hosted = self.groups.pop(group)
+            if self._server is not None:
+                for name in hosted.objects:
+                    self._server.dispatchers.pop(name)
+            await hosted.stop()
+            await self._forget(group)
+            return True
+
+    async def _forget(self, group: str) -> None:
+        """Leave nothing of a group that was removed."""
+        assert self._log is not None
+        self._recovered.pop(group, None)
+        self._log.remove(group)
+        await remove_snapshots(self._disk, self._group_config(group).data)
 
     async def hand_over(self) -> None:
         """Let other nodes lead the groups that this one leads; see `Member.hand_over`."""
@@ -396,9 +429,15 @@ class GroupHost:
             self._fail(error)
             return
         _log.warning("%s", error)
-        task = asyncio.get_running_loop().create_task(self.remove(group))
+        task = asyncio.get_running_loop().create_task(self._remove_or_end(group))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    async def _remove_or_end(self, group: str) -> None:
+        try:
+            await self._remove(group)
+        except StorageError as error:
+            self._fail(error)
 
     def _blocked(self, reason: DiskFull | None) -> None:
         if reason is None:
@@ -411,22 +450,3 @@ class GroupHost:
         _log.critical("node %s ends: %s", self.config.node_id, error, exc_info=shown)
         if not self._failure.done():
             self._failure.set_result(error)
-
-
-class Operations:
-    """Answers `GroupAdmin` for one node."""
-
-    def __init__(self, host: GroupHost) -> None:
-        self._host = host
-
-    async def groups(self) -> list[GroupStatus]:
-        """Return how each group is."""
-        return self._host.statuses()
-
-    async def add(self, group: str) -> None:
-        """Host one more group."""
-        await self._host.add(group)
-
-    async def remove(self, group: str) -> None:
-        """Host a group no more."""
-        await self._host.remove(group)

@@ -3,7 +3,6 @@
 The file `identity` is written once, when the directory is made, and never changed but by the
 recovery of a cluster that lost its quorum, which makes it one of another name: a node must
 never work on another node's log, and a voter that lost its log must not pass for the one it was.
-Its first line is JSON, for whoever looks; its second the checksum of the first.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,8 +12,8 @@ import msgspec
 from liferaft.errors import DataDirectoryError, DiskFailed, StorageError
 from liferaft.raft.types import Configuration, NodeId
 from liferaft.storage.disk import Disk
-from liferaft.storage.records import checksum
-from liferaft.storage.segment import segment_numbers, sync
+from liferaft.storage.line_file import read_line, write_line
+from liferaft.storage.segment import segment_numbers
 
 _VERSION = 2
 _VERSION_WITHOUT_DISK = 1
@@ -23,7 +22,6 @@ _LOCK = "lock"
 
 SHARED_LOG = "log"
 """Where in its directory a node of many groups has their log."""
-_NEW_SUFFIX = ".new"
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -212,17 +210,7 @@ def bind_directory(
         configuration.voters, configuration.voters_outgoing, configuration.learners
     )
     content = _Content(_VERSION, identity.cluster_id, identity.node_id, first, disk_id)
-    line = msgspec.json.encode(content) + b"\n"
-    target = f"{path}/{_IDENTITY}"
-    file = disk.open(target + _NEW_SUFFIX, create=True)
-    try:
-        file.truncate(0)
-        file.write(0, line + _checksum_line(line))
-        sync(file, target)
-    finally:
-        file.close()
-    disk.rename(target + _NEW_SUFFIX, target)
-    disk.sync_directory(path)
+    write_line(disk, path, _IDENTITY, msgspec.json.encode(content) + b"\n")
     return content
 
 
@@ -239,14 +227,8 @@ def rename_cluster(disk: Disk, path: str, cluster_id: str) -> None:
 
 
 def _read(disk: Disk, path: str) -> _Content:
-    file = disk.open(f"{path}/{_IDENTITY}")
-    try:
-        data = file.read(0, file.size())
-    finally:
-        file.close()
-    line, _, check = data.partition(b"\n")
-    line += b"\n"
-    if check != _checksum_line(line):
+    line = read_line(disk, f"{path}/{_IDENTITY}")
+    if line is None:
         raise DataDirectoryError(
             f"{path}/{_IDENTITY} is damaged: nothing says whose log this is. Move {path} away, and"
             " let the node rejoin from its peers as a new member"
@@ -264,7 +246,3 @@ def _read(disk: Disk, path: str) -> _Content:
         f"{path} has format version {version}, and this program knows"
         f" {_VERSION}: use the program that it is from"
     )
-
-
-def _checksum_line(line: bytes) -> bytes:
-    return b"crc32c %08x\n" % checksum(line)

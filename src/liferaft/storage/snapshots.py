@@ -316,3 +316,22 @@ def newest_proven(disk: Disk, directory: str) -> SnapshotContent | None:
         with contextlib.suppress(DamagedSnapshot):
             return proven(disk, f"{place}/{name}")
     return None
+
+
+async def remove_snapshots(disk: Disk, directory: str) -> None:
+    """Remove all snapshots of a data directory, that of a group which is hosted no more.
+
+    Raises `DiskFailed`.
+    """
+    place = snapshot_directory(directory)
+    try:
+        await disk.run(lambda: _remove_all(disk, place))
+    except OSError as error:
+        raise DiskFailed(f"the snapshots in {directory} could not be removed: {error}") from error
+
+
+def _remove_all(disk: Disk, directory: str) -> None:
+    if disk.exists(directory):
+        for name in disk.names(directory):
+            disk.remove(f"{directory}/{name}")
+        disk.sync_directory(directory)
