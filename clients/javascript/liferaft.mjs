@@ -3,11 +3,12 @@
 // answered, and the host answers a repeat with what it answered first.
 
 import { randomBytes } from "node:crypto";
-import net from "node:net";
+import { Addresses } from "./addresses.mjs";
 import {
   DeadlineExceeded, InterfaceMismatch, NoSuchObject, OutcomeUnknown, ProtocolError, SessionExpired,
   StubClosed, Unauthenticated, Unreachable, errorOf, isRefusal, ourError,
 } from "./errors.mjs";
+import { openLink } from "./link.mjs";
 import { Incoming, Outgoing, Stream, checkChunk } from "./streams.mjs";
 import { KIND, Splitter, decodeFrame, framed, prepared } from "./wire.mjs";
 
@@ -22,18 +23,12 @@ const SILENCE_MAX_MS = 3_000;
 const IDLE_PING_MS = 5_000;
 const BUSY_PING_MS = 500;
 
-function parseAddress(text) {
-  if (text.startsWith("unix:")) return { path: text.slice(5) };
-  const at = text.lastIndexOf(":");
-  const host = text.slice(0, at).replace(/^\[|\]$/g, "");
-  return { host, port: Number(text.slice(at + 1)) };
-}
-
 /** A connection to one object, kept up while it is open. */
 export class Connection {
   #addresses;
-  #turn = 0;
   #socket = null;
+  #givenUpAt = 0;
+  #isGone = true;
   #state = "down";
   #session = randomBytes(16);
   #next = 1;
@@ -45,19 +40,25 @@ export class Connection {
   #heardAt = 0;
   #pingedAt = 0;
   #asksAt = 0;
-  #attempts = 0;
   #trouble = new Unreachable("no connection was made yet");
   #waiting = [];
   #timer;
   #isClosed = false;
 
-  /** Options: object, signatures {method: text}, timeout (seconds), token. */
-  constructor(addresses, { object = "", signatures = {}, timeout = 10, token = "" } = {}) {
-    this.#addresses = addresses.split(",");
+  /**
+   * Options: object, signatures {method: text}, timeout (seconds), token, tls (see openLink),
+   * metadata {text: text} that goes with every call.
+   */
+  constructor(addresses, {
+    object = "", signatures = {}, timeout = 10, token = "", tls = null, metadata = null,
+  } = {}) {
+    this.#addresses = new Addresses(addresses.split(","));
     this.object = object;
     this.signatures = signatures;
     this.timeout = timeout;
     this.token = token;
+    this.tls = tls;
+    this.metadata = metadata;
     this.#timer = setInterval(() => this.#tick(), TICK_MS);
     this.#connect();
   }
@@ -88,7 +89,7 @@ export class Connection {
 
   /** Call a one-way method: sent once, never answered, maybe lost. */
   notify(method, args = []) {
-    if (this.#state === "bound") this.#send([KIND.NOTIFY, this.#name, method, args, null]);
+    if (this.#state === "bound") this.#send([KIND.NOTIFY, this.#name, method, args, this.metadata]);
   }
 
   /** End the connection; calls that are under way fail with StubClosed. */
@@ -138,7 +139,7 @@ export class Connection {
     call.interval = interval;
     call.resendAt = Date.now() + interval;
     const { number, method, args } = call;
-    this.#send([KIND.CALL, number, this.#ackedBelow(), this.#name, method, left, args, null]);
+    this.#send([KIND.CALL, number, this.#ackedBelow(), this.#name, method, left, args, this.metadata]);
   }
 
   #settle(call, error, result) {
@@ -170,7 +171,11 @@ export class Connection {
         for (const stream of call.outgoing) stream.repeat(call.number, (frame) => this.#sendIfBound(frame), now);
       }
     }
-    if (this.#state === "down") return;
+    if (this.#state === "down") {
+      const address = this.#addresses.current;
+      if (this.#socket && this.#givenUpAt <= now) this.#leave(new Unreachable(`${address} does not answer`));
+      return;
+    }
     if (this.#state !== "bound" && this.#state !== "leaving" && this.#asksAt <= now) this.#ask();
     const isBusy = this.#pending.size > 0 || this.#state !== "bound";
     if (now - this.#heardAt > (isBusy ? SILENCE_MAX_MS : 3 * IDLE_PING_MS)) {
@@ -184,15 +189,15 @@ export class Connection {
   // The link.
 
   #connect() {
-    const socket = net.connect(parseAddress(this.#addresses[this.#turn % this.#addresses.length]));
-    const splitter = new Splitter();
-    this.#socket = socket;
-    socket.setNoDelay(true);
-    socket.on("connect", () => {
+    const socket = openLink(this.#addresses.current, this.tls, () => {
       this.#state = "greeting";
       this.#heardAt = this.#pingedAt = Date.now();
       this.#ask();
     });
+    const splitter = new Splitter();
+    this.#socket = socket;
+    this.#isGone = true;
+    this.#givenUpAt = Date.now() + this.#addresses.connectTimeout;
     socket.on("data", (data) => {
       if (socket !== this.#socket) return;
       try {
@@ -211,13 +216,14 @@ export class Connection {
     this.#state = "down";
     this.#socket = null;
     if (this.#isClosed) return;
-    this.#turn += 1;
-    const pause = Math.min(1000, 20 * 2 ** Math.min(this.#attempts++, 10)) * (0.5 + Math.random() / 2);
+    const pause = this.#addresses.turn(Date.now(), this.#isGone);
     setTimeout(() => { if (!this.#isClosed && !this.#socket) this.#connect(); }, pause);
   }
 
-  #leave(error) {
+  /** `isGone` says that the host may be. */
+  #leave(error, isGone = true) {
     this.#trouble = error;
+    this.#isGone = isGone;
     this.#socket?.destroy();
   }
 
@@ -284,7 +290,7 @@ export class Connection {
     this.#name = name;
     this.#isDurable = isDurable;
     this.#bound = this.#incarnation;
-    this.#attempts = 0;
+    this.#addresses.helped();
     for (const call of this.#pending.values()) this.#sendCall(call, RESEND_FIRST_MS);
     for (const waiter of this.#waiting.splice(0)) waiter.resolve();
   }
@@ -301,7 +307,7 @@ export class Connection {
         call.number = this.#next++;
         this.#pending.set(call.number, call);
       }
-      return this.#leave(new SessionExpired(message));
+      return this.#leave(new SessionExpired(message), false);
     }
     const errors = { mismatch: InterfaceMismatch, missing: NoSuchObject, Unauthenticated };
     const error = errors[code] ? new errors[code](message) : ourError(code, message);
@@ -309,7 +315,7 @@ export class Connection {
       for (const waiter of this.#waiting.splice(0)) waiter.reject(error);
       for (const call of [...this.#pending.values()]) if (!call.sent) this.#settle(call, error);
     }
-    return this.#leave(error);
+    return this.#leave(error, false);
   }
 
   #answered(frame, error) {
@@ -322,11 +328,8 @@ export class Connection {
 
   #redirected([, number, address]) {
     if (number ? !this.#pending.has(number) : this.#state !== "binding") return;
-    if (address !== null) {
-      if (!this.#addresses.includes(address)) this.#addresses.push(address);
-      this.#turn = this.#addresses.indexOf(address) - 1 + this.#addresses.length;
-    }
-    this.#leave(new Unreachable("the host sent this caller elsewhere"));
+    if (address !== null) this.#addresses.redirected(address);
+    this.#leave(new Unreachable("the host sent this caller elsewhere"), false);
   }
 
   #working(number) {

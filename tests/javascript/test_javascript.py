@@ -5,7 +5,9 @@ import dataclasses
 import importlib.util
 import os
 import shutil
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,9 +15,11 @@ from typing import Any, Protocol
 import pytest
 
 import liferaft
+from liferaft.interceptors import Invocation, Proceed
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.system import SystemNetwork
+from liferaft.ops.certificates import issue_certificate, make_authority
 
 ROOT = Path(__file__).parents[2]
 CLIENT = ROOT / "clients" / "javascript"
@@ -172,3 +176,57 @@ async def test_it_calls_streams_and_handles_errors(package: Path, loss: float) -
     ) as host:
         calls = "20" if loss else "200"
         await run(package, "client.test.mjs", LIFERAFT_ADDRESS=host.address, LIFERAFT_CALLS=calls)
+
+
+@contextmanager
+def silent_address() -> Iterator[str]:
+    """Give an address that answers nobody, as that of a machine that is gone."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, socket.socket() as waiting:
+        waiting.connect(full.getsockname())
+        host, port = full.getsockname()
+        yield f"{host}:{port}"
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+async def test_it_does_not_wait_for_a_machine_that_is_gone(package: Path) -> None:
+    async with await liferaft.aserve(ThingsObject(), Things, "127.0.0.1:0", name="things") as host:
+        with silent_address() as silent:
+            addresses = f"{silent},{host.address}"
+            await run(package, "failover.test.mjs", LIFERAFT_ADDRESSES=addresses)
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+async def test_it_shows_certificate_token_and_metadata(package: Path, tmp_path: Path) -> None:
+    make_authority(tmp_path, name="ours")
+    for name in ("host", "caller"):
+        issue_certificate(tmp_path, name, hosts=("127.0.0.1",), days=30)
+    token = liferaft.new_token()
+    (tmp_path / "tokens.json").write_text(f'{{"{token}": ["user"]}}')
+    (tmp_path / "stranger").mkdir()
+    make_authority(tmp_path / "stranger", name="theirs")
+
+    async def tell_trace(call: Invocation, proceed: Proceed) -> object:
+        return call.metadata.get("trace", "none") if call.method == "echo" else await proceed(call)
+
+    async with await liferaft.aserve(
+        ThingsObject(),
+        Things,
+        "127.0.0.1:0",
+        name="things",
+        tls=liferaft.Tls(
+            certificate=str(tmp_path / "host.crt"),
+            key=str(tmp_path / "host.key"),
+            authority=str(tmp_path / "authority.crt"),
+        ),
+        tokens=liferaft.Tokens.from_file(tmp_path / "tokens.json"),
+        interceptors=[tell_trace],
+    ) as host:
+        await run(
+            package,
+            "security.test.mjs",
+            LIFERAFT_ADDRESS=host.address,
+            LIFERAFT_CERTIFICATES=str(tmp_path),
+            LIFERAFT_TOKEN=token,
+        )

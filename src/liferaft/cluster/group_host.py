@@ -21,13 +21,11 @@ from msgspec.structs import replace
 
 from liferaft.cluster.admin import ADMIN_OBJECT, NodeAdmin
 from liferaft.cluster.administration import Admin, GroupsAdmin
-from liferaft.cluster.beats import Claim
 from liferaft.cluster.campaigns import AT_ONCE, Campaigns
 from liferaft.cluster.config import NodeConfig, checked
 from liferaft.cluster.driver import Observer
 from liferaft.cluster.envelope import LEVEL, Introduction
 from liferaft.cluster.exchange import (
-    CLAIM_ROUND,
     GROUPS_OBJECT,
     Exchange,
     GroupsPeer,
@@ -35,9 +33,8 @@ from liferaft.cluster.exchange import (
 )
 from liferaft.cluster.group_admin import GROUP_ADMIN_OBJECT, GroupAdmin, GroupStatus
 from liferaft.cluster.group_rest import REST_AFTER, GroupRest
-from liferaft.cluster.hosted_group import HostedGroup, Shelves, checked_name
+from liferaft.cluster.hosted_group import HostedGroup, HostedGroups, Shelves, checked_name
 from liferaft.cluster.member import DispatcherMaker, InspectableStateMachine, Member
-from liferaft.cluster.peers import Mailbox
 from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotSource
 from liferaft.errors import (
     ConfigurationError,
@@ -50,9 +47,7 @@ from liferaft.errors import (
 from liferaft.link.address import parse_address
 from liferaft.link.base import Network
 from liferaft.raft.config import HEARTBEATS_PER_ELECTION_TIMEOUT_MIN
-from liferaft.raft.events import Received
-from liferaft.raft.messages import AppendEntries
-from liferaft.raft.types import HardState, NodeId
+from liferaft.raft.types import HardState
 from liferaft.rpc.access import Tokens, read_token
 from liferaft.rpc.callee import ObjectDispatcher
 from liferaft.rpc.directory import host_directory
@@ -125,7 +120,6 @@ class GroupHost:
         self._catalog: GroupCatalog | None = None
         self._changing = asyncio.Lock()
         self._recovered: dict[str, Recovered] = {}
-        self._disks: dict[NodeId, str] = {}
         self._exchange: Exchange | None = None
         self._server: Server | None = None
         self._has_recovered = False
@@ -199,7 +193,7 @@ class GroupHost:
             Introduction(disk_id, self._level, address=config.peers[config.node_id]),
             config.node_id,
             {node: at for node, at in config.peers.items() if node != config.node_id},
-            self,
+            HostedGroups(config.node_id, self.groups),
             network=self._network,
             random=self._random,
             interval=config.raft.heartbeat_interval,
@@ -363,63 +357,6 @@ class GroupHost:
         """Why the node cannot go on, None while it can."""
         failure = self._failure
         return failure.result() if failure.done() and not failure.cancelled() else None
-
-    # What the exchange asks.
-
-    def mailbox(self, group: str) -> Mailbox | None:
-        """Return where a group's envelopes go."""
-        hosted = self.groups.get(group)
-        return None if hosted is None else hosted.mailbox
-
-    def disk_of(self, node_id: NodeId) -> str:
-        """Return the disk that a node is known by, in whichever group knows; it never changes."""
-        known = self._disks.get(node_id, "")
-        if not known:
-            members = (hosted.member for hosted in self.groups.values())
-            told = (member.introductions.disks.get(node_id, "") for member in members)
-            known = next(filter(None, told), "")
-            if known:
-                self._disks[node_id] = known
-        return known
-
-    def is_taken_for(self, disk_id: str) -> bool:
-        """Return whether this node is the one on that disk; it ends if not."""
-        member = next((hosted.member for hosted in self.groups.values()), None)
-        return member is None or member.is_taken_for(disk_id)
-
-    def rests(self, peer: NodeId, claim: Claim) -> None:
-        """Give the group what its leader claims, as the heartbeat that it stands for."""
-        hosted = self.groups.get(claim.group)
-        if hosted is None or not hosted.member.is_running or hosted.rest.knows(claim):
-            return
-        heartbeat = AppendEntries(
-            claim.term,
-            peer,
-            self.config.node_id,
-            claim.last_index,
-            claim.last_term,
-            (),
-            leader_commit=claim.last_index,
-            round=CLAIM_ROUND,
-        )
-        hosted.member.driver.post(Received(heartbeat))
-
-    def look_again(self, group: str) -> None:
-        """Let a group see whether it may still rest."""
-        hosted = self.groups.get(group)
-        if hosted is not None and hosted.member.is_running:
-            hosted.member.driver.look_again()
-
-    def introduced(self, peer: NodeId, introduction: Introduction) -> None:
-        """Let all groups know what a node says of itself."""
-        for hosted in self.groups.values():
-            hosted.member.introduced(peer, introduction)
-
-    def is_back(self, peer: NodeId) -> None:
-        """Wake the groups that went to rest without a node that may need to be told things."""
-        for group, hosted in self.groups.items():
-            if peer in hosted.rest.absent:
-                self.look_again(group)
 
     # When something ends.
 
