@@ -208,13 +208,26 @@ def test_the_page_of_a_broken_promise_is_written(in_directory: Path) -> None:
 def test_shrinking_finds_a_shorter_run_that_fails_in_the_same_way(
     in_directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(shlex.split(f"{USER} --seed 2 --seconds 3 --shrink"))
+    run(shlex.split(f"{USER} --seed 2 --seconds 3 --shrink --trace shorter.html"))
     _, shorter = commands_in(capsys.readouterr().err)
-    status = run(shlex.split(shorter))
+    status = run(shlex.split(f"{shorter} --trace again.html"))
 
     assert 1 == status
+    assert (in_directory / "shorter.html").read_text() == (in_directory / "again.html").read_text()
     assert "--keep none" in shorter
     assert "small: n" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_failure_that_does_not_come_from_the_seed_is_not_shrunk_but_told(
+    in_directory: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    once = "looks = []\ndef once(counter):\n    looks.append(counter)\n    assert len(looks) != 9\n"
+    (in_directory / "counter_of_a_user.py").write_text(BROKEN + once)
+    status = run(shlex.split(f"{USER.replace(':small', ':once')} --seeds 1 --seconds 3 --shrink"))
+
+    assert 1 == status
+    assert "kept every promise when it was run again" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -103,7 +103,8 @@ def sim(
     trace
         With --seed: write the run here as one HTML page, to be looked at in a browser.
     shrink
-        When a seed fails: look for a shorter run that fails in the same way.
+        When a seed fails: look for a shorter run that fails in the same way. It is the one that
+        --events and --trace write down then.
     json
         Print what was done as one JSON object, and nothing else.
     """
@@ -139,7 +140,14 @@ def sim(
     else:
         _print_summary(Console(highlight=False), summary, elapsed)
     for failure in summary.failures[:1] if shrink else ():
-        _shrink(failure.seed, options, report)
+        again = _recorded(failure.seed, options, Recording())
+        if isinstance(again, SimulationFailed):
+            _shrink(failure.seed, options, again, report)
+        else:
+            report.print(
+                f"seed {failure.seed} kept every promise when it was run again: something in it is"
+                " not of the simulation's making, such as the real clock or the real randomness"
+            )
     return ExitStatus.OK if summary.is_ok else ExitStatus.NEGATIVE
 
 
@@ -161,28 +169,38 @@ def _run_one(
     is_json: bool,
     is_shrunk: bool,
 ) -> int:
+    result = _recorded(seed, options, recording)
+    if isinstance(result, SimulationResult):
+        if is_json:
+            print(msgspec.json.encode(result).decode())
+        else:
+            _print_result(Console(highlight=False), result)
+        return ExitStatus.OK
+    if is_json:
+        failed = SeedFailure(seed, result.violated_property, result.violation, result.command)
+        print(msgspec.json.encode(failed).decode())
+    else:
+        _print_violation(report, seed, result.violation, result.command)
+    if is_shrunk:
+        shorter = _shrink(seed, options, result, report)
+        if recording.observers:
+            _recorded(seed, shorter, recording.anew())
+    return ExitStatus.NEGATIVE
+
+
+def _recorded(
+    seed: int, options: SimulationOptions, recording: Recording
+) -> SimulationResult | SimulationFailed:
+    """Run the seed and write down what it did, whatever its end."""
     try:
         result = run_seed(
             seed, options, observers=recording.observers, chronicle=recording.chronicle
         )
     except SimulationFailed as failure:
         recording.finish(RunSummary(seed, failure.command, failure.violation))
-        if is_json:
-            failed = SeedFailure(
-                seed, failure.violated_property, failure.violation, failure.command
-            )
-            print(msgspec.json.encode(failed).decode())
-        else:
-            _print_violation(report, seed, failure.violation, failure.command)
-        if is_shrunk:
-            _shrink(seed, options, report)
-        return ExitStatus.NEGATIVE
+        return failure
     recording.finish(RunSummary(seed, options.command(seed), digest=result.digest))
-    if is_json:
-        print(msgspec.json.encode(result).decode())
-    else:
-        _print_result(Console(highlight=False), result)
-    return ExitStatus.OK
+    return result
 
 
 def _run_many(
@@ -213,16 +231,16 @@ def _run_many(
         )
 
 
-def _shrink(seed: int, options: SimulationOptions, report: Console) -> None:
-    """Look for a shorter run that fails, and tell the command that shows it."""
-    try:
-        run_seed(seed, options)
-    except SimulationFailed as failure:
-        report.print(f"seed {seed}: looking for a shorter run that fails in the same way ...")
-        shorter, shortest = shrinking.shrink(seed, options, failure)
-        kept = "all" if shorter.keep is None else str(len(shorter.keep))
-        report.print(f"steps of the schedule that are left: {kept}")
-        _print_violation(report, seed, shortest.violation, shortest.command)
+def _shrink(
+    seed: int, options: SimulationOptions, failure: SimulationFailed, report: Console
+) -> SimulationOptions:
+    """Look for a shorter run that fails, and tell the command that shows it; return its options."""
+    report.print(f"seed {seed}: looking for a shorter run that fails in the same way ...")
+    shorter, shortest = shrinking.shrink(seed, options, failure)
+    kept = "all" if shorter.keep is None else str(len(shorter.keep))
+    report.print(f"steps of the schedule that are left: {kept}")
+    _print_violation(report, seed, shortest.violation, shortest.command)
+    return shorter
 
 
 def _print_violation(report: Console, seed: int, violation: str, command: str) -> None:

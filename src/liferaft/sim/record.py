@@ -26,6 +26,10 @@ class Recording:
             if path is not None:
                 path.open("ab").close()
 
+    def anew(self) -> "Recording":
+        """Return one of another run, which goes to the same files."""
+        return Recording(self._events, self._page)
+
     @property
     def observers(self) -> tuple[TurnObserver, ...]:
         """Who is to watch the run."""
