@@ -7,7 +7,6 @@ import pytest
 
 from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.node import Node
-from liferaft.errors import DiskFailed, InvariantViolated, LiferaftError
 from liferaft.link.memory import MemoryNetwork
 from liferaft.replicated.machine import ReplicatedMachine
 from liferaft.storage.disk import Disk
@@ -40,19 +39,3 @@ async def test_a_full_disk_and_its_end_are_logged(caplog: pytest.LogCaptureFixtu
 
     assert full.startswith("node n1: no space is left for the log in /data: nothing is lost")
     assert "node n1: there is space again, and writes go on" == free
-
-
-@pytest.mark.parametrize(
-    ("error", "has_traceback"),
-    [(DiskFailed("the log could not be synced"), False), (InvariantViolated("a bug"), True)],
-    ids=["the disk's fault", "our own fault"],
-)
-async def test_a_traceback_is_logged_for_faults_of_ours_alone(
-    error: LiferaftError, has_traceback: bool, caplog: pytest.LogCaptureFixture
-) -> None:
-    node = node_of(FaultyDisk(random_module.Random(1)))
-    node._fail(error)
-    (record,) = caplog.records
-
-    assert f"node n1 ends: {error}" == record.getMessage()
-    assert has_traceback == bool(record.exc_info)

@@ -24,6 +24,7 @@ from liferaft.cluster.administration import Admin, GroupsAdmin
 from liferaft.cluster.campaigns import AT_ONCE, Campaigns
 from liferaft.cluster.config import NodeConfig, checked
 from liferaft.cluster.driver import Observer
+from liferaft.cluster.ending import Ending
 from liferaft.cluster.envelope import LEVEL, Introduction
 from liferaft.cluster.exchange import (
     GROUPS_OBJECT,
@@ -38,7 +39,6 @@ from liferaft.cluster.member import DispatcherMaker, InspectableStateMachine, Me
 from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotSource
 from liferaft.errors import (
     ConfigurationError,
-    DiskFull,
     LiferaftError,
     NoSuchObject,
     Removed,
@@ -123,8 +123,8 @@ class GroupHost:
         self._exchange: Exchange | None = None
         self._server: Server | None = None
         self._has_recovered = False
-        self._ending: set[asyncio.Task[None]] = set()
-        self._failure: asyncio.Future[LiferaftError] = asyncio.get_running_loop().create_future()
+        self._removals: set[asyncio.Task[None]] = set()
+        self._ending = Ending(config.node_id)
 
     # Its life.
 
@@ -156,10 +156,10 @@ class GroupHost:
             f"{config.data}/{SHARED_LOG}",
             bases={group: store.base for group, store in stores.items()},
             segment_bytes=config.segment_bytes,
-            on_blocked=self._blocked,
+            on_blocked=self._ending.blocked,
         )
         self._recovered.update(recovered)
-        self._log.start(on_failure=self._fail)
+        self._log.start(on_failure=self._ending.fail)
         for group in self._catalog.removed:
             await self._forget(group)
         self._exchange = self._make_exchange(self._directory.disk_id)
@@ -331,13 +331,12 @@ class GroupHost:
             await self._server.stop()
         if self._exchange is not None:
             await self._exchange.stop()
-        await asyncio.gather(*self._ending)
+        await asyncio.gather(*self._removals)
         if self._log is not None:
             await self._log.close()
         if self._directory is not None:
             self._directory.close()
-        if not self._failure.done():
-            self._failure.cancel()
+        self._ending.stopped()
 
     @property
     def is_running(self) -> bool:
@@ -350,40 +349,27 @@ class GroupHost:
 
         Raises `asyncio.CancelledError` when the node is stopped instead.
         """
-        return await asyncio.shield(self._failure)
+        return await self._ending.wait_failed()
 
     @property
     def failure(self) -> LiferaftError | None:
         """Why the node cannot go on, None while it can."""
-        failure = self._failure
-        return failure.result() if failure.done() and not failure.cancelled() else None
+        return self._ending.failure
 
     # When something ends.
 
     def _member_failed(self, group: str, error: LiferaftError) -> None:
         """Let one group go that this node was removed from; whatever else fails ends the node."""
         if not isinstance(error, Removed):
-            self._fail(error)
+            self._ending.fail(error)
             return
         _log.warning("%s", error)
         task = asyncio.get_running_loop().create_task(self._remove_or_end(group))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        self._removals.add(task)
+        task.add_done_callback(self._removals.discard)
 
     async def _remove_or_end(self, group: str) -> None:
         try:
             await self._remove(group)
         except StorageError as error:
-            self._fail(error)
-
-    def _blocked(self, reason: DiskFull | None) -> None:
-        if reason is None:
-            _log.warning("node %s: there is space again, and writes go on", self.config.node_id)
-        else:
-            _log.error("node %s: %s", self.config.node_id, reason)
-
-    def _fail(self, error: LiferaftError) -> None:
-        shown = None if isinstance(error, StorageError) else error
-        _log.critical("node %s ends: %s", self.config.node_id, error, exc_info=shown)
-        if not self._failure.done():
-            self._failure.set_result(error)
+            self._ending.fail(error)

@@ -5,7 +5,6 @@ comes in from outside: the network, the disk, the randomness and the wall clock;
 clock is the running loop's. So a whole cluster of them runs in the simulator as it is.
 """
 
-import asyncio
 import logging
 import random as random_module
 import time
@@ -16,16 +15,13 @@ from liferaft.cluster.administration import Admin
 from liferaft.cluster.config import NodeConfig, checked
 from liferaft.cluster.divergence import COMPARISON_OBJECT, ReplicaComparison
 from liferaft.cluster.driver import Driver, Observer
+from liferaft.cluster.ending import Ending
 from liferaft.cluster.envelope import LEVEL, Introduction
 from liferaft.cluster.member import DispatcherMaker, InspectableStateMachine, Member
 from liferaft.cluster.peers import PEER_OBJECT, Mailbox, Peers, RaftPeer
 from liferaft.cluster.snapshot_source import SNAPSHOT_OBJECT, SnapshotShelf, SnapshotSource
 from liferaft.errors import (
-    DiskFull,
     LiferaftError,
-    Removed,
-    ReplicaDiverged,
-    StorageError,
     StubClosed,
 )
 from liferaft.link.address import parse_address
@@ -77,7 +73,7 @@ class Node:
         self._wal: WriteAheadLog | None = None
         self._peers: Peers | None = None
         self._server: Server | None = None
-        self._failure: asyncio.Future[LiferaftError] = asyncio.get_running_loop().create_future()
+        self._ending = Ending(config.node_id)
 
     @property
     def member(self) -> Member:
@@ -129,7 +125,7 @@ class Node:
             config.data,
             base=store.base,
             segment_bytes=config.segment_bytes,
-            on_blocked=self._blocked,
+            on_blocked=self._ending.blocked,
         )
         if recovered.torn is not None:
             _log.warning("node %s cut a torn tail off its log: %s", config.node_id, recovered.torn)
@@ -157,7 +153,7 @@ class Node:
             Introduction(disk_id, self._level, address=config.peers[config.node_id]),
             disk=self._disk,
             random=self._random,
-            on_failure=self._fail,
+            on_failure=self._ending.fail,
             observer=self._observer,
             work_clock=self._work_clock,
         )
@@ -199,21 +195,19 @@ class Node:
             await self._wal.close()
         if self._directory is not None:
             self._directory.close()
-        if not self._failure.done():
-            self._failure.cancel()
+        self._ending.stopped()
 
     async def wait_failed(self) -> LiferaftError:
         """Wait until the node cannot go on, and return why; it must still be stopped.
 
         Raises `asyncio.CancelledError` when the node is stopped instead.
         """
-        return await asyncio.shield(self._failure)
+        return await self._ending.wait_failed()
 
     @property
     def failure(self) -> LiferaftError | None:
         """Why the node cannot go on, None while it can."""
-        failure = self._failure
-        return failure.result() if failure.done() and not failure.cancelled() else None
+        return self._ending.failure
 
     def status(self) -> NodeStatus:
         """Return who leads, and how far this node is."""
@@ -227,17 +221,3 @@ class Node:
     def digest(self) -> StateDigest:
         """Return the digest of the state machine as it is now."""
         return self.member.digest()
-
-    def _blocked(self, reason: DiskFull | None) -> None:
-        if reason is None:
-            _log.warning("node %s: there is space again, and writes go on", self.config.node_id)
-        else:
-            _log.error("node %s: %s", self.config.node_id, reason)
-
-    def _fail(self, error: LiferaftError) -> None:
-        # Where the disk or a class is to blame the sentence says it all; a traceback means a fault
-        # of ours.
-        shown = None if isinstance(error, StorageError | Removed | ReplicaDiverged) else error
-        _log.critical("node %s ends: %s", self.config.node_id, error, exc_info=shown)
-        if not self._failure.done():
-            self._failure.set_result(error)
