@@ -128,6 +128,7 @@ class Simulation:
         await asyncio.gather(watcher, *clients)
         _raise_first(world)
         await self._check_rest(world)  # before anybody asks: what rests must need no waking
+        await self._check_return(world)
         await self._check_absence(world, seats)
         judges = [
             Seat(world, "judge", group=group, timeout=PROGRESS_SECONDS) for group in world.groups
@@ -210,10 +211,21 @@ class Simulation:
             added.update(workload.outcomes())
         return dict(added)
 
+    def _can_spare_node(self, world: World) -> bool:
+        return self._options.profile != "calm" and world.members.failures_max > 0
+
+    async def _check_return(self, world: World) -> None:
+        """Check that nobody waits at rest for a leader that began anew before it was missed."""
+        returning = world.leader()
+        if world.rests is None or returning is None or not self._can_spare_node(world):
+            return
+        world.strike(returning)
+        await world.start(returning)
+        await self._check_rest(world)
+
     async def _check_absence(self, world: World, seats: Sequence[Seat]) -> None:
         """Check that a node learns by itself what was said in groups that rest since without it."""
-        is_calm = self._options.profile == "calm"
-        if world.rests is None or is_calm or not world.members.failures_max:
+        if world.rests is None or not self._can_spare_node(world):
             return
         away = world.random("absence").choice(world.node_ids)
         world.strike(away)
