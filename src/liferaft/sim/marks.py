@@ -122,6 +122,7 @@ MARKS: Final = (
     "a node ends because its disk failed",
     "a node ends before it has started",
     "a node starts after it lost everything",
+    "a node that is stopped has handed over",
     "replicas that run find each other equal",
 )
 """Every mark, in the order in which a summary tells them."""

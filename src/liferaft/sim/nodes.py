@@ -51,6 +51,9 @@ class Life(Protocol):
     async def start(self) -> None:
         """Recover from disk, listen, and take part."""
 
+    async def hand_over(self) -> None:
+        """Let others lead what this node leads."""
+
     async def stop(self) -> None:
         """End, and leave nothing behind."""
 

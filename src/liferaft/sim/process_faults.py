@@ -201,8 +201,7 @@ async def _rolling_restart(world: World, draw: random_module.Random) -> None:
     """Stop and start every node in turn, as for an upgrade."""
     world.counts["rolling restart"] += 1
     for node_id in draw.sample(world.node_ids, len(world.node_ids)):
-        if node_id in world.nodes and world.nodes[node_id].is_running:
-            await world.stop_cleanly(node_id)
+        if await world.shut_down(node_id):
             await restart(world, node_id, after=draw.uniform(0.0, 0.2))
         await asyncio.sleep(draw.uniform(0.0, 0.5))
 

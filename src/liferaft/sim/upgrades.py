@@ -37,7 +37,7 @@ async def _upgrade_without_one(world: World, draw: Random) -> None:
     level = world.programs.newest + 1
     waiting, others = _by_turns(world, draw)
     for node_id in others[:1]:
-        await _stop(world, node_id)
+        await world.shut_down(node_id)
     for node_id in (*waiting, *others[1:]):
         await _upgrade(world, node_id, level)
     for node_id in others[:1]:
@@ -56,13 +56,8 @@ def _by_turns(world: World, draw: Random) -> tuple[Sequence[NodeId], Sequence[No
 
 async def _upgrade(world: World, node_id: NodeId, level: int, *, after: float = 0.0) -> None:
     world.programs.install(node_id, level)
-    await _stop(world, node_id)
+    await world.shut_down(node_id)
     await restart(world, node_id, after=after)
-
-
-async def _stop(world: World, node_id: NodeId) -> None:
-    if node_id in world.nodes and world.nodes[node_id].is_running:
-        await world.stop_cleanly(node_id)
 
 
 KINDS: Final[Mapping[str, Callable[[World, Random], Awaitable[None]]]] = {

@@ -300,8 +300,26 @@ class World:
         else:
             disk.kill()
 
+    async def shut_down(self, node_id: NodeId) -> bool:
+        """Stop a node that runs as its process is stopped: what it leads others lead first.
+
+        Returns whether it was this that stopped it.
+        """
+        node = self.nodes.get(node_id)
+        if node is None or not node.is_running:
+            return False
+        led = [part for part in self.parts(node_id).values() if part.status().role == "leader"]
+        context = self.machines[node_id].context
+        await asyncio.get_running_loop().create_task(node.hand_over(), context=context)
+        if self.nodes.get(node_id) is not node or not node.is_running:
+            return False
+        if any(part.status().role != "leader" for part in led):
+            self._hit("a node that is stopped has handed over")
+        await self.stop_cleanly(node_id)
+        return True
+
     async def stop_cleanly(self, node_id: NodeId) -> None:
-        """Stop a node as an operator does; until it has ended nobody can start it."""
+        """Stop a node, whatever it does; until it has ended nobody can start it."""
         node = self.nodes.pop(node_id)
         why = "stopped" if node.failure is None else f"it ended: {node.failure}"
         self.chronicle.begin(node_id, "down", why)
