@@ -12,7 +12,7 @@ from liferaft.cluster.config import NodeConfig
 from liferaft.cluster.driver import Driver
 from liferaft.cluster.group_host import GroupHost
 from liferaft.cluster.snapshot_policy import SnapshotPolicy
-from liferaft.errors import LiferaftError
+from liferaft.errors import ConfigurationError, LiferaftError
 from liferaft.raft.config import RaftConfig
 from liferaft.raft.effects import Effect
 from liferaft.raft.events import Event
@@ -45,6 +45,7 @@ class Many:
         }
         self.machines: dict[tuple[NodeId, str], Appended] = {}
         self.computers = {node_id: SimulatedHost(node_id, Clock()) for node_id in NODES}
+        self.refused: set[str] = set()
         self.turns: dict[str, int] = {}
         self.raft = RaftConfig(keep_entries=5)
         self._policy = policy or SnapshotPolicy(entries=20)
@@ -69,6 +70,8 @@ class Many:
             self._checker(group).node_started(node_id)
 
         def parts(group: str) -> tuple[Appended, Callable[..., dict[str, object]]]:
+            if group in self.refused:
+                raise ConfigurationError(f"{group} cannot be made")
             machine = self.machines[node_id, group] = Appended()
             return machine, lambda _driver, _addresses: {}
 

@@ -258,6 +258,25 @@ def test_a_group_that_was_added_is_hosted_after_a_restart() -> None:
     simulated(story)
 
 
+def test_a_group_that_cannot_be_made_is_not_added_and_keeps_no_node_from_starting() -> None:
+    async def story() -> None:
+        cluster = Many(("old",))
+        cluster.refused.add("new")
+        await cluster.start()
+        with pytest.raises(ConfigurationError, match="new cannot be made"):
+            await cluster.hosts["n1"].add("new")
+        await cluster.stop("n1")
+        await cluster.start("n1")
+        cluster.refused.clear()
+        await cluster.hosts["n1"].add("new")
+        hosted = list(cluster.hosts["n1"].groups)
+        await cluster.stop()
+
+        assert ["old", "new"] == hosted
+
+    simulated(story)
+
+
 def test_a_group_that_was_removed_never_comes_back_to_the_node() -> None:
     """Neither with a restart nor by its name; and its snapshots take no room."""
 

@@ -47,6 +47,17 @@ async def test_what_was_changed_is_known_after_a_crash(disk: FaultyDisk) -> None
     assert {"a", "d"} == set(found.removed)
 
 
+async def test_what_was_added_can_be_withdrawn_and_added_again(disk: FaultyDisk) -> None:
+    catalog = await GroupCatalog.open(disk, "/data")
+    await catalog.add("c")
+    await catalog.withdraw("c")
+    withdrawn = (await GroupCatalog.open(disk, "/data")).hosted(FIRST)
+    await catalog.add("c")
+
+    assert FIRST == withdrawn
+    assert (*FIRST, "c") == catalog.hosted(FIRST)
+
+
 async def test_a_program_that_is_started_with_an_added_group_hosts_it_once(
     disk: FaultyDisk,
 ) -> None:

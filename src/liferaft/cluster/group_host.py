@@ -262,8 +262,8 @@ class GroupHost:
     async def add(self, group: str) -> None:
         """Host one more group from now on, which the other nodes are to add, too.
 
-        Raises `ConfigurationError` for one that is hosted already, has no name, or was removed
-        here, and `DiskFailed`.
+        Raises `ConfigurationError` for one that is hosted already, has no name, was removed here,
+        or cannot be made, and `DiskFailed`.
         """
         async with self._changing:
             assert self._catalog is not None
@@ -276,7 +276,11 @@ class GroupHost:
                     " forgotten what it promised in it: choose another name"
                 )
             await self._catalog.add(group)
-            hosted = await self._take_up(group, await self._open_store(group))
+            try:
+                hosted = await self._take_up(group, await self._open_store(group))
+            except BaseException:
+                await self._catalog.withdraw(group)  # or the node could not start again
+                raise
             self._host(self._server, group, hosted)
             hosted.member.start()
 

@@ -65,10 +65,16 @@ class GroupCatalog:
         assert group not in self._removed, "what was removed stays so"
         await self._write({**self._added, group: None}, self._removed)
 
+    async def withdraw(self, group: str) -> None:
+        """Take back that a group was added: nothing was promised in it. Raises `DiskFailed`."""
+        await self._write(self._added_but(group), self._removed)
+
     async def remove(self, group: str) -> None:
         """Host a group never again. Raises `DiskFailed`."""
-        added = {each: None for each in self._added if each != group}
-        await self._write(added, {**self._removed, group: None})
+        await self._write(self._added_but(group), {**self._removed, group: None})
+
+    def _added_but(self, group: str) -> dict[str, None]:
+        return {each: None for each in self._added if each != group}
 
     async def _write(self, added: Mapping[str, None], removed: Mapping[str, None]) -> None:
         """Know the change once it is on the disk."""
