@@ -12,6 +12,7 @@ import pytest
 from liferaft.raft.types import Configuration, Entry, EntryId, EntryKind, HardState, TermRun
 from liferaft.storage.directory import Identity, open_directory
 from liferaft.storage.faulty import FaultyDisk
+from liferaft.storage.group_catalog import GroupCatalog
 from liferaft.storage.snapshots import open_snapshots
 from liferaft.storage.wal import WriteAheadLog
 from tests.storage.logs import DIRECTORY, OpenLog, open_log, read_log
@@ -105,3 +106,21 @@ async def test_version_2_can_be_read() -> None:
     assert b"the state at entry nine" == b"".join(store.state(newest))
     assert HardState(4, "n2") == recovered.hard_state
     assert BEHIND == entries
+
+
+async def test_the_catalog_of_groups_is_written_and_read_as_it_was_in_its_first_version() -> None:
+    kept = (GOLDEN / "catalog-1" / "catalog").read_bytes()
+    written, found = FaultyDisk(Random(1)), FaultyDisk(Random(1))
+    for disk in (written, found):
+        disk.make_directory(DIRECTORY)
+    catalog = await GroupCatalog.open(written, DIRECTORY)
+    await catalog.add("orders")
+    await catalog.add("größer")
+    await catalog.remove("0")
+    await catalog.remove("orders")
+    found.open(f"{DIRECTORY}/catalog", create=True).write(0, kept)
+    read = await GroupCatalog.open(found, DIRECTORY)
+
+    assert kept == written.content(f"{DIRECTORY}/catalog")
+    assert ("1", "größer") == read.hosted(("0", "1"))
+    assert ("0", "orders") == read.removed
