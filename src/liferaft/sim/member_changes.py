@@ -221,8 +221,8 @@ async def _split_joint_phase(world: World, draw: Random) -> None:
         undos.append(world.network.cut(*directions, *((b, a) for a, b in directions)))
 
     trigger = Trigger(is_due, split)
-    world.pull(leader, trigger)
-    await asyncio.gather(world.wait_pulled(leader, trigger), _change_voters(world, draw))
+    world.triggers.pull(leader, trigger)
+    await asyncio.gather(world.triggers.wait_pulled(leader, trigger), _change_voters(world, draw))
     await asyncio.sleep(draw.uniform(0.3, 1.5))
     for undo in undos:
         undo()

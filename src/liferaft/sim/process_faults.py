@@ -122,8 +122,8 @@ async def _crash_before_sync(world: World, draw: random_module.Random) -> None:
 
     node_id = draw.choice(world.node_ids)
     trigger = Trigger(is_due, lambda _: None)
-    world.pull(node_id, trigger)
-    await world.wait_pulled(node_id, trigger)
+    world.triggers.pull(node_id, trigger)
+    await world.triggers.wait_pulled(node_id, trigger)
     await asyncio.sleep(draw.uniform(0.0, world.disk_latency_max[node_id]))
     if node_id in world.nodes:
         world.counts["crash before a sync"] += 1
@@ -191,8 +191,8 @@ async def _pause_before_answer(world: World, draw: random_module.Random) -> None
 
     note(leader)
     trigger = Trigger(is_due, pause)
-    world.pull(leader, trigger)
-    await world.wait_pulled(leader, trigger)
+    world.triggers.pull(leader, trigger)
+    await world.triggers.wait_pulled(leader, trigger)
     await asyncio.sleep(draw.uniform(0.3, 2.0))
     world.resume(leader)
 

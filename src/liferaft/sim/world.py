@@ -44,14 +44,12 @@ from liferaft.sim.programs import Programs
 from liferaft.sim.rests import RestWatch
 from liferaft.sim.safety import SafetyChecker
 from liferaft.sim.settings import Settings, draw_settings
-from liferaft.sim.trigger import Trigger
+from liferaft.sim.trigger import Trigger, Triggers
 from liferaft.storage.faulty import FaultyDisk
 
 DISK_LATENCY_MAX: Final = 0.002
 """Seconds that a write and its sync take at most, on a disk that is well."""
 
-TRIGGER_SECONDS: Final = 2.0
-"""How long, in virtual seconds, a moment is waited for that may never come."""
 
 DATA: Final = "/data"
 """Every node's data directory, on a disk of its own."""
@@ -116,7 +114,7 @@ class World:
         self._starting: dict[NodeId, asyncio.Task[None]] = {}
         self._stopping: list[NodeId] = []
         self._dead: dict[NodeId, bool] = {}
-        self._triggers: dict[NodeId, Trigger] = {}
+        self.triggers: Final = Triggers()
         self._peers: dict[NodeId, dict[NodeId, str]] = {}
         names = tuple(f"n{number + 1}" for number in range(node_count))
         for name in names:
@@ -350,9 +348,7 @@ class World:
         await asyncio.gather(*self._endings)
 
     def _forget_life(self, node_id: NodeId) -> None:
-        trigger = self._triggers.pop(node_id, None)
-        if trigger is not None:
-            trigger.pulled.set()
+        self.triggers.forget(node_id)
         supervisor = self._supervisors.pop(node_id, None)
         if supervisor is not None:
             supervisor.cancel()
@@ -433,12 +429,6 @@ class World:
 
     # What goes wrong at a moment that is not known before.
 
-    def pull(self, node_id: NodeId, trigger: Trigger) -> None:
-        """Let `trigger` watch the turns of a node, in place of the one before."""
-        before, self._triggers[node_id] = self._triggers.get(node_id), trigger
-        if before is not None:
-            before.pulled.set()
-
     def damage(self, node_id: NodeId, *undo: Callable[[], None]) -> None:
         """Remember that a node's disk holds damage, and how it is mended."""
         note(node_id)
@@ -454,15 +444,6 @@ class World:
         """The nodes whose disks hold damage."""
         return list(self._damage)
 
-    async def wait_pulled(self, node_id: NodeId, trigger: Trigger) -> None:
-        """Wait until a trigger was pulled, or let it go when its moment does not come."""
-        try:
-            async with asyncio.timeout(TRIGGER_SECONDS):
-                await trigger.pulled.wait()
-        except TimeoutError:
-            if self._triggers.get(node_id) is trigger:
-                del self._triggers[node_id]
-
     async def strike_when(
         self,
         node_id: NodeId,
@@ -476,8 +457,8 @@ class World:
             self.strike(node_id)
 
         trigger = Trigger(is_due, strike)
-        self.pull(node_id, trigger)
-        await self.wait_pulled(node_id, trigger)
+        self.triggers.pull(node_id, trigger)
+        await self.triggers.wait_pulled(node_id, trigger)
 
     def can_damage(self, node_id: NodeId) -> bool:
         """Return whether a majority of disks stays sound when this one is damaged too."""
@@ -602,8 +583,4 @@ class World:
         except InvariantViolated as violation:
             self.violate(of_group(violation, group))
             raise
-        trigger = self._triggers.get(node_id)
-        if trigger is not None and trigger.is_due(events, effects):
-            del self._triggers[node_id]
-            trigger.act(node_id)
-            trigger.pulled.set()
+        self.triggers.turn(node_id, events, effects)
