@@ -361,13 +361,19 @@ export class Connection {
 /** Connect to an object of which no interface is known: the host describes it. */
 export async function connect(addresses, { object = "", ...options } = {}) {
   const directory = new Connection(addresses, { ...options, object: "_directory" });
+  let description;
   try {
     await directory.bound();
-    const description = await directory.call("describe", [object], { idempotent: true });
-    const connection = new Connection(addresses, { ...options, object: description.object });
-    return stubOf(await connection.bound(), description);
+    description = await directory.call("describe", [object], { idempotent: true });
   } finally {
     directory.close();
+  }
+  const connection = new Connection(addresses, { ...options, object: description.object });
+  try {
+    return stubOf(await connection.bound(), description);
+  } catch (error) {
+    connection.close();
+    throw error;
   }
 }
 

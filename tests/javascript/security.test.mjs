@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { test } from "node:test";
+import { after, test } from "node:test";
 import { Unauthenticated, Unreachable, connect } from "../liferaft.mjs";
 
 const address = process.env.LIFERAFT_ADDRESS;
@@ -11,9 +11,9 @@ const options = { object: "things", timeout: 60 };
 
 test("calls go over TLS, with a certificate, a token and metadata", async () => {
   const things = await connect(address, { ...options, tls, token, metadata: { trace: "t1" } });
+  after(() => things.close());
   assert.deepEqual(await things.item("milk"), { id: 1, text: "milk", priority: 1 });
   assert.equal(await things.echo(0), "t1");
-  things.close();
 });
 
 test("without a token a caller is refused", async () => {
