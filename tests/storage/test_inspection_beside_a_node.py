@@ -71,6 +71,11 @@ def told(inspection: Inspection) -> tuple[object, ...]:
     return inspection.owner, inspection.snapshot, log, inspection.segments, inspection.error
 
 
+def look(disk: FaultyDisk) -> Inspection:
+    """Look beside the node, without waiting between two looks."""
+    return inspect_running(disk, DIRECTORY, pause=lambda _: None)
+
+
 def opened_by_a_look(disk: FaultyDisk) -> int:
     copy = DiskOfANode()
     copy.become(disk)
@@ -86,7 +91,7 @@ async def assert_that_every_change_is_seen(before: FaultyDisk, after: FaultyDisk
         disk.become(before)
         disk.change_at(moment, after)
 
-        assert told(inspect_running(disk, DIRECTORY)) == seen
+        assert told(look(disk)) == seen
         assert disk.opened > opened_by_a_look(after)
     assert moments > 10
 
@@ -122,18 +127,43 @@ async def test_a_directory_in_which_nothing_comes_or_goes_is_looked_at_once() ->
     disk = DiskOfANode()
     disk.become(quiet)
 
-    assert told(inspect_running(disk, DIRECTORY)) == told(inspect(quiet, DIRECTORY))
+    assert told(look(disk)) == told(inspect(quiet, DIRECTORY))
     assert disk.opened == opened_by_a_look(quiet)
 
 
-async def test_what_cannot_be_read_is_said_after_one_look() -> None:
+async def test_what_goes_wrong_once_is_looked_at_again_though_no_file_came_or_went() -> None:
+    quiet = await directory_after(20)
+    for reads in range(1, 20):
+        disk = DiskOfANode()
+        disk.become(quiet)
+        disk.on_open = lambda at, nth=reads, d=disk: (  # type: ignore[misc] # a default binds it
+            d.fail("read", errno.EIO) if at == nth else None
+        )
+
+        assert told(look(disk)) == told(inspect(quiet, DIRECTORY))
+
+
+async def test_what_stays_wrong_is_said() -> None:
     disk = DiskOfANode()
     disk.become(await directory_after(20))
-    disk.fail("read", errno.EIO)
+    disk.fail("read", errno.EIO, count=1_000_000)
     with pytest.raises(DiskFailed):
-        inspect_running(disk, DIRECTORY)
+        look(disk)
 
-    assert inspect_running(disk, DIRECTORY).error is None
+
+async def test_what_is_damaged_is_said_after_all_looks() -> None:
+    disk, pauses = DiskOfANode(), list[float]()
+    disk.become(await directory_after(20))
+    disk.flip(f"{DIRECTORY}/000000000001.log", 100)
+    expected = told(inspect(disk, DIRECTORY))
+    before = disk.opened
+    found = inspect_running(disk, DIRECTORY, pause=pauses.append)
+
+    assert found.error is not None
+    assert str(expected) == str(told(found))
+    assert disk.opened == before + LOOKS_MAX * before
+    assert sorted(pauses) == pauses
+    assert sum(pauses) < 2.0
 
 
 async def test_where_files_never_cease_to_come_the_looks_do() -> None:
@@ -142,5 +172,5 @@ async def test_where_files_never_cease_to_come_the_looks_do() -> None:
     disk.become(quiet)
     disk.on_open = lambda at: FaultyDisk.open(disk, f"{DIRECTORY}/new-{at}", create=True).close()
 
-    assert told(inspect_running(disk, DIRECTORY)) == told(inspect(quiet, DIRECTORY))
+    assert told(look(disk)) == told(inspect(quiet, DIRECTORY))
     assert disk.opened == LOOKS_MAX * opened_by_a_look(quiet)

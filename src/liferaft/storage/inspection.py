@@ -5,6 +5,8 @@ entries are decoded too, so what passes here is what a node can read back. Where
 everything before the damage is told, and of what lies behind it as much as can be seen.
 """
 
+import contextlib
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
@@ -37,7 +39,11 @@ from liferaft.storage.segment import Position, read_places, segment_numbers, seg
 from liferaft.storage.snapshots import newest_proven, snapshot_directory
 
 LOOKS_MAX: Final = 10
-"""How often a directory is looked at in which files keep coming and going."""
+"""How often a directory is looked at that a node is changing, or that seems to be damaged."""
+
+_PAUSE_FIRST: Final = 0.01
+_PAUSE_MAX: Final = 0.2
+"""Seconds between two looks; each time twice as many, up to these: together some 1.2."""
 
 _READ_BYTES = 1024 * 1024
 
@@ -228,23 +234,24 @@ def _look_at(
     return segments[number]
 
 
-def inspect_running(disk: Disk, directory: str) -> Inspection:
+def inspect_running(
+    disk: Disk, directory: str, *, pause: Callable[[float], None] = time.sleep
+) -> Inspection:
     """Return what a directory holds in which a node may be writing.
 
-    A node makes files and drops others, and where one came or went meanwhile, what was seen fits
-    together no more: then all of it is looked at again, up to `LOOKS_MAX` times. Raises as
-    `inspect` does.
+    A node makes files, cuts and drops others, and where it did so meanwhile, what was seen fits
+    together no more. So all of it is looked at again, up to `LOOKS_MAX` times, where files came or
+    went, or something seems to be wrong: what is damaged stays so. Raises as `inspect` does.
     """
+    seconds = _PAUSE_FIRST
     for _ in range(LOOKS_MAX - 1):
         before = _file_names(disk, directory)
-        try:
+        with contextlib.suppress(StorageError):
             inspection = inspect(disk, directory)
-        except StorageError:
-            if _file_names(disk, directory) == before:
-                raise
-        else:
-            if _file_names(disk, directory) == before:
+            if inspection.error is None and _file_names(disk, directory) == before:
                 return inspection
+        pause(seconds)
+        seconds = min(2 * seconds, _PAUSE_MAX)
     return inspect(disk, directory)
 
 
