@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from liferaft.cluster.hosted_group import checked_name
+from liferaft.cluster.hosted_group import HostedGroup, checked_name
 from liferaft.cluster.snapshot_policy import SnapshotPolicy
 from liferaft.errors import ConfigurationError, DataDirectoryError, DiskFailed, NoSuchObject
 from liferaft.raft.types import Configuration
@@ -364,6 +364,27 @@ def test_a_crash_in_the_midst_of_a_removal_leaves_all_of_a_group_or_nothing() ->
 
     assert hosted[True]
     assert hosted[False]
+
+
+def test_a_node_can_be_stopped_while_a_group_is_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = HostedGroup.stop
+
+    async def stop_slowly(self: HostedGroup) -> None:
+        await asyncio.sleep(0.001)
+        await stop(self)
+
+    monkeypatch.setattr(HostedGroup, "stop", stop_slowly)
+
+    async def story(delay: float) -> None:
+        cluster = Many(GROUPS)
+        await cluster.start()
+        removing = asyncio.create_task(cluster.hosts["n1"].remove(GROUPS[-1]))
+        await asyncio.sleep(delay)
+        await asyncio.gather(cluster.stop("n1"), removing)
+        await cluster.stop()
+
+    for half_milliseconds in range(8):
+        simulated(partial(story, half_milliseconds / 2000))
 
 
 def test_of_two_who_change_the_same_group_at_once_one_is_refused() -> None:

@@ -329,7 +329,7 @@ class GroupHost:
 
     async def stop(self) -> None:
         """End all groups, and leave nothing behind."""
-        for hosted in self.groups.values():
+        for hosted in tuple(self.groups.values()):  # one may just be removed
             await hosted.stop()
         if self._server is not None:
             await self._server.stop()
