@@ -13,6 +13,7 @@ import { Incoming, Outgoing, Stream, checkChunk } from "./streams.mjs";
 import { KIND, Splitter, decodeFrame, framed, prepared } from "./wire.mjs";
 
 export * from "./errors.mjs";
+export { NdArray } from "./msgpack.mjs";
 export { Stream };
 
 const RESEND_FIRST_MS = 250;

@@ -1,6 +1,6 @@
-// MessagePack, as far as the protocol has it: of the extension types the Timestamp alone, which
-// becomes a string, in full precision. Source: the MessagePack specification. 64-bit integers are
-// numbers where that is exact, BigInt where it is not.
+// MessagePack, as far as the protocol has it: of the extension types the Timestamp, which becomes a
+// string, in full precision, and numpy's arrays. Source: the MessagePack specification. 64-bit integers
+// are numbers where that is exact, BigInt where it is not.
 
 const text = new TextEncoder();
 const fatal = new TextDecoder("utf-8", { fatal: true });
@@ -9,6 +9,16 @@ const fatal = new TextDecoder("utf-8", { fatal: true });
 export class Encoded {
   constructor(value) {
     this.bytes = encode(value);
+  }
+}
+
+/**
+ * An array of numpy's: the element's type as numpy writes it ("<f8"), the shape, and the elements'
+ * bytes, row by row.
+ */
+export class NdArray {
+  constructor(element, shape, bytes) {
+    Object.assign(this, { element, shape, bytes });
   }
 }
 
@@ -30,6 +40,7 @@ function write(value, parts) {
   else if (typeof value === "string") writeText(value, parts);
   else if (ArrayBuffer.isView(value)) writeBytes(value, parts);
   else if (value instanceof Encoded) parts.push(value.bytes);
+  else if (value instanceof NdArray) writeArray(value, parts);
   else if (value instanceof Date) writeText(value.toISOString(), parts);
   else if (Array.isArray(value)) {
     parts.push(head(value.length, [0x90, 15], null, 0xdc, 0xdd));
@@ -64,6 +75,14 @@ function writeBytes(value, parts) {
   parts.push(head(bytes.length, null, 0xc4, 0xc5, 0xc6), bytes);
 }
 
+function writeArray({ element, shape, bytes }, parts) {
+  const told = encode([element, shape]);
+  const view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const start = Buffer.from([0xc9, 0, 0, 0, 0, ARRAY, told.length >> 8, told.length & 0xff]);
+  start.writeUInt32BE(2 + told.length + view.length, 1);
+  parts.push(start, told, view);
+}
+
 function number(value) {
   if (Number.isSafeInteger(value) && !Object.is(value, -0)) return integer(BigInt(value));
   const bytes = Buffer.from([0xcb, 0, 0, 0, 0, 0, 0, 0, 0]);
@@ -94,6 +113,9 @@ export function decode(bytes) {
 }
 
 const NESTING_MAX = 256;
+const TIMESTAMP = -1;
+const ARRAY = 1;
+const PADDING_MAX = 15;
 
 class Reader {
   constructor(bytes) {
@@ -126,7 +148,9 @@ class Reader {
       case 0xc4: return this.take(this.size(8));
       case 0xc5: return this.take(this.size(16));
       case 0xc6: return this.take(this.size(32));
-      case 0xc7: return this.timestamp(this.size(8));
+      case 0xc7: return this.extension(this.size(8));
+      case 0xc8: return this.extension(this.size(16));
+      case 0xc9: return this.extension(this.size(32));
       case 0xca: return this.take(4).readFloatBE(0);
       case 0xcb: return this.take(8).readDoubleBE(0);
       case 0xcc: return this.size(8);
@@ -137,8 +161,7 @@ class Reader {
       case 0xd1: return this.take(2).readInt16BE(0);
       case 0xd2: return this.take(4).readInt32BE(0);
       case 0xd3: return exact(this.take(8).readBigInt64BE(0));
-      case 0xd6: return this.timestamp(4);
-      case 0xd7: return this.timestamp(8);
+      case 0xd4: case 0xd5: case 0xd6: case 0xd7: case 0xd8: return this.extension(1 << (byte - 0xd4));
       case 0xd9: return fatal.decode(this.take(this.size(8)));
       case 0xda: return fatal.decode(this.take(this.size(16)));
       case 0xdb: return fatal.decode(this.take(this.size(32)));
@@ -150,11 +173,14 @@ class Reader {
     }
   }
 
-  timestamp(length) {
+  extension(length) {
     const type = this.take(1).readInt8(0);
-    if (type !== -1 || ![4, 8, 12].includes(length)) {
-      throw new TypeError(`an extension of type ${type} with ${length} bytes is no value of this protocol`);
-    }
+    if (type === ARRAY) return ndArray(this.take(length));
+    if (type === TIMESTAMP && [4, 8, 12].includes(length)) return this.timestamp(length);
+    throw new TypeError(`an extension of type ${type} with ${length} bytes is no value of this protocol`);
+  }
+
+  timestamp(length) {
     const bytes = this.take(length);
     if (length === 4) return moment(bytes.readUInt32BE(0), 0);
     if (length === 12) return moment(Number(bytes.readBigInt64BE(4)), bytes.readUInt32BE(0));
@@ -175,6 +201,22 @@ class Reader {
     // Object.fromEntries makes own properties, whatever their names are.
     return entries.every(([key]) => typeof key === "string") ? Object.fromEntries(entries) : new Map(entries);
   }
+}
+
+function ndArray(data) {
+  if (data.length < 2) throw new RangeError("the array is cut short");
+  const begin = 2 + data.readUInt16BE(0);
+  const [element, shape] = decode(data.subarray(2, begin));
+  const size = shape.reduce((product, each) => product * each, elementBytes(element));
+  const padding = data.length - begin - size;
+  if (!(padding >= 0 && padding <= PADDING_MAX)) throw new RangeError("the array's shape is another");
+  return new NdArray(element, shape, data.subarray(begin + padding));
+}
+
+/** How many bytes an element of this type has: "<U3" has three characters, four bytes each. */
+function elementBytes(element) {
+  const [, kind, count] = /^[<>|=]?([a-zA-Z])(\d+)/.exec(element);
+  return kind === "U" ? 4 * count : Number(count);
 }
 
 /** A point in time as RFC 3339 has it, in UTC. */

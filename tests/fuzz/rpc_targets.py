@@ -10,10 +10,11 @@ from random import Random
 from typing import Any, Protocol
 
 import msgspec
+import numpy as np
 
 from liferaft.errors import InvalidArgument, LiferaftError, ProtocolError
 from liferaft.link.address import parse_address
-from liferaft.link.frames import FrameSplitter, encode_frame
+from liferaft.link.frames import FrameSplitter, encode_frame, joined
 from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc import wire
 from liferaft.rpc.callee import ObjectDispatcher
@@ -71,6 +72,7 @@ class Everything(Protocol):
     async def hang(self) -> None: ...
     @oneway
     async def poke(self, items: list[Any]) -> None: ...
+    async def vectors(self, one: np.ndarray, more: dict[str, np.ndarray]) -> np.ndarray: ...
 
 
 class EverythingObject:
@@ -105,6 +107,9 @@ class EverythingObject:
 
     async def poke(self, items: list[Any]) -> None: ...
 
+    async def vectors(self, one: np.ndarray, more: dict[str, np.ndarray]) -> np.ndarray:
+        return one
+
 
 INTERFACE = Interface.of(Everything)
 NOW = dt.datetime(2024, 2, 29, tzinfo=dt.UTC)
@@ -122,6 +127,7 @@ ARGUMENTS: dict[str, tuple[Any, ...]] = {
     "raw": ((1, 2.5, True), {3, 4}),
     "hang": (),
     "poke": ([1, [2]],),
+    "vectors": (np.arange(3.0), {"a": np.array([["x", "yz"]])}),
 }
 
 
@@ -295,7 +301,7 @@ def _check_caller(protocol: "CallerProtocol[int]", made: int, answered: set[int]
     if len(protocol.outgoing) > 4 * made + 4:
         raise Broken(f"{len(protocol.outgoing)} frames for {made} calls")
     for frame in protocol.outgoing:
-        decode_frame(frame)
+        decode_frame(joined(frame))
     protocol.outgoing.clear()
 
 

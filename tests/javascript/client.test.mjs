@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import {
-  Connection, DeadlineExceeded, DeclaredError, InvalidArgument, NoSuchObject, RemoteError, Stream,
+  Connection, DeadlineExceeded, DeclaredError, InvalidArgument, NdArray, NoSuchObject, RemoteError, Stream,
   StubClosed, Unreachable, connect,
 } from "../liferaft.mjs";
 
@@ -30,6 +30,13 @@ test("values come back as they went", async () => {
     assert.deepEqual(await things.echo(value), value);
   }
   assert.deepEqual(Buffer.from(await things.bytes(new Uint8Array([0, 255]))), Buffer.from([0, 255]));
+});
+
+test("arrays of numpy's are taken and given", async () => {
+  const numbers = new NdArray("<f8", [2, 2], new Float64Array([1, -2, 0.5, 3]));
+  const { element, shape, bytes } = await things.twice(numbers);
+  assert.deepEqual([element, shape], ["<f8", [2, 2]]);
+  assert.deepEqual([0, 8, 16, 24].map((at) => bytes.readDoubleLE(at)), [2, -4, 1, 6]);
 });
 
 test("moments come as text, in full precision, with and without a time zone", async () => {

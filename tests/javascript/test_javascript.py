@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import pytest
 
 import liferaft
@@ -40,6 +41,7 @@ class Things(Protocol):
     async def item(self, text: str, priority: int = 1) -> Item: ...
     async def echo(self, value: Any) -> Any: ...
     async def bytes(self, value: bytes) -> bytes: ...
+    async def twice(self, values: np.ndarray) -> np.ndarray: ...
     async def add(self, number: int) -> int: ...
     @liferaft.idempotent
     async def total(self) -> int: ...
@@ -76,6 +78,9 @@ class ThingsObject:
 
     async def first(self, numbers: AsyncIterator[int]) -> int:
         return await anext(numbers)
+
+    async def twice(self, values: np.ndarray) -> np.ndarray:
+        return 2 * values
 
     async def add(self, number: int) -> int:
         self._total += number

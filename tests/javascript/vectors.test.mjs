@@ -2,12 +2,16 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { ProtocolError } from "../errors.mjs";
+import { NdArray } from "../msgpack.mjs";
 import { Splitter, chunkItems, decodeFrame, decodeValue, encodeValue, framed } from "../wire.mjs";
 
 const read = (name) => JSON.parse(readFileSync(`${process.env.LIFERAFT_VECTORS}/${name}`, "utf8"));
 
 function shown(value) {
   if (value instanceof Uint8Array) return { hex: Buffer.from(value).toString("hex") };
+  if (value instanceof NdArray) {
+    return { element: value.element, shape: value.shape, ...shown(value.bytes) };
+  }
   return Array.isArray(value) ? value.map(shown) : value;
 }
 
@@ -68,8 +72,15 @@ test("values of every kind and size come back", () => {
   assert.deepEqual(decodeValue(encodeValue(new Map([[1, "a"]]))), new Map([[1, "a"]]));
 });
 
+test("an array comes back, whatever its elements are", () => {
+  for (const [element, shape, size] of [["<f8", [2, 3], 48], ["|u1", [], 1], ["<U3", [2], 24], ["<M8[D]", [0, 4], 0]]) {
+    const array = new NdArray(element, shape, Buffer.alloc(size, 7));
+    assert.deepEqual(decodeValue(encodeValue(array)), array);
+  }
+});
+
 test("what is no value is refused", () => {
-  for (const hex of ["", "c1", "d401ff", "d601ffffffff", "c703ff000000", "d6ff0000", "d7ffffffffff00000000", "a2ff", "92c0", "dcffff", "ddffffffff", "c0c0", "a1ff"]) {
+  for (const hex of ["", "c1", "d401ff", "d5010000", "d5010001", "c7050100019000", "c70f01000792a33c663891029a9999", "c700ff", "c80000", "c9", "d802ffffffffffffffffffffffffffffffff", "d601ffffffff", "c703ff000000", "d6ff0000", "d7ffffffffff00000000", "a2ff", "92c0", "dcffff", "ddffffffff", "c0c0", "a1ff"]) {
     assert.throws(() => decodeValue(Buffer.from(hex, "hex")), ProtocolError, hex);
   }
   assert.throws(() => decodeValue(Buffer.alloc(1000, 0x91)), ProtocolError);

@@ -8,6 +8,7 @@ import pytest
 from liferaft.errors import ConnectionLost, LiferaftError, ProtocolError
 from liferaft.link.address import Address
 from liferaft.link.base import HIGH_WATER_BYTES, Link, Receiver
+from liferaft.link.frames import Sendable
 from liferaft.link.leak import Leak, LeakCounts
 from liferaft.link.leaky import LeakySocket, LeakyStatistics
 from liferaft.link.memory import MemoryNetwork
@@ -263,7 +264,7 @@ class ScriptedLink:
     def start(self, receiver: Receiver) -> None:
         self.receiver = receiver
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: Sendable) -> None:
         self.calls.append("send")
 
     def close(self) -> None:

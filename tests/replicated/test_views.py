@@ -24,6 +24,7 @@ from liferaft.replicated.machine import ReplicatedMachine
 from liferaft.replicated.views import READ_ONLY_VIEWS, ReadOnlyDispatcher
 from liferaft.rpc import wire
 from liferaft.rpc.access import Roles
+from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.codec import decode_frame
 from liferaft.rpc.views import BOUND_KEY, Reads, View, Within
 from liferaft.sim.nodes import ONLY
@@ -329,7 +330,7 @@ async def test_only_who_must_ask_a_leader_is_kept_waiting_for_one(view: View) ->
     hosted = ReplicatedMachine({"Guarded": Guarded()}).objects["Guarded"]
     driver = Asked(age=0.0)
     dispatcher = ReadOnlyDispatcher(hosted, view, driver)  # type: ignore[arg-type] # a part of it
-    await dispatcher.admit(b"s" * 16, is_resumed=False, send=list[bytes]().append)
+    await dispatcher.admit(b"s" * 16, is_resumed=False, send=list[CallFrame]().append)
 
     assert (view is View.FOLLOWER) == driver.has_waited
 

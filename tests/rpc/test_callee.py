@@ -17,8 +17,10 @@ from liferaft.errors import (
     RemoteError,
     SessionExpired,
 )
+from liferaft.link.frames import joined
 from liferaft.rpc import deadline as ambient
 from liferaft.rpc.access import EVERYTHING
+from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.callee import Memory, ObjectDispatcher
 from liferaft.rpc.codec import decode_failure, decode_frame, encode
 from liferaft.rpc.interface import Interface
@@ -51,8 +53,8 @@ class FakeRequest:
         self.answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self.workings = 0
 
-    def answer(self, frame: bytes) -> None:
-        reply = decode_frame(frame)
+    def answer(self, frame: CallFrame) -> None:
+        reply = decode_frame(joined(frame))
         if isinstance(reply, Failure):
             self.answered.set_result(decode_failure(reply))
         else:

@@ -227,6 +227,22 @@ def test_what_does_not_fit_into_a_set_is_an_invalid_argument() -> None:
         codec.decode(encode([[{}]]))
 
 
+class Small(msgspec.Struct):
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size > 9:
+            raise ValueError("taken from\na list - at `$[7]`")
+
+
+def test_what_a_users_class_says_is_not_mistaken_for_a_place() -> None:
+    codec = ArgumentsCodec("Any.thing", ["one", "two"], [int, list[Small]])
+
+    with pytest.raises(InvalidArgument) as caught:
+        codec.decode(encode([1, [Small(1), {"size": 10}]]))
+    assert str(caught.value) == "Any.thing(two): taken from\na list - at `$[7]` - at `[1]`"
+
+
 def nested(levels: int, *, padding: int = 0) -> bytes:
     """Return a call whose frame lies as deep as that, its own array included."""
     arguments = b"\x92" + b"\x91" * (levels - 2) + b"\x01" + encode("." * padding)

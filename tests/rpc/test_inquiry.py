@@ -12,6 +12,7 @@ from liferaft.link.address import Address, parse_address
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
+from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.callee import ObjectDispatcher
 from liferaft.rpc.caller import CallerStubCreator
 from liferaft.rpc.connection import CallerConnection
@@ -42,7 +43,7 @@ class Replica(ObjectDispatcher):
         return True
 
     async def admit(
-        self, session: bytes, *, is_resumed: bool, send: Callable[[bytes], None]
+        self, session: bytes, *, is_resumed: bool, send: Callable[[CallFrame], None]
     ) -> None:
         self.asked.append((session, is_resumed))
         await asyncio.sleep(self.thinks_for)

@@ -16,6 +16,7 @@ from liferaft.errors import (
     SessionExpired,
     Unreachable,
 )
+from liferaft.link.frames import joined
 from liferaft.rpc import wire
 from liferaft.rpc.caller_state import State
 from liferaft.rpc.codec import decode_frame, encode
@@ -43,7 +44,7 @@ class Hand:
         self.now = 0.0
 
     def sent(self) -> list[wire.Frame]:
-        frames = [decode_frame(frame) for frame in self.protocol.outgoing]
+        frames = [decode_frame(joined(frame)) for frame in self.protocol.outgoing]
         self.protocol.outgoing.clear()
         return frames
 

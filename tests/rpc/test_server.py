@@ -60,7 +60,7 @@ async def test_repeated_frames_of_the_handshake_are_answered_again() -> None:
     network = MemoryNetwork()
     async with hosted(network, CounterObject(), Counter) as host:
         peer = await Peer().connect(network)
-        welcome = wire.Welcome(1, host.server.incarnation, host.server.limits.frame_bytes_max)
+        welcome = wire.Welcome(1, host.server.incarnation, host.server.frame_bytes_max)
         greeted = await peer.say(HELLO, HELLO)
         bound = [await peer.say(BIND), await peer.say(BIND)]
 

@@ -22,6 +22,7 @@ from liferaft.errors import (
     SessionExpired,
     Unreachable,
 )
+from liferaft.link.frames import joined
 from liferaft.rpc import wire
 from liferaft.rpc.caller_state import State
 from liferaft.rpc.codec import decode_failure, decode_frame, encode, encode_failure
@@ -87,7 +88,7 @@ class Host:
         if verdict is Verdict.WORKING:
             return [encode(wire.Working(call.number))]
         if verdict is Verdict.REPEAT:
-            return [session.reply(call.number)]
+            return [joined(session.reply(call.number))]
         return [encode_failure(call.number, OutcomeUnknown("the reply is gone"))]
 
     def finish(self, position: int) -> list[bytes]:
@@ -135,8 +136,9 @@ class SessionMachine(RuleBasedStateMachine):
     def _take(self) -> None:
         """Carry out what the protocol says, as its driver does."""
         protocol = self.protocol
-        self.to_host += [(self.link, frame) for frame in protocol.outgoing]
-        self.sent = (self.sent + [(self.link, frame) for frame in protocol.outgoing])[-REMEMBERED:]
+        outgoing = [(self.link, joined(frame)) for frame in protocol.outgoing]
+        self.to_host += outgoing
+        self.sent = (self.sent + outgoing)[-REMEMBERED:]
         protocol.outgoing.clear()
         for call, outcome in protocol.answers:
             assert call.waiter not in self.answers, "answered twice"

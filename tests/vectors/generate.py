@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 
 from liferaft.rpc import wire
+from liferaft.rpc.arrays import decode_array
 from liferaft.rpc.codec import encode
 
 DIRECTORY: Final = Path(__file__).parent
@@ -41,6 +43,7 @@ FRAMES: Final[tuple[tuple[str, Any], ...]] = (
     ),
     ("a result", wire.Reply(1, raw({"id": 1, "text": "milk"}))),
     ("no result", wire.Reply(2, NIL)),
+    ("a result that is an array", wire.Reply(12, raw(np.array([[1.5, -2.0]])))),
     (
         "an exception that is declared",
         wire.Failure(3, "declared", "NotFound", "no 7", "", raw([["no 7"], 7])),
@@ -90,7 +93,11 @@ def vectors() -> dict[str, str]:
 
 
 def _shown(value: Any) -> Any:
-    """Return a value as JSON can hold it: bytes as {"hex": ...}."""
+    """Return a value as JSON can hold it: bytes as {"hex": ...}, an array's with what they are."""
+    if isinstance(value, msgspec.msgpack.Ext):
+        array = decode_array(np.ndarray, value)
+        element, shape = array.dtype.str, list(array.shape)
+        return {"element": element, "shape": shape, "hex": array.tobytes().hex()}
     if isinstance(value, bytes):
         return {"hex": value.hex()}
     if isinstance(value, list):

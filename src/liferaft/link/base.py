@@ -1,6 +1,7 @@
 """The one small interface that every way of moving frames offers.
 
-A frame is a `bytes` of 1 up to `frame_bytes_max` bytes; what it means is not this layer's business.
+A frame has 1 up to `frame_bytes_max` bytes; what they mean is not this layer's business. It is sent
+as `bytes`, or as the buffers in which a large one lies (`Gathered`), and arrives as `bytes`.
 A link moves frames both ways between two ends. It may lose, repeat, delay or reorder them (TCP
 never does, `LeakySocket` does on purpose), but a frame that arrives is whole and unchanged.
 
@@ -13,6 +14,7 @@ from typing import Protocol
 
 from liferaft.errors import LiferaftError
 from liferaft.link.address import Address
+from liferaft.link.frames import Sendable
 
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 """The default bound of one frame: snapshot chunks and large results fit, a length bomb does not."""
@@ -56,7 +58,7 @@ class Link(Protocol):
     def start(self, receiver: Receiver) -> None:
         """Begin to deliver; called once. Frames that arrived before are kept until then."""
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: Sendable) -> None:
         """Send a frame; never blocks. All frames of one loop turn leave in one write.
 
         On a closed link the frame is lost, as it would be in the network: who needs to know

@@ -18,6 +18,7 @@ import msgspec
 
 from liferaft.errors import ConnectionLost, LiferaftError
 from liferaft.link.base import Link, Receiver
+from liferaft.link.frames import Sendable, joined
 from liferaft.link.leak import Leak, LeakCounts, LeakyDirection
 
 
@@ -128,10 +129,11 @@ class LeakySocket:
         self._receiver = receiver
         self._link.start(self)
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: Sendable) -> None:
         """Send a frame, to meet its fate."""
         if not self.is_closed:
-            self._outgoing.take([frame])
+            # One copy: what is held here has left its sender, who may change its buffers.
+            self._outgoing.take([joined(frame)])
 
     def close(self) -> None:
         """End the link after what was sent, and not lost, has left."""

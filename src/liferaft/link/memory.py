@@ -15,7 +15,7 @@ from collections.abc import Callable
 from liferaft.errors import AddressError, ConnectionLost, LiferaftError, Unreachable
 from liferaft.link.address import Address
 from liferaft.link.base import FRAME_BYTES_MAX, HIGH_WATER_BYTES, Link, Receiver
-from liferaft.link.frames import check_frame
+from liferaft.link.frames import Sendable, check_frame, joined
 
 
 class MemoryNetwork:
@@ -124,14 +124,14 @@ class MemoryLink:
         self._is_started = True
         self._loop.call_soon(self._begin, receiver)
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: Sendable) -> None:
         """Send a frame; on a closed link it is lost.
 
         Raises `InvalidArgument` when the frame is empty or too large.
         """
         check_frame(frame, self.frame_bytes_max)
         if not self._is_closed:
-            self._outgoing.put(frame)
+            self._outgoing.put(joined(frame))
 
     def close(self) -> None:
         """End the link; what was sent still arrives."""

@@ -26,7 +26,7 @@ from typing import cast
 from liferaft.errors import ConnectionLost, LiferaftError, ProtocolError
 from liferaft.link.base import HIGH_WATER_BYTES, LOW_WATER_BYTES, Link, Receiver
 from liferaft.link.budget import Budget
-from liferaft.link.frames import FrameSplitter, encode_header
+from liferaft.link.frames import FrameSplitter, Sendable, encode_header
 from liferaft.link.turns import FRAMES_PER_TURN_MAX, Turns
 
 FRAME_TIMEOUT = 10.0
@@ -116,7 +116,7 @@ class StreamLink(asyncio.Protocol):
         self._is_backlog_long = False
         self._written_bytes = 0
         # Headers and frames of this turn, in order; a flush is scheduled while there are some.
-        self._outgoing: list[bytes] = []
+        self._outgoing: list[bytes | memoryview] = []
         # How many frames were sent since the last read, and whether there was just one before it.
         self._sent_count = 0
         self._is_alternating = False
@@ -163,7 +163,7 @@ class StreamLink(asyncio.Protocol):
         self._is_started = True
         self._loop.call_soon(self._begin, receiver)
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: Sendable) -> None:
         """Send a frame with the others of this turn; on a closed link it is lost.
 
         Raises `InvalidArgument` when the frame is empty or too large. The bytes are not copied
@@ -173,14 +173,21 @@ class StreamLink(asyncio.Protocol):
         if self._is_closed:
             return
         self._sent_count += 1
-        if not self._outgoing:
-            if self._is_alternating and self._sent_count == 1 and len(frame) <= JOINED_BYTES_MAX:
-                self._write_one(header + frame)
-                return
-            self._loop.call_soon(self._flush)
-        self._outgoing.append(header)
-        self._outgoing.append(frame)
-        if len(self._outgoing) >= 2 * FRAMES_AT_ONCE_MAX:
+        outgoing = self._outgoing
+        if isinstance(frame, bytes):
+            if not outgoing:
+                is_awaited = self._is_alternating and self._sent_count == 1
+                if is_awaited and len(frame) <= JOINED_BYTES_MAX:
+                    self._write_one(header + frame)
+                    return
+                self._loop.call_soon(self._flush)
+            outgoing.append(header)
+            outgoing.append(frame)
+        else:
+            if not outgoing:
+                self._loop.call_soon(self._flush)
+            outgoing += (header, *frame.buffers)
+        if len(outgoing) >= 2 * FRAMES_AT_ONCE_MAX:
             self._flush()
 
     def close(self) -> None:
@@ -374,20 +381,20 @@ class StreamLink(asyncio.Protocol):
             waiting, self._outgoing = self._outgoing, []
             self._write(waiting)
 
-    def _write(self, waiting: list[bytes]) -> None:
-        joined: list[bytes] = []
+    def _write(self, waiting: list[bytes | memoryview]) -> None:
+        joined: list[bytes | memoryview] = []
         for piece in waiting:
             if len(piece) <= JOINED_BYTES_MAX:
                 joined.append(piece)
             else:
-                # Its header is the last of the joined: they are never empty here.
-                self._write_one(b"".join(joined))
+                if joined:
+                    self._write_one(b"".join(joined))
                 self._write_one(piece)
                 joined.clear()
         if joined:
             self._write_one(b"".join(joined))
 
-    def _write_one(self, data: bytes) -> None:
+    def _write_one(self, data: bytes | memoryview) -> None:
         transport = self._transport
         if transport.is_closing():
             return

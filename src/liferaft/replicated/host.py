@@ -22,6 +22,7 @@ from liferaft.replicated.admission import Admission, Ticket
 from liferaft.replicated.command import SEED_BITS, CommandKind, pack
 from liferaft.replicated.machine import ReplicatedMachine
 from liferaft.rpc.access import denial, is_allowed
+from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.codec import encode
 from liferaft.rpc.dispatch import RETRY_AFTER, Redirected, Request, Sender
 from liferaft.rpc.interface import Interface
@@ -67,7 +68,7 @@ class ReplicatedDispatcher:
         self._pending: dict[tuple[bytes, int], _Command] = {}
 
     async def admit(
-        self, session: bytes, *, is_resumed: bool, send: Callable[[bytes], None]
+        self, session: bytes, *, is_resumed: bool, send: Callable[[CallFrame], None]
     ) -> None:
         """Let a session in, after making sure that every node knows it.
 

@@ -16,6 +16,7 @@ from liferaft.errors import ReadOnly
 from liferaft.raft.types import NodeId
 from liferaft.replicated.host import LEADER_WITHIN, refusal_of
 from liferaft.replicated.machine import ReplicatedObject
+from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.dispatch import Request, Sender
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.views import VIEW_MARK, View, bound_of
@@ -36,7 +37,7 @@ class ReadOnlyDispatcher:
         self._driver = driver
 
     async def admit(
-        self, session: bytes, *, is_resumed: bool, send: Callable[[bytes], None]
+        self, session: bytes, *, is_resumed: bool, send: Callable[[CallFrame], None]
     ) -> None:
         """Let everybody in; where a leader must be asked, not between two of them."""
         del session, is_resumed, send

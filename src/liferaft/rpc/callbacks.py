@@ -11,6 +11,7 @@ from typing import Final
 from liferaft.errors import ProtocolError, Refused
 from liferaft.rpc import wire
 from liferaft.rpc.access import EVERYTHING
+from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.callee import ObjectDispatcher
 from liferaft.rpc.callee_references import CALLBACK_SESSION
 from liferaft.rpc.codec import encode, encode_failure
@@ -25,7 +26,7 @@ TIME_LEFT_MAX: Final = 1e7
 class CallbackHost:
     """Executes a host's calls of this side's objects; lives on the connection's loop."""
 
-    def __init__(self, table: ReferenceTable, *, answer: Callable[[bytes], None]) -> None:
+    def __init__(self, table: ReferenceTable, *, answer: Callable[[CallFrame], None]) -> None:
         self._answer = answer
         self._loop = asyncio.get_running_loop()
         self._dispatcher = ObjectDispatcher(_NoObject(), RELEASES, threads=THREADS)
@@ -73,7 +74,7 @@ class _CallbackRequest:
         call: wire.Call,
         frame: bytes,
         deadline: float | None,
-        send: Callable[[bytes], None],
+        send: Callable[[CallFrame], None],
     ) -> None:
         self.session = CALLBACK_SESSION
         self.peer = "the host"
@@ -83,7 +84,7 @@ class _CallbackRequest:
         self.deadline = deadline
         self._send = send
 
-    def answer(self, frame: bytes) -> None:
+    def answer(self, frame: CallFrame) -> None:
         self._send(frame)
 
     def refuse(self, error: Refused) -> None:

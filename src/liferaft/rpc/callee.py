@@ -25,6 +25,7 @@ from liferaft.errors import (
     SessionExpired,
 )
 from liferaft.rpc.access import denial, is_allowed
+from liferaft.rpc.buffers import CallFrame, encode_reply
 from liferaft.rpc.callee_interception import HostInterception
 from liferaft.rpc.callee_references import HostReferences
 from liferaft.rpc.callee_streams import HostedStreams, run_streaming
@@ -35,7 +36,7 @@ from liferaft.rpc.interface import Interface, MethodSignature
 from liferaft.rpc.references import Target
 from liferaft.rpc.session import CalleeSession, Verdict
 from liferaft.rpc.stream import WINDOW, WINDOW_FIRST
-from liferaft.rpc.wire import Chunk, Credit, Notify, Reply
+from liferaft.rpc.wire import Chunk, Credit, Notify
 from liferaft.rpc.workers import STOPPING, Job, Workers
 
 logger = logging.getLogger("liferaft.rpc")
@@ -91,18 +92,18 @@ class _Execution(Job):
         self.streams: HostedStreams | None = None
         self._dispatcher = dispatcher
 
-    def encode(self, result: Any) -> bytes:
+    def encode(self, result: Any) -> CallFrame:
         """See `Job`."""
         if self.signature.result_walk is not None:
             result = self._dispatcher.result_out(self, result)
-        return encode(Reply(self.number, result))
+        return encode_reply(self.number, result)
 
-    def done(self, outcome: bytes | BaseException) -> None:
+    def done(self, outcome: CallFrame | BaseException) -> None:
         """See `Job`."""
         if isinstance(outcome, Refused) and not self.is_begun:
             self._dispatcher.refused(self, outcome)
             return
-        if not isinstance(outcome, bytes):
+        if isinstance(outcome, BaseException):
             outcome = encode_failure(self.number, outcome, self.signature.declared)
         self._dispatcher.executed(self, outcome)
 
@@ -116,11 +117,11 @@ class _Notification(Job):
         super().__init__(function, None)
         self._name = name
 
-    def encode(self, result: Any) -> bytes:
+    def encode(self, result: Any) -> CallFrame:
         """See `Job`."""
         return encode(result)
 
-    def done(self, outcome: bytes | BaseException) -> None:
+    def done(self, outcome: CallFrame | BaseException) -> None:
         """See `Job`."""
         if isinstance(outcome, BaseException):
             logger.error("the one-way method %s raised", self._name, exc_info=outcome)
@@ -183,7 +184,7 @@ class ObjectDispatcher:
         return len(self._sessions)
 
     async def admit(
-        self, session: bytes, *, is_resumed: bool, send: Callable[[bytes], None]
+        self, session: bytes, *, is_resumed: bool, send: Callable[[CallFrame], None]
     ) -> None:
         """See `Dispatcher`."""
         self._admit(session, is_resumed=is_resumed)
@@ -465,7 +466,7 @@ class ObjectDispatcher:
             self._stream_count -= 1
         self._execution_bytes -= execution.size_bytes
 
-    def executed(self, execution: _Execution, reply: bytes) -> None:
+    def executed(self, execution: _Execution, reply: CallFrame) -> None:
         """Keep the answer of a call that has ended, and send it."""
         request, session = execution.request, execution.session
         self._ended(execution)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from liferaft.errors import ConnectionLost, InterfaceError, NoSuchObject
 from liferaft.rpc import wire
+from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.caller_state import Timing
 from liferaft.rpc.caller_streams import StreamedCall
 from liferaft.rpc.driving import CallDriver, Waiter
@@ -40,7 +41,7 @@ class HostReferences:
         self._heard_at = heard_at
         self._tables: dict[bytes, ReferenceTable] = {}
         self._connections: dict[bytes, CallbackConnection] = {}
-        self._sends: dict[bytes, Callable[[bytes], None]] = {}
+        self._sends: dict[bytes, Callable[[CallFrame], None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def adopt(self, session: bytes, table: ReferenceTable) -> None:
@@ -78,7 +79,7 @@ class HostReferences:
             raise NoSuchObject("what the reference leads to is gone: its lease ended, or its host")
         return table.find(int(digits)).target
 
-    def attach(self, session: bytes, send: Callable[[bytes], None]) -> None:
+    def attach(self, session: bytes, send: Callable[[CallFrame], None]) -> None:
         """Learn over which link a session is reached from now on."""
         self._sends[session] = send
         connection = self._connections.get(session)
@@ -161,7 +162,7 @@ class CallbackConnection(CallDriver):
         del arguments, time_left, metadata
         raise InterfaceError(f"{object} {method.name}: a host cannot have streams of its callers")
 
-    def attach(self, send: Callable[[bytes], None]) -> None:
+    def attach(self, send: Callable[[CallFrame], None]) -> None:
         """Go on over the link on which the caller's session was bound last."""
         self._send = send
         self._protocol.attached(self._loop.time())

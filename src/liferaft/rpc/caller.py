@@ -81,14 +81,14 @@ class StubCore:
         left = ambient.time_left()
         return self.call_from_thread(
             method,
-            method.arguments.encode(values),
+            values if method.has_buffers else method.arguments.encode(values),
             time_left=self.connection.timeout if left is None else left,
         )
 
     def work(
         self, method: MethodSignature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Runner, Coroutine[Any, Any, Any]]:
-        """Return the call, to be run on the bridge; arguments are encoded in this thread."""
+        """Return the call, to be run on the bridge; small arguments are encoded in this thread."""
         assert self.bridge is not None
         values = method.flatten(args, kwargs)
         connection = self.connection
@@ -98,7 +98,9 @@ class StubCore:
             raise StubClosed(f"{connection.interface.name}.{method.name}: the stub {FORKED}")
         if method.has_streams:
             return self.bridge, self._streaming_work(method, values)
-        is_raw = not connection.takes_values and not method.has_references
+        # Of a one-way call nobody learns when its buffers have left: they are copied now.
+        stays_where_it_is = method.has_buffers and not method.is_oneway
+        is_raw = not (connection.takes_values or method.has_references or stays_where_it_is)
         encoded = method.arguments.encode(values) if is_raw else values
         if method.is_oneway:
             return self.bridge, _notify(connection, method, encoded)

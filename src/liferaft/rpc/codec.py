@@ -15,7 +15,7 @@ import msgspec
 
 from liferaft import errors
 from liferaft.errors import InvalidArgument, LiferaftError, ProtocolError, RemoteError
-from liferaft.rpc.arrays import decode_array, encode_array
+from liferaft.rpc.arrays import decode_array, encode_array, read_extension
 from liferaft.rpc.wire import Failure, Frame
 
 NOTHING: Final = msgspec.Raw(b"\xc0")
@@ -49,7 +49,8 @@ _HAS_ONE_STACK: Final = sys.version_info < (3, 12)
 _encoder: Final = msgspec.msgpack.Encoder(enc_hook=encode_array)
 _decoder: Final[msgspec.msgpack.Decoder[Frame]] = msgspec.msgpack.Decoder(Frame)
 _skip: Final = msgspec.msgpack.Decoder(msgspec.Raw).decode
-_PATH: Final = re.compile(r" - at `\$\[(\d+)\](.*)`$")
+_PATH: Final = re.compile(r"(.*) - at `\$\[(\d+)\]([^`]*)`", re.DOTALL)
+"""msgspec's own is the last: what a user's class raises may end like that, too."""
 
 encode = _encoder.encode
 
@@ -67,6 +68,11 @@ _OURS: Final[Mapping[str, type[LiferaftError]]] = {
     for name, value in sorted(vars(errors).items())
     if isinstance(value, type) and issubclass(value, LiferaftError) and value is not RemoteError
 }
+
+
+def make_decoder(wanted: Any) -> msgspec.msgpack.Decoder[Any]:
+    """Return what decodes a value of this type: an argument, a result or an item."""
+    return msgspec.msgpack.Decoder(wanted, dec_hook=decode_array, ext_hook=read_extension)
 
 
 def decode_frame(data: bytes) -> Frame:
@@ -115,9 +121,7 @@ class ArgumentsCodec:
         self._method = method
         self._names = tuple(names)
         row: Any = tuple.__class_getitem__(tuple(types))
-        self._decoder: msgspec.msgpack.Decoder[tuple[Any, ...]] = msgspec.msgpack.Decoder(
-            row, dec_hook=decode_array
-        )
+        self._decoder: msgspec.msgpack.Decoder[tuple[Any, ...]] = make_decoder(row)
 
     def encode(self, arguments: tuple[Any, ...]) -> msgspec.Raw:
         """Return the arguments as bytes; raises `InvalidArgument` for what cannot travel."""
@@ -145,11 +149,11 @@ class ArgumentsCodec:
         return InvalidArgument(f"{self._method}: {cause}")
 
     def _explain(self, text: str) -> str:
-        found = _PATH.search(text)
+        found = _PATH.fullmatch(text)
         if found is None:
             return f"{self._method}: {text}"
-        rest = f" - at `{found[2].lstrip('.')}`" if found[2] else ""
-        return f"{self._method}({self._names[int(found[1])]}): {text[: found.start()]}{rest}"
+        rest = f" - at `{found[3].lstrip('.')}`" if found[3] else ""
+        return f"{self._method}({self._names[int(found[2])]}): {found[1]}{rest}"
 
 
 class ExceptionCodec:

@@ -26,6 +26,7 @@ from liferaft.link.base import Link, Network
 from liferaft.rpc import wire
 from liferaft.rpc.addresses import AddressBook
 from liferaft.rpc.bridge import FORKED
+from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.callbacks import CallbackHost
 from liferaft.rpc.caller_state import Leave, State, Timing, copy_error
 from liferaft.rpc.codec import encode
@@ -202,7 +203,7 @@ class CallerConnection(CallDriver):
         for frame, data in incoming:
             self._callbacks.take(frame, data)
 
-    def _answer_callback(self, frame: bytes) -> None:
+    def _answer_callback(self, frame: CallFrame) -> None:
         if self._send is not None and self._protocol.state.is_bound:
             self._send(frame)
 

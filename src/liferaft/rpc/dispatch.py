@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from liferaft.errors import Refused
 from liferaft.rpc.access import Roles
+from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.wire import Call, Chunk, Credit, Notify
 
@@ -67,7 +68,7 @@ class Request(Protocol):
     def deadline(self) -> float | None:
         """When the caller stops waiting, in the loop's time."""
 
-    def answer(self, frame: bytes) -> None:
+    def answer(self, frame: CallFrame) -> None:
         """Send an encoded `Reply` or `Failure` that carries this call's number."""
 
     def refuse(self, error: Refused) -> None:
@@ -106,7 +107,7 @@ class Dispatcher(Protocol):
         """Whether sessions outlive this host."""
 
     async def admit(
-        self, session: bytes, *, is_resumed: bool, send: Callable[[bytes], None]
+        self, session: bytes, *, is_resumed: bool, send: Callable[[CallFrame], None]
     ) -> None:
         """Return once calls of the session may come, over the link that `send` sends over.
 

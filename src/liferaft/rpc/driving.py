@@ -23,6 +23,7 @@ from liferaft.errors import (
 from liferaft.rpc import deadline as ambient
 from liferaft.rpc import wire
 from liferaft.rpc.bridge import LoopRunner
+from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.caller import reference_stub
 from liferaft.rpc.caller_state import Leave
 from liferaft.rpc.caller_streams import StreamedCall
@@ -91,7 +92,7 @@ class CallDriver:
         self.timeout = timeout
         self._protocol = protocol
         self._loop: asyncio.AbstractEventLoop
-        self._send: Callable[[bytes], None] | None = None
+        self._send: Callable[[CallFrame], None] | None = None
         self._is_closed = False
         self._why_closed = "is closed"
         self._timer: asyncio.TimerHandle | None = None
@@ -178,7 +179,11 @@ class CallDriver:
         raise decode_failure(outcome, method.declared) if type(outcome) is wire.Failure else outcome
 
     def call_from_thread(
-        self, method: MethodSignature, arguments: msgspec.Raw, *, time_left: float | None
+        self,
+        method: MethodSignature,
+        arguments: msgspec.Raw | tuple[Any, ...],
+        *,
+        time_left: float | None,
     ) -> Any:
         """Return the result of a call to a thread that waits for it: `call`, without a task.
 
@@ -204,7 +209,7 @@ class CallDriver:
         self,
         waiter: "_ThreadWaiter",
         method: MethodSignature,
-        arguments: msgspec.Raw,
+        arguments: msgspec.Raw | tuple[Any, ...],
         time_left: float | None,
     ) -> None:
         now = self._loop.time()
@@ -217,8 +222,14 @@ class CallDriver:
                 deadline=None if time_left is None else now + time_left,
                 waiter=waiter,
             )
-        except (LiferaftError, TypeError, ValueError) as error:
+        except LiferaftError as error:
             waiter.set_result(error)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            waiter.set_result(
+                error
+                if isinstance(arguments, msgspec.Raw)
+                else method.arguments.unfit(arguments, error)
+            )
         else:
             self._carry_out()
 

@@ -12,11 +12,8 @@ from collections import abc
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import msgspec
-
 from liferaft.errors import InterfaceError
-from liferaft.rpc.arrays import decode_array
-from liferaft.rpc.codec import ArgumentsCodec, ExceptionCodec
+from liferaft.rpc.codec import ArgumentsCodec, ExceptionCodec, make_decoder
 from liferaft.rpc.reference_types import ReferenceTarget, Take, Walk
 
 DecoratedT = TypeVar("DecoratedT", bound=Callable[..., Any] | type)
@@ -103,7 +100,7 @@ class ItemCodec:
     def __init__(self, where: str, stream: StreamType) -> None:
         self.where = where
         self.is_async = stream.is_async
-        self.decode = msgspec.msgpack.Decoder(stream.item, dec_hook=decode_array).decode
+        self.decode = make_decoder(stream.item).decode
 
 
 class MethodSignature:
@@ -131,6 +128,7 @@ class MethodSignature:
         result_walk: Walk | None = None,
         argument_walks: Mapping[int, Walk] | None = None,
         roles: frozenset[str] = frozenset(),
+        has_buffers: bool = False,
     ) -> None:
         self.result_walk = result_walk
         self.argument_walks = dict(argument_walks or {})
@@ -143,8 +141,10 @@ class MethodSignature:
         self.signature = signature
         self.full_signature = inspect.signature(function)
         self.arguments = arguments
+        # Whether an argument may be a large buffer: its bytes leave from where they lie.
+        self.has_buffers = has_buffers
         self.result_type = result_type
-        self.decode_result = msgspec.msgpack.Decoder(result_type, dec_hook=decode_array).decode
+        self.decode_result = make_decoder(result_type).decode
         self.is_async = is_async
         # A method that is not async may return an async iterator, which is awaited item by item.
         self.is_awaited = is_async if is_awaited is None else is_awaited

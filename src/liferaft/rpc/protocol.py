@@ -33,6 +33,7 @@ from liferaft.errors import (
 )
 from liferaft.link.base import FRAME_BYTES_MAX
 from liferaft.rpc import wire
+from liferaft.rpc.buffers import CallFrame, encode_apart, outline_of, set_aside, with_outline
 from liferaft.rpc.caller_state import Leave, State, Timing, copy_error
 from liferaft.rpc.codec import (
     NESTING_MAX,
@@ -77,7 +78,7 @@ class CallerProtocol(Generic[WaiterT]):
         self.object_name = object_name
         self.trouble: LiferaftError = Unreachable("no connection was made yet")
         self.is_trouble_lasting = False
-        self.outgoing: list[bytes] = []
+        self.outgoing: list[CallFrame] = []
         self.answers: list[tuple[PendingCall[WaiterT], Outcome]] = []
         # Calls of whose streams something was heard; the driver empties the list.
         self.progressed: list[PendingCall[WaiterT]] = []
@@ -160,7 +161,8 @@ class CallerProtocol(Generic[WaiterT]):
     ) -> PendingCall[WaiterT]:
         """Take a call, and send it if bound. Raises what encoding raises, and then keeps nothing.
 
-        `arguments` may be the tuple itself: it is encoded here, together with the frame. A call
+        `arguments` may be the tuple itself: it is encoded here, together with the frame, and large
+        buffers in it are not copied: they must not change before the call has its answer. A call
         with `streams` is given up when nothing is heard of the host for `patience` seconds.
         """
         if self.is_trouble_lasting:
@@ -168,17 +170,16 @@ class CallerProtocol(Generic[WaiterT]):
         if self._metadata is not None:
             metadata = {**metadata, **self._metadata} if metadata else self._metadata
         session = self.session
-        frame = encode(
-            wire.Call(
-                session.next_number,
-                session.acked_below,
-                self.object_name if object_name is None else object_name,
-                method.name,
-                None if deadline is None else deadline - now,
-                arguments,  # type: ignore[arg-type] # a tuple is encoded as Raw would be
-                metadata,
-            )
+        message = wire.Call(
+            session.next_number,
+            session.acked_below,
+            self.object_name if object_name is None else object_name,
+            method.name,
+            None if deadline is None else deadline - now,
+            set_aside(arguments) if method.has_buffers else arguments,  # type: ignore[arg-type] # a tuple is encoded as Raw would be
+            metadata,
         )
+        frame = encode_apart(message) if method.has_buffers else encode(message)
         self._check_frame(method, frame)
         call = session.add(method, frame, deadline, waiter)
         call.exported, call.object_name = exported, object_name
@@ -371,9 +372,9 @@ class CallerProtocol(Generic[WaiterT]):
 
     def _send_call(self, call: PendingCall[WaiterT], interval: float, now: float) -> None:
         """Send a call again, or for the first time after it waited for a connection."""
-        earlier = decode_frame(call.frame)
+        earlier = decode_frame(outline_of(call.frame))
         assert isinstance(earlier, wire.Call)
-        call.frame = encode(
+        outline = encode(
             msgspec.structs.replace(
                 earlier,
                 number=call.number,
@@ -382,6 +383,7 @@ class CallerProtocol(Generic[WaiterT]):
                 time_left=None if call.deadline is None else call.deadline - now,
             )
         )
+        call.frame = with_outline(call.frame, outline)
         if len(call.frame) > self._frame_bytes_max and not call.sent_count:
             # It was taken before any host had said how much it bears.
             self._answer(call, self._too_large(call.method, call.frame))
@@ -392,15 +394,15 @@ class CallerProtocol(Generic[WaiterT]):
         call.interval = interval
         call.resend_at = now + interval + travel_time(call.frame)
 
-    def _check_frame(self, method: MethodSignature, frame: bytes) -> None:
+    def _check_frame(self, method: MethodSignature, frame: CallFrame) -> None:
         """Raise `InvalidArgument` for a frame that a host would end the connection over."""
         if len(frame) > self._frame_bytes_max:
             raise self._too_large(method, frame)
-        if len(frame) > NESTING_MAX and is_nested_too_deep(frame):
+        if len(frame) > NESTING_MAX and is_nested_too_deep(outline_of(frame)):
             text = f"the arguments are nested more than {NESTING_MAX} deep"
             raise InvalidArgument(f"{method.name}: {text}")
 
-    def _too_large(self, method: MethodSignature, frame: bytes) -> InvalidArgument:
+    def _too_large(self, method: MethodSignature, frame: CallFrame) -> InvalidArgument:
         text = f"the arguments make {len(frame)} bytes; {self._frame_bytes_max} are allowed"
         return InvalidArgument(f"{method.name}: {text}")
 

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 
 from liferaft.errors import InterfaceError
+from liferaft.rpc.buffers import may_be_large
 from liferaft.rpc.codec import ArgumentsCodec, ExceptionCodec
 from liferaft.rpc.interface import (
     ONEWAY,
@@ -170,6 +171,7 @@ def _reflect_method(cls: type, name: str, found: _Found) -> MethodSignature:
         result_walk=result_walk,
         argument_walks=argument_walks,
         roles=_roles(cls, function),
+        has_buffers=any(map(may_be_large, hints_sent)),
     )
 
 

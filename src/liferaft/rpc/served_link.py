@@ -19,6 +19,7 @@ from liferaft.errors import (
 from liferaft.link.base import Link
 from liferaft.rpc import wire
 from liferaft.rpc.access import EVERYTHING, Roles
+from liferaft.rpc.buffers import CallFrame, outline_of
 from liferaft.rpc.codec import (
     NESTING_MAX,
     decode_frame,
@@ -57,7 +58,7 @@ class ServedLink:
         self.session: bytes | None = None
         self.roles: Roles = EVERYTHING if server.tokens is None else _NOTHING
         self._is_admitted = server.tokens is None
-        self.frame_bytes_max = server.limits.frame_bytes_max
+        self.frame_bytes_max = server.frame_bytes_max
         self._server = server
         self._bound: dict[str, Dispatcher] = {}
         self._binding: set[str] = set()
@@ -120,7 +121,7 @@ class ServedLink:
         self._handshake_timer.cancel()
         self.link.abort()
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: CallFrame) -> None:
         """Send a frame, unless the link has ended: the caller will ask again elsewhere."""
         if not self._is_ended:
             self.link.send(frame)
@@ -152,8 +153,7 @@ class ServedLink:
         if server.tokens is not None:
             roles = server.tokens.roles_of(frame.token)
             self._is_admitted, self.roles = roles is not None, roles or _NOTHING
-        frame_bytes_max = server.limits.frame_bytes_max
-        self.send(encode(wire.Welcome(frame.version, server.incarnation, frame_bytes_max)))
+        self.send(encode(wire.Welcome(frame.version, server.incarnation, self.frame_bytes_max)))
 
     def _bind(self, frame: wire.Bind) -> None:
         if len(frame.object) > NAME_CHARACTERS_MAX:
@@ -327,14 +327,14 @@ class _Request:
     def roles(self) -> Roles:
         return _NOTHING if self._served is None else self._served.roles
 
-    def answer(self, frame: bytes) -> None:
+    def answer(self, frame: CallFrame) -> None:
         served = self._served
         if served is not None:
             self._served = None
             if len(frame) > served.frame_bytes_max:
                 text = f"the result makes {len(frame)} bytes; {served.frame_bytes_max} are allowed"
                 frame = encode_failure(self.call.number, ProtocolError(text))
-            elif len(frame) > NESTING_MAX and is_nested_too_deep(frame):
+            elif len(frame) > NESTING_MAX and is_nested_too_deep(outline_of(frame)):
                 text = f"the result is nested more than {NESTING_MAX} deep"
                 frame = encode_failure(self.call.number, ProtocolError(text))
             served.in_flight.pop(self.call.number, None)

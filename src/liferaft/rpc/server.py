@@ -19,7 +19,7 @@ from liferaft.errors import (
     NoSuchObject,
 )
 from liferaft.link.address import Address
-from liferaft.link.base import FRAME_BYTES_MAX, Link, Listener, Network
+from liferaft.link.base import Link, Listener, Network
 from liferaft.rpc import wire
 from liferaft.rpc.access import Tokens
 from liferaft.rpc.codec import (
@@ -45,14 +45,15 @@ class Limits(msgspec.Struct, frozen=True):
 
     Of more than `connections_max` links, the one that has been shaking hands for longest goes
     first; a link that has bound an object never goes for another's sake. `in_flight_max` is per
-    link; a call that was cancelled counts until its method has really ended.
+    link; a call that was cancelled counts until its method has really ended. `frame_bytes_max` may
+    be less than the network bears.
     """
 
     connections_max: int = 1_000
     in_flight_max: int = 4_096
     handshake_timeout: float = 5.0
     silence_max: float = 60.0
-    frame_bytes_max: int = FRAME_BYTES_MAX
+    frame_bytes_max: int | None = None
 
 
 class Server:
@@ -70,6 +71,8 @@ class Server:
         """Take calls with one of `tokens` only, where there are any."""
         self.tokens = tokens
         self.limits = limits or Limits()
+        limit = self.limits.frame_bytes_max
+        self.frame_bytes_max = network.frame_bytes_max if limit is None else limit
         self.incarnation = random.randbytes(INCARNATION_BYTES)
         self.dispatchers: dict[str, Dispatcher] = {}
         self._asked_address = address

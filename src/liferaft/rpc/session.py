@@ -14,6 +14,7 @@ import enum
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.interface import MethodSignature
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ WORKING_INTERVAL: Final = 2.0
 WaiterT = TypeVar("WaiterT")
 
 
-def travel_time(frame: bytes) -> float:
+def travel_time(frame: CallFrame) -> float:
     """Return how many seconds a frame may be on its way beyond what a small one is."""
     return 0.0 if len(frame) <= LARGE_BYTES else len(frame) / LARGE_BYTES_PER_SECOND
 
@@ -96,7 +97,7 @@ class PendingCall(Generic[WaiterT]):
         self,
         number: int,
         method: MethodSignature,
-        frame: bytes,
+        frame: CallFrame,
         deadline: float | None,
         waiter: WaiterT,
     ) -> None:
@@ -149,7 +150,7 @@ class CallerSession(Generic[WaiterT]):
         return self._acked_below
 
     def add(
-        self, method: MethodSignature, frame: bytes, deadline: float | None, waiter: WaiterT
+        self, method: MethodSignature, frame: CallFrame, deadline: float | None, waiter: WaiterT
     ) -> PendingCall[WaiterT]:
         """Keep a call under the next number until it is answered."""
         number = self.next_number
@@ -182,7 +183,7 @@ class CalleeSession:
         self.active_at = 0.0
         self._replies_max = replies_max
         self._reply_bytes_max = reply_bytes_max
-        self._replies: dict[int, bytes] = {}
+        self._replies: dict[int, CallFrame] = {}
         self._running: set[int] = set()
 
     @property
@@ -215,11 +216,11 @@ class CalleeSession:
         self._running.add(number)
         return Verdict.EXECUTE
 
-    def reply(self, number: int) -> bytes:
+    def reply(self, number: int) -> CallFrame:
         """Return the frame that answers a call whose verdict is REPEAT."""
         return self._replies[number]
 
-    def finish(self, number: int, reply: bytes) -> None:
+    def finish(self, number: int, reply: CallFrame) -> None:
         """Keep the answer of a call that was being executed, until it is acknowledged."""
         self._running.discard(number)
         if number < self.acked_below:

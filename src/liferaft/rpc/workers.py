@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 from liferaft.errors import DeadlineExceeded, OutcomeUnknown
 from liferaft.rpc import cancellation
 from liferaft.rpc import deadline as ambient
+from liferaft.rpc.buffers import CallFrame
 
 ResultT = TypeVar("ResultT")
 
@@ -37,11 +38,14 @@ class Job:
         self.interruption: BaseException | None = None
         self.is_begun = True
 
-    def encode(self, result: Any) -> bytes:
-        """Turn the result into bytes, where the method ran; what it raises is the outcome."""
+    def encode(self, result: Any) -> CallFrame:
+        """Turn the result into a frame, where the method ran; what it raises is the outcome.
+
+        Whoever calls this keeps no reference to the result: see `buffers.encode_reply`.
+        """
         raise NotImplementedError
 
-    def done(self, outcome: bytes | BaseException) -> None:
+    def done(self, outcome: CallFrame | BaseException) -> None:
         """Take the outcome, on the loop's thread."""
         raise NotImplementedError
 
@@ -147,7 +151,7 @@ class Workers:
     async def _run_async(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
         ambient.set_deadline(loop.time, job.deadline)
         try:
-            outcome: bytes | BaseException = job.encode(await job.function())
+            outcome: CallFrame | BaseException = job.encode(await job.function())
         except asyncio.CancelledError as error:
             # The task ends here in either case: nobody awaits it but this class.
             outcome = job.interruption or error
@@ -160,7 +164,7 @@ class Workers:
     ) -> None:
         loop.call_soon_threadsafe(self._finish, job, _run_blocking(job, time_left))
 
-    def _finish(self, job: Job, outcome: bytes | BaseException) -> None:
+    def _finish(self, job: Job, outcome: CallFrame | BaseException) -> None:
         if job not in self._jobs:
             return
         del self._jobs[job]
@@ -212,7 +216,7 @@ def _time_left(job: Job, loop: asyncio.AbstractEventLoop) -> float | None:
     return None if job.deadline is None else job.deadline - loop.time()
 
 
-def _run_blocking(job: Job, time_left: float | None) -> bytes | BaseException:
+def _run_blocking(job: Job, time_left: float | None) -> CallFrame | BaseException:
     ambient.set_time_left(time_left)
     cancellation.executing(job)
     try:

@@ -23,6 +23,7 @@ import msgspec
 from liferaft.errors import AddressError, ConnectionLost, LiferaftError, Unreachable
 from liferaft.link.address import Address
 from liferaft.link.base import FRAME_BYTES_MAX, Link, Listener, Network, Receiver
+from liferaft.link.frames import Sendable, joined
 from liferaft.sim.chronicle import note
 from liferaft.sim.loop import SimulatedHost, running_loop
 
@@ -326,10 +327,10 @@ class _SimulatedLink:
         self._receiver = receiver
         self._schedule_read()
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: Sendable) -> None:
         if self._is_closed:
             return
-        self._outbox.append(frame)
+        self._outbox.append(joined(frame))
         if len(self._outbox) == 1:
             self._loop.call_soon(self._write, context=self.context)
 
