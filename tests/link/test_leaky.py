@@ -8,7 +8,7 @@ import pytest
 from liferaft.errors import ConnectionLost, LiferaftError, ProtocolError
 from liferaft.link.address import Address
 from liferaft.link.base import HIGH_WATER_BYTES, Link, Receiver
-from liferaft.link.frames import Sendable
+from liferaft.link.frames import Gathered, Sendable
 from liferaft.link.leak import Leak, LeakCounts
 from liferaft.link.leaky import LeakySocket, LeakyStatistics
 from liferaft.link.memory import MemoryNetwork
@@ -75,6 +75,15 @@ class TestDirections:
             arrived.append(pair.there.frames)
 
         assert arrived[0] == arrived[1]
+
+    async def test_what_is_held_is_what_was_sent_whatever_becomes_of_its_buffers(self) -> None:
+        pair = await leaky_pair(outgoing=SLOW)
+        data = bytearray(b"sent")
+        pair.leaky.send(Gathered([b"as ", memoryview(data)]))
+        data[:] = b"lost"
+        await asyncio.sleep(2)
+
+        assert [b"as sent"] == pair.there.frames
 
     async def test_settings_change_while_it_runs(self) -> None:
         pair = await leaky_pair()

@@ -135,6 +135,8 @@ class Store(Protocol):
     async def text(self) -> bytes: ...
     async def buffer(self) -> bytearray: ...
     async def window(self) -> memoryview: ...
+    async def every_second(self, data: memoryview) -> memoryview: ...
+    async def over(self) -> Array: ...
     @liferaft.oneway
     async def remember(self, values: Array) -> None: ...
     async def remembered(self) -> Array: ...
@@ -198,6 +200,13 @@ class StoreObject:
         self.mine = bytearray(b"x" * 2 * LARGE_BYTES)
         self.address = address(self.mine)
         return memoryview(self.mine)[LARGE_BYTES:]
+
+    def every_second(self, data: memoryview) -> memoryview:
+        return data[::2]
+
+    def over(self) -> Array:
+        self.mine = bytearray(LARGE_BYTES)
+        return self._at(np.frombuffer(self.mine))
 
     def remember(self, values: Array) -> None:
         self.mine = values.copy()
@@ -290,7 +299,7 @@ async def test_a_result_that_nobody_has_kept_is_not_copied(way: str, method: str
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("method", ["kept", "part_of_kept", "lent"])
+@pytest.mark.parametrize("method", ["kept", "part_of_kept", "lent", "over"])
 async def test_a_result_that_somebody_may_change_is_copied(way: str, method: str) -> None:
     """Or a repeated call could be answered with something else, or with half of each."""
     kind, options = WAYS[way]
@@ -299,7 +308,7 @@ async def test_a_result_that_somebody_may_change_is_copied(way: str, method: str
         await getattr(store, method)()
         (frame,) = network.sent
         reply = joined(frame)
-        np.asarray(implementation.mine)[:] = -1.0
+        memoryview(implementation.mine).cast("B")[:5] = b"later"
 
     assert implementation.address != address(frame.buffers[1])
     assert reply == joined(frame)
@@ -324,6 +333,13 @@ async def test_what_is_no_array_or_is_one_of_several_is_copied_when_it_may_chang
         zeros, ones = await store.several()
         assert not network.sent, "arrays in a list may be anybody's"
         assert (0.0, 1.0) == (zeros[-1], ones[-1])
+
+
+@pytest.mark.parametrize("size", [8, 4 * LARGE_BYTES])
+async def test_a_view_that_is_not_in_one_piece_is_copied(size: int) -> None:
+    data = memoryview(bytes(range(8)) * (size // 8))[::2]
+    async with stored(StoreObject()) as (store, _):
+        assert bytes(data)[::2] == bytes(await store.every_second(data))
 
 
 async def test_what_a_one_way_call_carries_may_be_changed_at_once() -> None:

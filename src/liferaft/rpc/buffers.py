@@ -83,7 +83,7 @@ def set_aside(arguments: msgspec.Raw | tuple[Any, ...]) -> msgspec.Raw | tuple[A
     """Return the arguments for `encode_apart`: those that are large `bytes` are marked as such."""
     if isinstance(arguments, msgspec.Raw):
         return arguments
-    return tuple(_aside(value) for value in arguments)
+    return tuple(_aside(_in_one_piece(value)) for value in arguments)
 
 
 def encode_apart(message: object) -> CallFrame:
@@ -103,6 +103,7 @@ def encode_apart(message: object) -> CallFrame:
 
 def encode_reply(number: int, result: Any) -> CallFrame:
     """Return the frame of the reply to a call; a large result is copied if it may still change."""
+    result = _in_one_piece(result)
     if not _is_large(result):
         return encode(Reply(number, result))
     if is_array(result):
@@ -147,11 +148,14 @@ def _encode(message: object, place: bytes) -> tuple[bytes, list[_Aside]]:
     return msgspec.msgpack.Encoder(enc_hook=hook).encode(message), asides
 
 
+def _in_one_piece(value: Any) -> Any:
+    """Return a value that can be encoded: not a view of every second byte."""
+    is_scattered = isinstance(value, memoryview) and not value.c_contiguous
+    return bytes(value) if is_scattered else value
+
+
 def _is_large_bytes(value: Any) -> bool:
-    if not isinstance(value, _BYTES_TYPES):
-        return False
-    view = memoryview(value)
-    return view.nbytes >= LARGE_BYTES and view.c_contiguous
+    return isinstance(value, _BYTES_TYPES) and memoryview(value).nbytes >= LARGE_BYTES
 
 
 def _is_large(value: Any) -> bool:
