@@ -75,28 +75,26 @@ def encode_frame(frame: bytes, frame_bytes_max: int) -> bytes:
 
 
 class FrameSplitter:
-    """Cuts the stream of one direction of one link into frames."""
+    """Cuts the stream of one direction of one link into frames.
 
-    __slots__ = ("_begun", "_chunks", "_frame_bytes_max", "_held_bytes", "_length")
+    `held_bytes` says how much of a frame that is half received is held, its header included.
+    """
+
+    __slots__ = ("_begun", "_chunks", "_frame_bytes_max", "_length", "held_bytes")
 
     def __init__(self, frame_bytes_max: int) -> None:
+        self.held_bytes = 0
         self._frame_bytes_max = frame_bytes_max
         # What arrived of a header that is not yet whole.
         self._begun = b""
         # The frame that is not yet whole: its length, or 0 for none, and what arrived of it.
         self._length = 0
         self._chunks: list[bytes | bytearray] = []
-        self._held_bytes = 0
 
     @property
     def is_inside_frame(self) -> bool:
         """Whether a frame is half received."""
-        return bool(self._length or self._begun)
-
-    @property
-    def held_bytes(self) -> int:
-        """How much of a frame that is half received is held, its header included."""
-        return HEADER_BYTES + self._held_bytes if self._length else len(self._begun)
+        return self.held_bytes > 0
 
     @property
     def announced_bytes(self) -> int:
@@ -115,6 +113,7 @@ class FrameSplitter:
             offset = self._complete(chunk, frames)
         elif self._begun:
             chunk, self._begun = self._begun + chunk, b""
+            self.held_bytes = 0
         stop = len(chunk)
         length_max = self._frame_bytes_max
         while stop - offset >= HEADER_BYTES:
@@ -125,25 +124,27 @@ class FrameSplitter:
             frame_stop = frame_start + length
             if frame_stop > stop:
                 self._length = length
+                self.held_bytes = HEADER_BYTES
                 self._hold(chunk[frame_start:])
                 return frames
             frames.append(chunk[frame_start:frame_stop])
             offset = frame_stop
         if offset < stop:
             self._begun = chunk[offset:]
+            self.held_bytes = stop - offset
         return frames
 
     def drop(self) -> None:
         """Let go of a frame that is half received: its stream has ended."""
         self._begun = b""
-        self._length = self._held_bytes = 0
+        self._length = self.held_bytes = 0
         self._chunks = []
 
     def _complete(self, chunk: bytes, frames: list[bytes]) -> int:
         """Take what the chunk has of the half received frame; return how many bytes that were."""
-        missing = self._length - self._held_bytes
+        missing = HEADER_BYTES + self._length - self.held_bytes
         self._hold(chunk[:missing])
-        if self._held_bytes < self._length:
+        if len(chunk) < missing:
             return len(chunk)
         frames.append(b"".join(self._chunks))
         self.drop()
@@ -151,7 +152,7 @@ class FrameSplitter:
 
     def _hold(self, chunk: bytes) -> None:
         chunks = self._chunks
-        self._held_bytes += len(chunk)
+        self.held_bytes += len(chunk)
         if len(chunk) >= SMALL_CHUNK_BYTES:
             chunks.append(chunk)
         elif chunks and isinstance(chunks[-1], bytearray):

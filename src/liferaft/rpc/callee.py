@@ -36,7 +36,7 @@ from liferaft.rpc.interface import Interface, MethodSignature
 from liferaft.rpc.references import Target
 from liferaft.rpc.session import CalleeSession, Verdict
 from liferaft.rpc.stream import WINDOW, WINDOW_FIRST
-from liferaft.rpc.wire import Chunk, Credit, Notify
+from liferaft.rpc.wire import Chunk, Credit, Notify, Reply
 from liferaft.rpc.workers import STOPPING, Job, Workers
 
 logger = logging.getLogger("liferaft.rpc")
@@ -96,7 +96,9 @@ class _Execution(Job):
         """See `Job`."""
         if self.signature.result_walk is not None:
             result = self._dispatcher.result_out(self, result)
-        return encode_reply(self.number, result)
+        if self.signature.gives_buffers:
+            return encode_reply(self.number, result)
+        return encode(Reply(self.number, result))
 
     def done(self, outcome: CallFrame | BaseException) -> None:
         """See `Job`."""

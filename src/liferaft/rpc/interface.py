@@ -129,6 +129,7 @@ class MethodSignature:
         argument_walks: Mapping[int, Walk] | None = None,
         roles: frozenset[str] = frozenset(),
         has_buffers: bool = False,
+        gives_buffers: bool = False,
     ) -> None:
         self.result_walk = result_walk
         self.argument_walks = dict(argument_walks or {})
@@ -141,8 +142,9 @@ class MethodSignature:
         self.signature = signature
         self.full_signature = inspect.signature(function)
         self.arguments = arguments
-        # Whether an argument may be a large buffer: its bytes leave from where they lie.
+        # Whether an argument, or the result, may be a large buffer: see buffers.py.
         self.has_buffers = has_buffers
+        self.gives_buffers = gives_buffers
         self.result_type = result_type
         self.decode_result = make_decoder(result_type).decode
         self.is_async = is_async

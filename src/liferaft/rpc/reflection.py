@@ -172,6 +172,7 @@ def _reflect_method(cls: type, name: str, found: _Found) -> MethodSignature:
         argument_walks=argument_walks,
         roles=_roles(cls, function),
         has_buffers=any(map(may_be_large, hints_sent)),
+        gives_buffers=may_be_large(hints["return"]),
     )
 
 
