@@ -12,6 +12,7 @@ import pytest
 
 import liferaft
 from liferaft.errors import (
+    ConnectionLost,
     DeadlineExceeded,
     InterfaceError,
     InterfaceMismatch,
@@ -22,10 +23,14 @@ from liferaft.errors import (
     StubClosed,
 )
 from liferaft.link.base import Network
+from liferaft.link.frames import joined
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
+from liferaft.rpc import wire
+from liferaft.rpc.callee_references import HostReferences
 from liferaft.rpc.caller import core_of
+from liferaft.rpc.codec import decode_frame
 from liferaft.rpc.host import CalleeStub
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.references import HOST_LEASE
@@ -368,6 +373,92 @@ async def test_a_host_that_restarts_has_forgotten_all_references() -> None:
             await account.deposit(1)
         assert 0 == here.exports_of_caller
         assert await (await here.bank.open("ada")).deposit(5)
+
+
+async def test_a_host_that_restarted_calls_back_as_one_that_did_not() -> None:
+    """Its calls have the numbers of the earlier one's, whose answers are kept."""
+
+    async def double(number: int) -> int:
+        return 2 * number
+
+    async with world() as here:
+        assert [2, 4, 6] == [await here.bank.apply(double, number) for number in (1, 2, 3)]
+        await here.host.astop()
+        await here.host.astart()
+        await here.bank.find("ada")
+
+        assert [8, 10, 12] == [await here.bank.apply(double, number) for number in (4, 5, 6)]
+
+
+async def test_what_a_host_called_before_it_restarted_ends_and_answers_no_other_call() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+    stubborn = _stubborn(begun, ended)
+
+    async def slow(number: int) -> int:
+        await asyncio.sleep(1.0)
+        return number
+
+    async with world() as here:
+        call = asyncio.ensure_future(here.bank.apply(stubborn, 1))
+        await begun.wait()
+        await here.host.astop()
+        await here.host.astart()
+        with pytest.raises(OutcomeUnknown):
+            await call
+
+        assert 2 == await here.bank.apply(slow, 2)
+        assert ended.is_set()
+
+
+async def test_a_stub_that_is_closed_waits_for_what_an_earlier_host_called() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+    async with world() as here:
+        call = asyncio.ensure_future(here.bank.apply(_stubborn(begun, ended), 1))
+        await begun.wait()
+        await here.host.astop()
+        await here.host.astart()
+        with pytest.raises(OutcomeUnknown):
+            await call
+        assert not ended.is_set()
+
+    assert ended.is_set()
+
+
+def _stubborn(begun: asyncio.Event, ended: asyncio.Event) -> Callable[[int], Awaitable[int]]:
+    """Return a callback that takes half a second to end."""
+
+    async def stubborn(number: int) -> int:
+        begun.set()
+        try:
+            await asyncio.sleep(1e6)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.5)
+        ended.set()
+        return number
+
+    return stubborn
+
+
+async def test_the_numbers_of_callbacks_go_on_when_a_caller_was_forgotten_for_a_while() -> None:
+    """It is the same caller, with the same answers, if it has not noticed."""
+    heard_at = 0.0
+    references = HostReferences(Interface.of(Bank), heard_at=lambda _: heard_at)
+    frames: list[bytes] = []
+    numbers = []
+    for _ in range(2):
+        references.attach(b"s" * 16, lambda frame: frames.append(joined(frame)))
+        apply = Interface.of(Bank).methods["apply"]
+        function, _ = references.of(b"s" * 16).arguments_in(apply, (3, 0))
+        call = asyncio.ensure_future(function(5))
+        await asyncio.sleep(0.0)
+        frame = decode_frame(frames.pop())
+        assert isinstance(frame, wire.Call)
+        numbers.append(frame.number)
+        references.leave(b"s" * 16)
+        with pytest.raises(ConnectionLost):
+            await call
+
+    assert [1, 2] == numbers
 
 
 async def test_a_call_of_a_reference_is_not_made_at_a_host_that_restarted() -> None:

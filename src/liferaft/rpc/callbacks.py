@@ -5,6 +5,7 @@ them is told in `liferaft.rpc.callee_references`.
 """
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import Final
 
@@ -27,11 +28,17 @@ class CallbackHost:
     """Executes a host's calls of this side's objects; lives on the connection's loop."""
 
     def __init__(self, table: ReferenceTable, *, answer: Callable[[CallFrame], None]) -> None:
+        self._table = table
         self._answer = answer
         self._loop = asyncio.get_running_loop()
-        self._dispatcher = ObjectDispatcher(_NoObject(), RELEASES, threads=THREADS)
-        self._dispatcher.open_session(CALLBACK_SESSION)
-        self._dispatcher.references.adopt(CALLBACK_SESSION, table)
+        self._dispatcher = self._new_dispatcher()
+        self._endings: set[asyncio.Task[None]] = set()
+
+    def _new_dispatcher(self) -> ObjectDispatcher:
+        dispatcher = ObjectDispatcher(_NoObject(), RELEASES, threads=THREADS)
+        dispatcher.open_session(CALLBACK_SESSION)
+        dispatcher.references.adopt(CALLBACK_SESSION, self._table)
+        return dispatcher
 
     def take(self, frame: wire.Frame, data: bytes) -> None:
         """Take a frame that the host sent about an object of this side."""
@@ -40,15 +47,32 @@ class CallbackHost:
             if left is not None and not left >= 0:
                 raise ProtocolError(f"a call with {left} s left")
             until = None if left is None else self._loop.time() + min(left, TIME_LEFT_MAX)
-            self._dispatcher.dispatch(_CallbackRequest(frame, data, until, self._answer))
+            send = functools.partial(self._send, self._dispatcher)
+            self._dispatcher.dispatch(_CallbackRequest(frame, data, until, send))
         elif isinstance(frame, wire.Cancel):
             self._dispatcher.cancel(CALLBACK_SESSION, frame.number)
         elif isinstance(frame, wire.Notify):
             self._dispatcher.notify(frame, _TheHost())
 
+    def forget(self) -> None:
+        """Know that another host calls from now on, whose numbers begin anew.
+
+        What the earlier one has called ends, and is answered to nobody.
+        """
+        earlier, self._dispatcher = self._dispatcher, self._new_dispatcher()
+        ending = self._loop.create_task(earlier.stop())
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+
     async def stop(self) -> None:
         """End what is being executed."""
         await self._dispatcher.stop()
+        if self._endings:
+            await asyncio.wait(self._endings)
+
+    def _send(self, dispatcher: ObjectDispatcher, frame: CallFrame) -> None:
+        if dispatcher is self._dispatcher:
+            self._answer(frame)
 
 
 class _TheHost:

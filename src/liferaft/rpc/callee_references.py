@@ -42,6 +42,8 @@ class HostReferences:
         self._tables: dict[bytes, ReferenceTable] = {}
         self._connections: dict[bytes, CallbackConnection] = {}
         self._sends: dict[bytes, Callable[[CallFrame], None]] = {}
+        # A caller that was left, and comes again, has the answers of earlier numbers still.
+        self._next_number = 1
         self._timer: asyncio.TimerHandle | None = None
 
     def adopt(self, session: bytes, table: ReferenceTable) -> None:
@@ -52,7 +54,9 @@ class HostReferences:
         """Return the table of a session, made when there is none; called on the loop."""
         table = self._tables.get(session)
         if table is None:
-            connection = CallbackConnection(interface=self._interface)
+            connection = CallbackConnection(
+                interface=self._interface, first_number=self._next_number
+            )
             self._connections[session] = connection
             if session in self._sends:
                 connection.attach(self._sends[session])
@@ -98,6 +102,7 @@ class HostReferences:
         self._tables.pop(session, None)
         connection = self._connections.pop(session, None)
         if connection is not None:
+            self._next_number = max(self._next_number, connection.next_number)
             connection.end(reason)
 
     def stop(self) -> None:
@@ -138,7 +143,9 @@ class HostReferences:
 class CallbackConnection(CallDriver):
     """Calls the objects of one caller's session, over the link that it has at present."""
 
-    def __init__(self, *, interface: Interface, timeout: float | None = 10.0) -> None:
+    def __init__(
+        self, *, interface: Interface, first_number: int = 1, timeout: float | None = 10.0
+    ) -> None:
         """Bound calls that have no ambient deadline to `timeout` seconds."""
         protocol: CallerProtocol[Waiter] = CallerProtocol(
             object_name="",
@@ -146,8 +153,14 @@ class CallbackConnection(CallDriver):
             draw_session=lambda: CALLBACK_SESSION,
             timing=Timing(NEVER, NEVER, NEVER, NEVER),
         )
+        protocol.session.next_number = first_number
         super().__init__(protocol, interface=interface, timeout=timeout)
         self._loop = asyncio.get_running_loop()
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next call."""
+        return self._protocol.session.next_number
 
     def start_streaming(
         self,

@@ -203,6 +203,11 @@ class CallerConnection(CallDriver):
         for frame, data in incoming:
             self._callbacks.take(frame, data)
 
+    def _forget_references(self) -> None:
+        super()._forget_references()
+        if self._callbacks is not None:
+            self._callbacks.forget()
+
     def _answer_callback(self, frame: CallFrame) -> None:
         if self._send is not None and self._protocol.state.is_bound:
             self._send(frame)
