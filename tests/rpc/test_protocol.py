@@ -118,6 +118,19 @@ def test_what_goes_with_every_call_goes_beside_what_one_call_has() -> None:
     assert [{"within": "1.0"}, {"trace": "7", "within": "1.0"}] == [c.metadata for c in calls]
 
 
+@pytest.mark.parametrize("numbers", [[5], [-5]])
+def test_a_call_with_references_that_was_not_sent_ends_with_its_session(numbers: list[int]) -> None:
+    """Its numbers mean nothing to the next one; -5 is what the host had sent as 5."""
+    hand = Hand()
+    hand.protocol.call(INCREMENT, (1,), now=0.0, deadline=None, waiter="w", exported=numbers)
+    hand.call()
+    hand.protocol.begin_anew("the host was not heard of")
+
+    [outcome] = hand.outcomes()
+    assert isinstance(outcome, Unreachable)
+    assert [1] == list(hand.protocol.session.pending), "the other goes on in the next session"
+
+
 def test_frames_of_the_handshake_are_sent_again_at_growing_intervals() -> None:
     hand = Hand()
     hand.protocol.link_opened(0.0)

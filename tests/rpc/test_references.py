@@ -66,6 +66,7 @@ class Bank(Protocol):
     async def keep(self, watcher: Watcher) -> None: ...
     async def tell_kept(self, what: str) -> int: ...
     async def give_back(self) -> Watcher: ...
+    async def give_away(self) -> Watcher: ...
     async def slow(self, watcher: Watcher) -> Account: ...
 
 
@@ -127,6 +128,11 @@ class BankObject:
 
     async def give_back(self) -> Watcher:
         return self.kept
+
+    async def give_away(self) -> Watcher:
+        given = self.kept
+        del self.kept
+        return given
 
     async def slow(self, watcher: Watcher) -> AccountObject:
         await self.let_go.wait()
@@ -472,6 +478,58 @@ async def test_a_call_of_a_reference_is_not_made_at_a_host_that_restarted() -> N
         with pytest.raises((NoSuchObject, OutcomeUnknown, liferaft.Unreachable)):
             await call
         assert not here.object.accounts["ada"].amounts
+
+
+async def test_a_call_with_what_leads_home_is_not_made_at_a_host_that_restarted() -> None:
+    async with world() as here:
+        account = await here.bank.open("ada")
+        await here.host.astop()
+        call = asyncio.ensure_future(here.bank.is_own(account))
+        await asyncio.sleep(0.1)
+        await here.host.astart()
+
+        with pytest.raises(liferaft.Unreachable, match="forgot the references"):
+            await call
+
+
+async def test_what_goes_home_is_not_let_go_of_before_it_has_arrived() -> None:
+    """A lost answer comes again, and what is let go of meanwhile must not overtake it."""
+    inside = MemoryNetwork()
+    lossy = LeakyNetwork(inside, seed=4, outgoing=Leak(loss=0.4), incoming=Leak(loss=0.5))
+    async with world(lossy, inside) as here:
+        for _ in range(20):
+            watcher = WatcherObject()
+            await here.bank.keep(watcher)
+            assert watcher is await here.bank.give_away()
+            assert await here.bank.is_own(await here.bank.open("ada"))
+        await asyncio.sleep(10)
+
+        assert 0 == here.exports_of_caller
+
+
+async def test_a_caller_calls_what_another_caller_has_given() -> None:
+    async with world() as here:
+        watcher = WatcherObject()
+        await here.bank.keep(watcher)
+        other = await liferaft.aconnect(Bank, "memory:bank", network=here.network)
+        lent = await other.give_back()
+
+        assert 10 == await lent.saw("from afar", AccountObject("other"))
+        assert (["from afar"], 10) == (watcher.seen, watcher.balance)
+        await liferaft.aclose(other)
+
+
+async def test_a_stub_is_hosted_as_any_other_object() -> None:
+    async with world() as here:
+        relay = await liferaft.aserve(here.bank, Bank, "memory:relay", network=here.network)
+        bank = await liferaft.aconnect(Bank, "memory:relay", network=here.network)
+        account = await bank.open("ada")
+
+        assert [3, 5] == [await account.deposit(3), await account.deposit(2)]
+        assert [3, 2] == [amount async for amount in account.history()]
+        assert await bank.is_own(account)
+        await liferaft.aclose(bank)
+        await relay.astop()
 
 
 async def test_a_caller_that_leaves_holds_nothing_any_more() -> None:

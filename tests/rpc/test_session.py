@@ -1,5 +1,7 @@
 """Both halves of a session, with time passed in by hand."""
 
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,6 +78,27 @@ def test_replies_are_bounded_in_bytes() -> None:
         session.finish(number, b"x" * 100)
 
         assert session.reply_bytes <= 1000
+
+
+class Held:
+    """Something that is gone when nobody has it."""
+
+
+@pytest.mark.parametrize("end", ["acknowledged", "forgotten"])
+def test_what_an_answer_speaks_of_lives_as_long_as_the_answer(end: str) -> None:
+    session = callee()
+    held = Held()
+    session.receive(1, 1)
+    session.finish(1, b"r" * 10, [held])
+    watched = weakref.ref(held)
+    del held
+    assert watched() is not None
+
+    if end == "acknowledged":
+        session.acknowledge(2)
+    else:
+        session.forget(0)
+    assert watched() is None
 
 
 def test_a_reply_that_nobody_waits_for_any_more_is_not_kept() -> None:

@@ -32,7 +32,7 @@ from liferaft.rpc.callee_streams import HostedStreams, run_streaming
 from liferaft.rpc.codec import encode, encode_failure
 from liferaft.rpc.dispatch import RETRY_AFTER, Request, Sender
 from liferaft.rpc.interception import Interceptor
-from liferaft.rpc.interface import Interface, MethodSignature
+from liferaft.rpc.interface import Interface, MethodSignature, is_awaited
 from liferaft.rpc.references import Target
 from liferaft.rpc.session import CalleeSession, Verdict
 from liferaft.rpc.stream import WINDOW, WINDOW_FIRST
@@ -67,6 +67,7 @@ class _Execution(Job):
 
     __slots__ = (
         "_dispatcher",
+        "held",
         "number",
         "request",
         "session",
@@ -90,12 +91,14 @@ class _Execution(Job):
         self.size_bytes = len(request.frame)
         self.signature = signature
         self.streams: HostedStreams | None = None
+        # What must live until the caller has the answer.
+        self.held: list[Any] = []
         self._dispatcher = dispatcher
 
     def encode(self, result: Any) -> CallFrame:
         """See `Job`."""
         if self.signature.result_walk is not None:
-            result = self._dispatcher.result_out(self, result)
+            result, self.held = self._dispatcher.result_out(self, result)
         if self.signature.gives_buffers:
             return encode_reply(self.number, result)
         return encode(Reply(self.number, result))
@@ -157,7 +160,7 @@ class ObjectDispatcher:
         functions: dict[str, tuple[Callable[..., Any], bool]] = {}
         for method in interface.methods:
             function = getattr(implementation, method)
-            functions[method] = (function, inspect.iscoroutinefunction(function))
+            functions[method] = (function, is_awaited(function))
         self._own = Target(
             interface.methods, functions, dict.fromkeys(interface.methods, interface.name)
         )
@@ -315,8 +318,8 @@ class ObjectDispatcher:
         """See `Dispatcher`."""
         self.references.leave(session)
 
-    def result_out(self, execution: _Execution, result: Any) -> Any:
-        """Return a result with numbers in the place of references; called where the method ran."""
+    def result_out(self, execution: _Execution, result: Any) -> tuple[Any, list[Any]]:
+        """See `ReferenceTable`; called where the method ran."""
         table = self.references.known(execution.request.session)
         return table.result_out(execution.signature, result)
 
@@ -474,7 +477,7 @@ class ObjectDispatcher:
         self._ended(execution)
         self.calls_served += 1
         bytes_before = session.reply_bytes
-        session.finish(execution.number, reply)
+        session.finish(execution.number, reply, execution.held)
         self._reply_bytes += session.reply_bytes - bytes_before
         while self._reply_bytes > self._memory.reply_bytes_max:
             # The caller that leaves most behind pays first, with the older half.

@@ -21,7 +21,7 @@ from liferaft.rpc.caller_streams import (
     ElsewhereIterator,
 )
 from liferaft.rpc.interception import Connection
-from liferaft.rpc.interface import Interface, ItemCodec, MethodSignature
+from liferaft.rpc.interface import AWAITED, Interface, ItemCodec, MethodSignature
 from liferaft.rpc.reference_types import CLASSES_KEPT
 
 _CORE: Final = "_liferaft"
@@ -250,6 +250,7 @@ def _method_on_loop(method: MethodSignature, kind: type[Connection]) -> Callable
     def call(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         return start(self._liferaft.connection, method, method.flatten(args, kwargs))
 
+    setattr(call, AWAITED, True)
     return call
 
 

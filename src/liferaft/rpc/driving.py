@@ -150,7 +150,9 @@ class CallDriver:
         exported: list[int] | None = None
         if method.has_references:
             assert isinstance(arguments, tuple), "they are encoded here, with their references"
-            arguments, exported = self.references.arguments_out(method, arguments)
+            # Stubs that go home are held here until the answer: see `ReferenceTable.result_out`.
+            values = arguments
+            arguments, exported = self.references.arguments_out(method, values)
         now = loop.time()
         waiter: Waiter = loop.create_future()
         try:

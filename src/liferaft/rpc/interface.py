@@ -23,6 +23,7 @@ ONEWAY = "__liferaft_oneway__"
 RAISES = "__liferaft_raises__"
 IDEMPOTENT = "__liferaft_idempotent__"
 ROLES = "__liferaft_roles__"
+AWAITED = "__liferaft_awaited__"
 _STREAMS: Mapping[Any, bool] = {
     abc.Iterator: False,
     abc.Iterable: False,
@@ -32,6 +33,11 @@ _STREAMS: Mapping[Any, bool] = {
     abc.AsyncGenerator: True,
 }
 """What is annotated so is a stream; whether its items are awaited."""
+
+
+def is_awaited(function: Callable[..., Any]) -> bool:
+    """Return whether what a method gives must be awaited: an `async def`, or one of a stub."""
+    return inspect.iscoroutinefunction(function) or hasattr(function, AWAITED)
 
 
 def oneway(method: MethodT) -> MethodT:

@@ -463,10 +463,10 @@ class CallerProtocol(Generic[WaiterT]):
 
     def _session_expired(self, message: str) -> None:
         """Begin a new session; what was never sent, or does no harm twice, goes on in it."""
+        self.forget()
         expired = self.session
         self.session = CallerSession(self._draw_session())
         self._bound_incarnation = None
-        self.forget()
         for call in expired.pending.values():
             if call.sent_count and not call.may_run_twice:
                 self.answers.append((call, SessionExpired(message)))

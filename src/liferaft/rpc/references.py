@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from liferaft.errors import InvalidArgument, NoSuchObject, Overloaded
-from liferaft.rpc.interface import Interface, MethodSignature
+from liferaft.rpc.interface import Interface, MethodSignature, is_awaited
 from liferaft.rpc.reference_types import ReferenceTarget
 
 REFERENCES_MAX: Final = 131_072
@@ -67,7 +67,7 @@ class Exported:
         found: dict[str, tuple[Callable[..., Any], bool]] = {}
         for name, method in interface.methods.items():
             function = self.value if interface.is_function else getattr(self.value, name)
-            is_async = inspect.iscoroutinefunction(function)
+            is_async = is_awaited(function)
             if interface.is_function and method.is_async and not is_async:
                 function, is_async = _awaiting(function), True
             found[name] = (function, is_async)
@@ -125,7 +125,7 @@ class ReferenceTable:
     def arguments_out(
         self, method: MethodSignature, values: tuple[Any, ...]
     ) -> tuple[tuple[Any, ...], list[int]]:
-        """Return arguments with numbers for references, and the numbers of what was let out.
+        """Return arguments with numbers for references, and these numbers: home ones have a minus.
 
         Raises `InvalidArgument` for an object that is not what the annotation says.
         """
@@ -136,18 +136,30 @@ class ReferenceTable:
             self.take_back(out)
             raise
 
-    def result_out(self, method: MethodSignature, value: Any) -> Any:
-        """Return a result with numbers in the place of references."""
+    def result_out(self, method: MethodSignature, value: Any) -> tuple[Any, list[Any]]:
+        """Return a result with numbers in the place of references, and the stubs that go home.
+
+        Those must be held until the result has arrived: once they are let go of, the peer is told,
+        and does not know any more what their numbers mean.
+        """
         out: list[int] = []
+        home: list[Any] = []
+
+        def take(target: ReferenceTarget, reference: Any) -> int:
+            number = self._export(target, reference, out)
+            if number < 0:
+                home.append(reference)
+            return number
+
         try:
-            return method.walk_result(value, lambda t, v: self._export(t, v, out))
+            return method.walk_result(value, take), home
         except BaseException:
             self.take_back(out)
             raise
 
     def take_back(self, numbers: list[int]) -> None:
         """Know that references which were let out have not reached the peer."""
-        self.release([(number, 1) for number in numbers])
+        self.release([(number, 1) for number in numbers if number > 0])
 
     def release(self, dropped: list[tuple[int, int]]) -> None:
         """Let go of objects that the peer holds no longer."""
@@ -173,6 +185,7 @@ class ReferenceTable:
         with self._lock:
             home = self._stub_numbers.get(value) if _is_weakly_held(value) else None
             if home is not None:
+                out.append(-home)
                 return -home
             identity = _identity(value)
             number = self._numbers.get(identity)

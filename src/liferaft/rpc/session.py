@@ -184,6 +184,7 @@ class CalleeSession:
         self._replies_max = replies_max
         self._reply_bytes_max = reply_bytes_max
         self._replies: dict[int, CallFrame] = {}
+        self._held: dict[int, object] = {}
         self._running: set[int] = set()
 
     @property
@@ -220,12 +221,17 @@ class CalleeSession:
         """Return the frame that answers a call whose verdict is REPEAT."""
         return self._replies[number]
 
-    def finish(self, number: int, reply: CallFrame) -> None:
-        """Keep the answer of a call that was being executed, until it is acknowledged."""
+    def finish(self, number: int, reply: CallFrame, held: object = None) -> None:
+        """Keep the answer of a call that was being executed, until it is acknowledged.
+
+        What is `held` lives for as long, if it is true.
+        """
         self._running.discard(number)
         if number < self.acked_below:
             return
         self._replies[number] = reply
+        if held:
+            self._held[number] = held
         self.reply_bytes += len(reply)
         if len(self._replies) > self._replies_max or self.reply_bytes > self._reply_bytes_max:
             self.forget(self.reply_bytes // 2)
@@ -246,6 +252,8 @@ class CalleeSession:
         for number in list(replies) if is_long else range(first, acked_below):
             if number < acked_below and number in replies:
                 self.reply_bytes -= len(replies.pop(number))
+                if self._held:
+                    self._held.pop(number, None)
 
     def forget(self, reply_bytes_kept: int) -> None:
         """Drop the oldest replies until at most half as many, of `reply_bytes_kept`, are left."""
@@ -254,4 +262,5 @@ class CalleeSession:
             if len(self._replies) <= kept and self.reply_bytes <= reply_bytes_kept:
                 return
             self.reply_bytes -= len(self._replies.pop(number))
+            self._held.pop(number, None)
             self.forgotten_below = max(self.forgotten_below, number + 1)

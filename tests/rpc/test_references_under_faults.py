@@ -1,0 +1,272 @@
+"""Objects and functions that are passed around while links lose frames and hosts restart.
+
+Several callers pass their own objects, each other's and the host's through one hub, and call what
+they get. Whatever happens to the network and the host: a call is answered with its own answer or
+with an error that says what went wrong, none is executed twice, and in the end nobody holds
+anything.
+"""
+
+import asyncio
+import contextlib
+import gc
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any, Protocol
+
+import pytest
+
+import liferaft
+from liferaft.errors import (
+    ConnectionLost,
+    DeadlineExceeded,
+    NoSuchObject,
+    OutcomeUnknown,
+    RemoteError,
+    SessionExpired,
+    StubClosed,
+    Unreachable,
+)
+from liferaft.link.leak import Leak
+from liferaft.link.leaky_network import LeakyNetwork
+from liferaft.link.memory import MemoryNetwork
+from liferaft.rpc.caller import core_of
+from liferaft.rpc.host import CalleeStub
+
+pytestmark = pytest.mark.looptime(noop_cycles=0)
+
+CALLERS = 3
+CALLS = 40
+SLOTS = 4
+TOLD = (
+    ConnectionLost,
+    DeadlineExceeded,
+    NoSuchObject,
+    OutcomeUnknown,
+    RemoteError,
+    SessionExpired,
+    StubClosed,
+    Unreachable,
+)
+"""What a caller may be told when something is gone; above all not that its arguments are wrong."""
+QUIET = 100.0
+"""Seconds, more than any lease."""
+
+
+class Cell(Protocol):
+    async def name(self) -> str: ...
+    async def add(self, number: int) -> int: ...
+
+
+class Hub(Protocol):
+    async def apply(self, function: Callable[[int], Awaitable[int]], to: int) -> int: ...
+    async def keep(self, slot: int, cell: Cell) -> None: ...
+    async def kept(self, slot: int) -> Cell | None: ...
+    async def poke(self, slot: int, number: int) -> int: ...
+    async def cell(self, name: str) -> Cell: ...
+    async def names(self, one: Cell, other: Cell) -> list[str]: ...
+
+
+class CellObject:
+    def __init__(self, name: str, executed: Counter[tuple[str, int]], pause: float = 0.0) -> None:
+        self._name = name
+        self._executed = executed
+        self._pause = pause
+
+    async def name(self) -> str:
+        return self._name
+
+    async def add(self, number: int) -> int:
+        self._executed[self._name, number] += 1
+        await asyncio.sleep(self._pause)
+        return number
+
+
+class HubObject:
+    def __init__(self, executed: Counter[tuple[str, int]]) -> None:
+        self.executed = executed
+        self.slots: dict[int, Cell] = {}
+        self.cells: dict[str, CellObject] = {}
+
+    async def apply(self, function: Callable[[int], Awaitable[int]], to: int) -> int:
+        return await function(to)
+
+    async def keep(self, slot: int, cell: Cell) -> None:
+        self.slots[slot] = cell
+
+    async def kept(self, slot: int) -> Cell | None:
+        return self.slots.get(slot)
+
+    async def poke(self, slot: int, number: int) -> int:
+        cell = self.slots.get(slot)
+        return number if cell is None else await cell.add(number)
+
+    async def cell(self, name: str) -> CellObject:
+        return self.cells.setdefault(name, CellObject(name, self.executed))
+
+    async def names(self, one: Cell, other: Cell) -> list[str]:
+        return [await one.name(), await other.name()]
+
+
+class Scene:
+    """A hub, its callers, and what goes wrong between them."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        choose = self.random.choice
+        leak = Leak(
+            loss=choose((0.0, 0.1, 0.3)),
+            duplicate=choose((0.0, 0.2)),
+            delay_max=choose((0.0, 0.02, 0.3)),
+        )
+        self.inside = MemoryNetwork()
+        self.outside = LeakyNetwork(self.inside, seed=seed, outgoing=leak, incoming=leak)
+        self.executed: Counter[tuple[str, int]] = Counter()
+        self.answered = 0
+        self.wrong: list[int] = []
+        self.hub = HubObject(self.executed)
+        self.host: CalleeStub
+        self.callers = [HubCaller(self, number) for number in range(CALLERS)]
+
+    async def run(self) -> None:
+        self.host = await liferaft.aserve(self.hub, Hub, "memory:hub", network=self.inside)
+        trouble = asyncio.create_task(self.make_trouble())
+        await asyncio.gather(*(caller.run() for caller in self.callers))
+        trouble.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await trouble
+        self.outside.heal_all()
+        if not self.host.is_running:
+            await self.host.astart()
+
+    async def make_trouble(self) -> None:
+        choose = self.random.choice
+        while True:
+            await asyncio.sleep(self.random.expovariate(1 / 15))
+            if self.random.random() < 0.5:
+                self.hub.slots.clear()
+                await self.host.astop()
+                await asyncio.sleep(choose((0.0, 0.5, 5.0)))
+                await self.host.astart()
+            else:
+                outgoing, incoming = choose(((True, True), (True, False), (False, True)))
+                self.outside.cut_all(outgoing=outgoing, incoming=incoming)
+                await asyncio.sleep(choose((0.5, 5.0, 40.0, QUIET)))
+                self.outside.heal_all()
+
+    async def end(self) -> None:
+        """Let go of everything, check that nobody holds anything, and close."""
+        await asyncio.sleep(QUIET)
+        self.hub.slots.clear()  # not before: a call that was given up may have been on its way
+        gc.collect()  # errors hold their frames, and those what lay in them
+        await asyncio.sleep(QUIET)
+        held = [caller.references.export_count for caller in self.callers]
+        (dispatcher,) = self.host._dispatchers.values()
+        held += [table.export_count for table in dispatcher.references._tables.values()]
+        assert not any(held)
+        for caller in self.callers:
+            await liferaft.aclose(caller.stub)
+        await self.host.astop()
+
+
+class HubCaller:
+    """Passes things to and fro, at random."""
+
+    def __init__(self, scene: Scene, number: int) -> None:
+        self.scene = scene
+        self.number = number
+        self.random = scene.random
+        pauses = (0.0, 0.0, 0.5, 5.0)
+        self.own = [
+            CellObject(f"own {number}.{each}", scene.executed, self.random.choice(pauses))
+            for each in range(3)
+        ]
+        self.held: list[Cell] = []
+        self.stub: Hub
+
+    @property
+    def references(self) -> Any:
+        connection: Any = core_of(self.stub).connection
+        return connection.references
+
+    async def run(self) -> None:
+        await self.connect()
+        for number in range(CALLS):
+            await asyncio.sleep(self.random.choice((0.0, 0.0, 0.1, 1.0, 5.0)))
+            step = self.random.choice(
+                (self.apply, self.keep, self.fetch, self.poke, self.borrow, self.name, self.add)
+            )
+            with contextlib.suppress(*TOLD):
+                await step(CALLS * self.number + number)
+                self.scene.answered += 1
+            if self.random.random() < 0.2:
+                del self.held[:-2]
+            if self.random.random() < 0.05:
+                self.held.clear()
+                await liferaft.aclose(self.stub)
+                await self.connect()
+        self.held.clear()
+
+    async def connect(self) -> None:
+        timeout = self.random.choice((2.0, 20.0, 60.0))
+        while True:
+            with contextlib.suppress(Unreachable, DeadlineExceeded):
+                self.stub = await liferaft.aconnect(
+                    Hub, "memory:hub", network=self.scene.outside, timeout=timeout
+                )
+                return
+            await asyncio.sleep(1.0)
+
+    async def apply(self, number: int) -> None:
+        async def plain(value: int) -> int:
+            return 7 * value + self.number
+
+        async def nested(value: int) -> int:
+            cell = await self.stub.cell("nested")
+            if "nested" != await cell.name():
+                self.scene.wrong.append(value)
+            return await plain(value)
+
+        function = self.random.choice((plain, nested))
+        assert 7 * number + self.number == await self.stub.apply(function, number)
+
+    async def keep(self, _: int) -> None:
+        cell = self.random.choice([*self.own, *self.held])
+        await self.stub.keep(self.random.randrange(SLOTS), cell)
+
+    async def fetch(self, _: int) -> None:
+        cell = await self.stub.kept(self.random.randrange(SLOTS))
+        if cell is not None and cell not in self.own:
+            self.held.append(cell)
+
+    async def poke(self, number: int) -> None:
+        assert number == await self.stub.poke(self.random.randrange(SLOTS), number)
+
+    async def borrow(self, _: int) -> None:
+        name = f"hub {self.random.randrange(3)}"
+        cell = await self.stub.cell(name)
+        self.held.append(cell)
+        assert name == await cell.name()
+
+    async def name(self, _: int) -> None:
+        mine = self.random.choice(self.own)
+        other = self.random.choice([*self.own, *self.held])
+        names = await self.stub.names(mine, other)
+        assert await mine.name() == names[0]
+        # One that nobody else holds goes home while its stub is collected.
+        assert ["hub 0", names[0]] == await self.stub.names(await self.stub.cell("hub 0"), mine)
+
+    async def add(self, number: int) -> None:
+        if self.held:
+            assert number == await self.random.choice(self.held).add(number)
+
+
+@pytest.mark.parametrize("seed", range(24))
+async def test_every_answer_is_the_call_s_own_and_nothing_is_left(seed: int) -> None:
+    scene = Scene(seed)
+    await scene.run()
+
+    assert scene.answered > CALLERS * CALLS / 4
+    assert {1} == set(scene.executed.values())
+    assert not scene.wrong
+    await scene.end()
