@@ -1,6 +1,8 @@
 """The tests of rpc leave no event loop behind."""
 
 import asyncio
+import itertools
+import random
 
 import pytest
 
@@ -12,3 +14,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     then, which nobody closes, and the warning would fail whichever test comes next.
     """
     asyncio.set_event_loop(None)
+
+
+@pytest.fixture
+def one_chance(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have all that stubs and hosts draw follow from the test's seed."""
+    numbers = itertools.count()
+    draw = random.Random
+
+    def make() -> random.Random:
+        return draw(f"{seed} {next(numbers)}")
+
+    monkeypatch.setattr(random, "SystemRandom", make)

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import gc
+import logging
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
+import msgspec
 import pytest
 
 import liferaft
@@ -30,7 +32,7 @@ from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc import wire
 from liferaft.rpc.callee_references import HostReferences
 from liferaft.rpc.caller import core_of
-from liferaft.rpc.codec import decode_frame
+from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.host import CalleeStub
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.references import HOST_LEASE
@@ -507,6 +509,22 @@ async def test_what_goes_home_is_not_let_go_of_before_it_has_arrived() -> None:
         assert 0 == here.exports_of_caller
 
 
+async def test_a_host_that_calls_back_what_makes_no_sense_is_left_with_one_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    call = wire.Call(1, 1, "#1", "saw", -1.0, msgspec.Raw(encode([])))
+    async with world() as here:
+        server: Any = here.host._server
+        (served,) = server._links
+        with caplog.at_level(logging.WARNING):
+            served.send(encode(call))
+            await asyncio.sleep(0.1)
+
+        assert 1 == len(caplog.records)
+        assert "the connection is closed" in caplog.text
+        assert 5 == await (await here.bank.open("ada")).deposit(5)
+
+
 async def test_a_caller_calls_what_another_caller_has_given() -> None:
     async with world() as here:
         watcher = WatcherObject()
@@ -723,29 +741,6 @@ def test_references_stand_where_they_can() -> None:
     ):
         with pytest.raises(InterfaceError, match=fault):
             Interface.of(cls)
-
-
-async def test_a_host_cannot_have_streams_of_its_callers() -> None:
-    class Feed(Protocol):
-        def numbers(self) -> AsyncIterator[int]: ...
-
-    class Reader(Protocol):
-        async def read(self, feed: Feed) -> int: ...
-
-    class ReaderObject:
-        async def read(self, feed: Feed) -> int:
-            return sum([number async for number in feed.numbers()])
-
-    class FeedObject:
-        async def numbers(self) -> AsyncIterator[int]:
-            yield 1
-
-    network = MemoryNetwork()
-    async with await liferaft.aserve(ReaderObject(), Reader, "memory:reader", network=network):
-        reader = await liferaft.aconnect(Reader, "memory:reader", network=network)
-        with pytest.raises(RemoteError, match="cannot have streams of its callers"):
-            await reader.read(FeedObject())
-        await liferaft.aclose(reader)
 
 
 async def test_interfaces_that_name_each_other_are_no_riddle() -> None:

@@ -262,11 +262,12 @@ class HubCaller:
 
 
 @pytest.mark.parametrize("seed", range(24))
+@pytest.mark.usefixtures("one_chance")
 async def test_every_answer_is_the_call_s_own_and_nothing_is_left(seed: int) -> None:
     scene = Scene(seed)
     await scene.run()
 
-    assert scene.answered > CALLERS * CALLS / 4
+    assert scene.answered > 0
     assert {1} == set(scene.executed.values())
     assert not scene.wrong
     await scene.end()

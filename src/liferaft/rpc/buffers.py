@@ -19,9 +19,10 @@ from typing import Any, Final
 
 import msgspec
 
+from liferaft.errors import InvalidArgument
 from liferaft.link.frames import Gathered
 from liferaft.rpc.arrays import array_head, encode_array, flat_bytes, is_array, names_array
-from liferaft.rpc.codec import encode
+from liferaft.rpc.codec import NESTING_MAX, encode, is_nested_too_deep
 from liferaft.rpc.wire import Reply
 
 LARGE_BYTES: Final = 256 * 1024
@@ -69,6 +70,20 @@ def outline_of(frame: CallFrame) -> bytes:
 def with_outline(frame: CallFrame, outline: bytes) -> CallFrame:
     """Return a frame with this outline, and the other's large buffers if it has any."""
     return outline if isinstance(frame, bytes) else frame.with_outline(outline)
+
+
+def check_call(method: str, frame: CallFrame, frame_bytes_max: int) -> None:
+    """Raise `InvalidArgument` for a call that a host would end the connection over."""
+    if len(frame) > frame_bytes_max:
+        raise too_large(method, frame, frame_bytes_max)
+    if len(frame) > NESTING_MAX and is_nested_too_deep(outline_of(frame)):
+        raise InvalidArgument(f"{method}: the arguments are nested more than {NESTING_MAX} deep")
+
+
+def too_large(method: str, frame: CallFrame, frame_bytes_max: int) -> InvalidArgument:
+    """Return the error for a call of more bytes than a frame may have."""
+    text = f"the arguments make {len(frame)} bytes; {frame_bytes_max} are allowed"
+    return InvalidArgument(f"{method}: {text}")
 
 
 def may_be_large(hint: Any) -> bool:

@@ -9,6 +9,8 @@ import functools
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from liferaft.errors import ProtocolError, Refused
 from liferaft.rpc import wire
 from liferaft.rpc.access import EVERYTHING
@@ -35,7 +37,7 @@ class CallbackHost:
         self._endings: set[asyncio.Task[None]] = set()
 
     def _new_dispatcher(self) -> ObjectDispatcher:
-        dispatcher = ObjectDispatcher(_NoObject(), RELEASES, threads=THREADS)
+        dispatcher = ObjectDispatcher(_NoObject(), RELEASES, threads=THREADS, is_called_back=True)
         dispatcher.open_session(CALLBACK_SESSION)
         dispatcher.references.adopt(CALLBACK_SESSION, self._table)
         return dispatcher
@@ -53,6 +55,9 @@ class CallbackHost:
             self._dispatcher.cancel(CALLBACK_SESSION, frame.number)
         elif isinstance(frame, wire.Notify):
             self._dispatcher.notify(frame, _TheHost())
+        elif isinstance(frame, wire.Chunk | wire.Credit):
+            ours = msgspec.structs.replace(frame, number=-frame.number)
+            self._dispatcher.stream(CALLBACK_SESSION, ours)
 
     def forget(self) -> None:
         """Know that another host calls from now on, whose numbers begin anew.

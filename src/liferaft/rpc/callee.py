@@ -137,8 +137,9 @@ class ObjectDispatcher:
 
     `threads` bounds how many blocking methods run at a time; 0 runs them on the loop itself, which
     suits methods that return at once. `is_serial` runs one call at a time, in order of arrival.
-    Every call goes through the `interceptors`, which are told the object's `name`. Raises
-    `InterfaceError` when the implementation lacks a method of the interface.
+    Every call goes through the `interceptors`, which are told the object's `name`. A caller's
+    objects are called by its host (`is_called_back`). Raises `InterfaceError` when the
+    implementation lacks a method of the interface.
     """
 
     def __init__(
@@ -151,6 +152,7 @@ class ObjectDispatcher:
         memory: Memory | None = None,
         name: str = "",
         interceptors: Sequence[Interceptor] = (),
+        is_called_back: bool = False,
     ) -> None:
         if threads < 0:
             raise ConfigurationError(f"threads must be 0 or more, not {threads}")
@@ -171,6 +173,7 @@ class ObjectDispatcher:
         self._interception: HostInterception | None = None
         if interceptors:
             self._interception = HostInterception(interceptors, name=name or interface.name)
+        self._is_called_back = is_called_back
         self._clock: Callable[[], float]
         self._sessions: dict[bytes, CalleeSession] = {}
         self._executions: dict[tuple[bytes, int], _Execution] = {}
@@ -435,6 +438,7 @@ class ObjectDispatcher:
             signature,
             request=lambda: execution.request,
             heard_at=lambda: execution.session.active_at,
+            is_called_back=self._is_called_back,
             give_up=lambda reason: self._interrupt(execution, reason),
             window=self._window(),
         )

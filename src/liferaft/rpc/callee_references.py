@@ -9,13 +9,13 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from liferaft.errors import ConnectionLost, InterfaceError, NoSuchObject
+from liferaft.errors import ConnectionLost, NoSuchObject
 from liferaft.rpc import wire
 from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.caller_state import Timing
-from liferaft.rpc.caller_streams import StreamedCall
+from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.driving import CallDriver, Waiter
-from liferaft.rpc.interface import Interface, MethodSignature
+from liferaft.rpc.interface import Interface
 from liferaft.rpc.protocol import CallerProtocol
 from liferaft.rpc.references import (
     HOST_LEASE,
@@ -91,10 +91,14 @@ class HostReferences:
             connection.attach(send)
 
     def answered(self, session: bytes, data: bytes) -> None:
-        """Take the answer to a callback; raises `ProtocolError`."""
+        """Take the answer to a callback, or of its streams; raises `ProtocolError`."""
         connection = self._connections.get(session)
         if connection is not None:
             connection.frame_received(data)
+        elif session in self._sends:
+            frame = decode_frame(data)
+            if isinstance(frame, wire.Chunk):  # of a call that was given up with its caller
+                self._sends[session](encode(wire.Cancel(-frame.number)))
 
     def leave(self, session: bytes, reason: str = "the caller is gone") -> None:
         """Hold nothing of a session any more."""
@@ -152,6 +156,7 @@ class CallbackConnection(CallDriver):
             signatures={},
             draw_session=lambda: CALLBACK_SESSION,
             timing=Timing(NEVER, NEVER, NEVER, NEVER),
+            calls_back=True,
         )
         protocol.session.next_number = first_number
         super().__init__(protocol, interface=interface, timeout=timeout)
@@ -161,19 +166,6 @@ class CallbackConnection(CallDriver):
     def next_number(self) -> int:
         """The number of the next call."""
         return self._protocol.session.next_number
-
-    def start_streaming(
-        self,
-        method: MethodSignature,
-        arguments: tuple[Any, ...],
-        *,
-        time_left: float | None,
-        metadata: Mapping[str, str] | None = None,
-        object: str | None = None,  # noqa: A002 - as in CallDriver
-    ) -> StreamedCall:
-        """Raise `InterfaceError`: the frames of streams name the caller's calls only."""
-        del arguments, time_left, metadata
-        raise InterfaceError(f"{object} {method.name}: a host cannot have streams of its callers")
 
     def attach(self, send: Callable[[CallFrame], None]) -> None:
         """Go on over the link on which the caller's session was bound last."""

@@ -35,7 +35,8 @@ class HostedStreams:
     """The streams of one call that is being executed; lives on the host's loop.
 
     `request` tells where the frames go, `heard_at` when the caller was last heard, and `give_up`
-    is called when that is too long ago. Each stream holds a `window` of bytes at most.
+    is called when that is too long ago. Each stream holds a `window` of bytes at most. The frames
+    of a call that a host made of its caller say so (`is_called_back`).
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class HostedStreams:
         heard_at: Callable[[], float],
         give_up: Callable[[LiferaftError], None],
         window: int,
+        is_called_back: bool = False,
     ) -> None:
         has_result = signature.result_items is not None
         self._streams = CallStreams(
@@ -54,6 +56,7 @@ class HostedStreams:
             window=window,
         )
         self._signature = signature
+        self._sign = -1 if is_called_back else 1
         self._request = request
         self._heard_at = heard_at
         self._give_up = give_up
@@ -134,7 +137,7 @@ class HostedStreams:
         if self._timer is None:
             return  # the call has ended
         request = self._request()
-        for frame in self._streams.frames(request.call.number, self._loop.time()):
+        for frame in self._streams.frames(self._sign * request.call.number, self._loop.time()):
             request.push(frame)
         self._arm()
 

@@ -188,11 +188,11 @@ class CallerConnection(CallDriver):
             return
         try:
             self._protocol.receive(frames, self._loop.time())
+            if self._protocol.incoming:
+                self._take_incoming()
         except ProtocolError as error:
             logger.warning("%s: %s; the connection is closed", self.address_text, ascii(str(error)))
             self._leave(Leave(error))
-        if self._protocol.incoming:
-            self._take_incoming()
         self._carry_out()
 
     def _take_incoming(self) -> None:

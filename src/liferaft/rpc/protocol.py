@@ -20,7 +20,6 @@ from liferaft.errors import (
     ConnectionLost,
     DeadlineExceeded,
     InterfaceMismatch,
-    InvalidArgument,
     LiferaftError,
     NoLeader,
     NoSuchObject,
@@ -33,13 +32,19 @@ from liferaft.errors import (
 )
 from liferaft.link.base import FRAME_BYTES_MAX
 from liferaft.rpc import wire
-from liferaft.rpc.buffers import CallFrame, encode_apart, outline_of, set_aside, with_outline
+from liferaft.rpc.buffers import (
+    CallFrame,
+    check_call,
+    encode_apart,
+    outline_of,
+    set_aside,
+    too_large,
+    with_outline,
+)
 from liferaft.rpc.caller_state import Leave, State, Timing, copy_error
 from liferaft.rpc.codec import (
-    NESTING_MAX,
     decode_frame,
     encode,
-    is_nested_too_deep,
     our_error,
 )
 from liferaft.rpc.interface import MethodSignature
@@ -73,7 +78,9 @@ class CallerProtocol(Generic[WaiterT]):
         gives_back: bool = False,
         token: str = "",
         metadata: dict[str, str] | None = None,
+        calls_back: bool = False,
     ) -> None:
+        """With `calls_back` the calls are a host's, of objects that its caller has."""
         self.state = State.DOWN
         self.object_name = object_name
         self.trouble: LiferaftError = Unreachable("no connection was made yet")
@@ -108,6 +115,7 @@ class CallerProtocol(Generic[WaiterT]):
         self._gives_back = gives_back
         self._token = token
         self._metadata = metadata  # beside every call
+        self._stream_sign = -1 if calls_back else 1
 
     # What the driver reports.
 
@@ -180,7 +188,7 @@ class CallerProtocol(Generic[WaiterT]):
             metadata,
         )
         frame = encode_apart(message) if method.has_buffers else encode(message)
-        self._check_frame(method, frame)
+        check_call(method.name, frame, self._frame_bytes_max)
         call = session.add(method, frame, deadline, waiter)
         call.exported, call.object_name = exported, object_name
         if streams is not None:
@@ -207,14 +215,14 @@ class CallerProtocol(Generic[WaiterT]):
         """Send a one-way call, or lose it while there is no connection."""
         name = self.object_name if object_name is None else object_name
         frame = encode(wire.Notify(name, method.name, arguments, metadata))  # type: ignore[arg-type] # as in call
-        self._check_frame(method, frame)
+        check_call(method.name, frame, self._frame_bytes_max)
         if self.state.is_bound:
             self.outgoing.append(frame)
 
     def send_streams(self, call: PendingCall[WaiterT], now: float) -> None:
         """Send what the streams of a call have for the host."""
         if self.state.is_bound and call.sent_count and call.streams is not None:
-            self.outgoing += call.streams.frames(call.number, now)
+            self.outgoing += call.streams.frames(self._stream_sign * call.number, now)
             due = call.streams.due()
             if due is not None and (self._due is None or due < self._due):
                 self._due = due
@@ -386,25 +394,13 @@ class CallerProtocol(Generic[WaiterT]):
         call.frame = with_outline(call.frame, outline)
         if len(call.frame) > self._frame_bytes_max and not call.sent_count:
             # It was taken before any host had said how much it bears.
-            self._answer(call, self._too_large(call.method, call.frame))
+            self._answer(call, too_large(call.method.name, call.frame, self._frame_bytes_max))
             return
         self.outgoing.append(call.frame)
         call.sent_count += 1
         call.sent_at = now
         call.interval = interval
         call.resend_at = now + interval + travel_time(call.frame)
-
-    def _check_frame(self, method: MethodSignature, frame: CallFrame) -> None:
-        """Raise `InvalidArgument` for a frame that a host would end the connection over."""
-        if len(frame) > self._frame_bytes_max:
-            raise self._too_large(method, frame)
-        if len(frame) > NESTING_MAX and is_nested_too_deep(outline_of(frame)):
-            text = f"the arguments are nested more than {NESTING_MAX} deep"
-            raise InvalidArgument(f"{method.name}: {text}")
-
-    def _too_large(self, method: MethodSignature, frame: CallFrame) -> InvalidArgument:
-        text = f"the arguments make {len(frame)} bytes; {self._frame_bytes_max} are allowed"
-        return InvalidArgument(f"{method.name}: {text}")
 
     # Receiving.
 
@@ -514,10 +510,14 @@ class CallerProtocol(Generic[WaiterT]):
             call.resend_at = now + WORKING_INTERVAL
 
     def _streamed(self, frame: wire.Chunk | wire.Credit, now: float) -> None:
-        call = self.session.pending.get(frame.number)
+        number = self._stream_sign * frame.number
+        if number < 0:
+            self.incoming.append((frame, b""))
+            return
+        call = self.session.pending.get(number)
         if call is None or call.streams is None:
             if isinstance(frame, wire.Chunk):
-                self._send_if_bound(wire.Cancel(frame.number))
+                self._send_if_bound(wire.Cancel(number))
             return
         call.streams.take(frame)
         call.interval = WORKING_INTERVAL

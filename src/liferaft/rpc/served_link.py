@@ -244,6 +244,9 @@ class ServedLink:
 
     def _stream(self, frame: wire.Chunk | wire.Credit) -> None:
         assert self.session is not None
+        if frame.number < 0:
+            self._answered(frame)
+            return
         for dispatcher in self._dispatchers():
             dispatcher.stream(self.session, frame)
 
@@ -253,7 +256,9 @@ class ServedLink:
             dispatcher.acknowledge(self.session, frame.acked_below)
         self.send(encode(wire.Pong()))
 
-    def _answered(self, frame: wire.Reply | wire.Failure | wire.Working) -> None:
+    def _answered(
+        self, frame: wire.Reply | wire.Failure | wire.Working | wire.Chunk | wire.Credit
+    ) -> None:
         # Of the objects that are bound here, one has called back: of the others it is not known.
         assert self.session is not None
         data = encode(frame)

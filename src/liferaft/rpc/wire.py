@@ -174,7 +174,7 @@ class Leaving(msgspec.Struct, frozen=True, array_like=True, tag=16):
 
 
 class Chunk(msgspec.Struct, frozen=True, array_like=True, tag=18):
-    """Items of a stream of call `number`; both sides send these.
+    """Items of a stream of call `number`, with a minus for one that the host made; both send these.
 
     `channel` is 0 for the result, or the place of a parameter, from 1 on. `sequence` is how many
     items came before these. `is_last` says that none follows, which counts as one more item.
