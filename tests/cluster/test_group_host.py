@@ -387,6 +387,39 @@ def test_a_node_can_be_stopped_while_a_group_is_removed(monkeypatch: pytest.Monk
         simulated(partial(story, half_milliseconds / 2000))
 
 
+def test_a_group_that_is_added_while_its_node_is_stopped_is_stopped_with_it() -> None:
+    async def story(delay: float) -> None:
+        cluster = Many(("g",))
+        await cluster.start()
+        host = cluster.hosts["n1"]
+        adding = asyncio.create_task(host.add("h"))
+        await asyncio.sleep(delay)
+        await cluster.stop("n1")
+        await asyncio.gather(adding, return_exceptions=True)
+        running = [hosted.member.is_running for hosted in host.groups.values()]
+        await cluster.stop()
+
+        assert not any(running)
+
+    for half_milliseconds in range(16):
+        simulated(partial(story, half_milliseconds / 2000))
+
+
+def test_a_node_that_was_stopped_hosts_no_more_groups() -> None:
+    async def story() -> None:
+        cluster = Many(("g",))
+        await cluster.start()
+        host = cluster.hosts["n1"]
+        await cluster.stop("n1")
+        with pytest.raises(ConfigurationError, match="is being stopped"):
+            await host.add("h")
+        with pytest.raises(NoSuchObject):
+            await host.remove("g")
+        await cluster.stop()
+
+    simulated(story)
+
+
 def test_of_two_who_change_the_same_group_at_once_one_is_refused() -> None:
     async def story() -> None:
         cluster = Many(("g",))

@@ -119,6 +119,7 @@ class GroupHost:
         self._campaigns = Campaigns(config.raft.election_timeout, at_once=campaigns_at_once)
         self._catalog: GroupCatalog | None = None
         self._changing = asyncio.Lock()
+        self._is_stopped = False
         self._recovered: dict[str, Recovered] = {}
         self._exchange: Exchange | None = None
         self._server: Server | None = None
@@ -268,6 +269,8 @@ class GroupHost:
         async with self._changing:
             assert self._catalog is not None
             assert self._server is not None
+            if self._is_stopped:
+                raise ConfigurationError(f"node {self.config.node_id} is being stopped")
             if checked_name(group) in self.groups:
                 raise ConfigurationError(f"group {group!r} is hosted here already")
             if group in self._catalog.removed:
@@ -303,7 +306,7 @@ class GroupHost:
     async def _remove(self, group: str) -> bool:
         """Return whether it was here."""
         async with self._changing:
-            if group not in self.groups:
+            if self._is_stopped or group not in self.groups:
                 return False
             assert self._catalog is not None
             # First of all: who has forgotten its votes must not be there again after a crash.
@@ -329,7 +332,9 @@ class GroupHost:
 
     async def stop(self) -> None:
         """End all groups, and leave nothing behind."""
-        for hosted in tuple(self.groups.values()):  # one may just be removed
+        async with self._changing:  # a group that is being added or removed is so, first
+            self._is_stopped = True
+        for hosted in self.groups.values():
             await hosted.stop()
         if self._server is not None:
             await self._server.stop()
