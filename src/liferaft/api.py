@@ -42,6 +42,7 @@ def serve(
     threads: int = 8,
     is_serial: bool = False,
     interceptors: Sequence[Interceptor] = (),
+    callback_interceptors: Sequence[Interceptor] = (),
     limits: Limits | None = None,
     memory: Memory | None = None,
     tls: Tls | None = None,
@@ -55,7 +56,8 @@ def serve(
     which the stub's `address` then tells. `name` is what callers may ask for, the interface's name
     if not given. Blocking methods run on at most `threads` threads (0: on the loop itself), one
     call at a time if `is_serial`. Every call goes through the `interceptors`, the first of them
-    first. `limits` are those of the connections, `memory` those of sessions and calls. With `tls`
+    first, and what this host calls of its callers' objects through the `callback_interceptors`.
+    `limits` are those of the connections, `memory` those of sessions and calls. With `tls`
     TCP is encrypted, with `tokens` callers need one of them; without `tls` it listens beyond this
     machine only if `is_insecure`. Raises `InterfaceError` when the implementation lacks a method,
     `AddressError` and `ConfigurationError`. A method may be `def` or `async def` in either, so no
@@ -70,6 +72,7 @@ def serve(
         threads=threads,
         is_serial=is_serial,
         interceptors=interceptors,
+        callback_interceptors=callback_interceptors,
         limits=limits,
         memory=memory,
         tokens=tokens,
@@ -86,6 +89,7 @@ async def aserve(
     threads: int = 8,
     is_serial: bool = False,
     interceptors: Sequence[Interceptor] = (),
+    callback_interceptors: Sequence[Interceptor] = (),
     limits: Limits | None = None,
     memory: Memory | None = None,
     tls: Tls | None = None,
@@ -103,6 +107,7 @@ async def aserve(
         threads=threads,
         is_serial=is_serial,
         interceptors=interceptors,
+        callback_interceptors=callback_interceptors,
         limits=limits,
         memory=memory,
         tokens=tokens,
@@ -119,6 +124,7 @@ def connect(
     balance: Balance = "failover",
     reads: Reads = "linearizable",
     interceptors: Sequence[Interceptor] = (),
+    callback_interceptors: Sequence[Interceptor] = (),
     tls: Tls | None = None,
     token: str = "",
     is_insecure: bool = False,
@@ -131,7 +137,8 @@ def connect(
     whichever has the fewest calls of this stub ("least-pending"). `reads` says how a replicated
     object is read: "linearizable" or "lease" by its leader; or, by a stub that does nothing else,
     "follower", `Within(seconds)` or "stale" by any node (docs/reads.md). Every call goes through
-    the `interceptors`, the first of them first. With `tls` TCP is encrypted and the host must show
+    the `interceptors`, the first of them first, and what the host calls of this side's objects
+    through the `callback_interceptors`. With `tls` TCP is encrypted and the host must show
     a certificate; `token` is this caller's secret, which is not sent to other machines without TLS
     unless `is_insecure`. `timeout`, in seconds, bounds connecting and each call that no `deadline`
     bounds; None bounds nothing. Raises `InterfaceError`, `AddressError`, `ConfigurationError`,
@@ -146,6 +153,7 @@ def connect(
         timeout=timeout,
         balance=balance,
         interceptors=interceptors,
+        callback_interceptors=callback_interceptors,
         metadata=view_metadata(reads),
         token=token,
         is_insecure=is_insecure or tls is not None,
@@ -170,6 +178,7 @@ async def aconnect(
     balance: Balance = "failover",
     reads: Reads = "linearizable",
     interceptors: Sequence[Interceptor] = (),
+    callback_interceptors: Sequence[Interceptor] = (),
     tls: Tls | None = None,
     token: str = "",
     is_insecure: bool = False,
@@ -188,6 +197,7 @@ async def aconnect(
         timeout=timeout,
         balance=balance,
         interceptors=interceptors,
+        callback_interceptors=callback_interceptors,
         metadata=view_metadata(reads),
         token=token,
         is_insecure=is_insecure or tls is not None,
@@ -301,6 +311,7 @@ def _connection(
     timeout: float | None,
     balance: Balance,
     interceptors: Sequence[Interceptor],
+    callback_interceptors: Sequence[Interceptor],
     metadata: dict[str, str] | None,
     token: str,
     is_insecure: bool,
@@ -328,6 +339,7 @@ def _connection(
             token=token,
             metadata=metadata,
             interceptors=interceptors,
+            callback_interceptors=callback_interceptors,
         )
         for group in ([[each] for each in addresses] if is_balanced else [addresses])
     ]

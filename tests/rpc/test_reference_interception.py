@@ -2,13 +2,13 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
 import pytest
 
 import liferaft
-from liferaft.errors import StubClosed
+from liferaft.errors import PermissionDenied, StubClosed
 from liferaft.link.base import Network
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
@@ -144,3 +144,87 @@ async def test_a_reference_with_interceptors_ends_as_any_other() -> None:
         await liferaft.aclose(bank)
 
     assert [*["Bank.account"] * 4, "Account.pay"] == at_host.names()
+
+
+class Purse(Protocol):
+    async def take(self, amount: int) -> int: ...
+    def coins(self, count: int) -> AsyncIterator[int]: ...
+    @liferaft.oneway
+    async def told(self, text: str) -> None: ...
+
+
+class Shop(Protocol):
+    async def buy(self, purse: Purse, amount: int) -> int: ...
+    async def apply(self, function: Callable[[int], Awaitable[int]], to: int) -> int: ...
+
+
+class PurseObject:
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    async def take(self, amount: int) -> int:
+        return amount
+
+    async def coins(self, count: int) -> AsyncIterator[int]:
+        for coin in range(count):
+            yield coin
+
+    async def told(self, text: str) -> None:
+        self.notes.append(text)
+
+
+class ShopObject:
+    async def buy(self, purse: Purse, amount: int) -> int:
+        await purse.told("thanks")
+        return await purse.take(amount) + sum([coin async for coin in purse.coins(3)])
+
+    async def apply(self, function: Callable[[int], Awaitable[int]], to: int) -> int:
+        return await function(to)
+
+
+async def test_what_a_host_calls_back_goes_through_callback_interceptors_at_either_side() -> None:
+    async def double(number: int) -> int:
+        return 2 * number
+
+    network = MemoryNetwork()
+    around, at_host, at_caller, purse = Seen(), Seen(), Seen(), PurseObject()
+    async with await liferaft.aserve(
+        ShopObject(),
+        Shop,
+        "memory:shop",
+        network=network,
+        interceptors=[around],
+        callback_interceptors=[at_host],
+    ):
+        shop = await liferaft.aconnect(
+            Shop, "memory:shop", network=network, callback_interceptors=[at_caller]
+        )
+        assert 10 == await shop.buy(purse, 7)
+        assert 8 == await shop.apply(double, 4)
+        await asyncio.sleep(0.1)
+        await liferaft.aclose(shop)
+
+    assert ["thanks"] == purse.notes
+    assert ["Shop.buy", "Shop.apply"] == around.names()
+    assert {"Purse.told", "Purse.take", "Purse.coins"} < set(at_host.names())
+    assert 4 == len(at_host.calls)
+    assert sorted(at_host.names()) == sorted(at_caller.names())
+    assert {"ada"} == {call.metadata["user"] for call in at_caller.calls}, "it has travelled"
+
+
+async def test_a_callback_interceptor_may_answer_by_itself_and_refuse() -> None:
+    async def answer(invocation: Invocation, _: Proceed) -> Any:
+        if invocation.arguments == (13,):
+            raise PermissionDenied("not that many")
+        return 100
+
+    network = MemoryNetwork()
+    async with await liferaft.aserve(ShopObject(), Shop, "memory:shop", network=network):
+        shop = await liferaft.aconnect(
+            Shop, "memory:shop", network=network, callback_interceptors=[answer]
+        )
+        function: Any = PurseObject().take
+        assert 100 == await shop.apply(function, 4)
+        with pytest.raises(PermissionDenied, match="not that many"):
+            await shop.apply(function, 13)
+        await liferaft.aclose(shop)

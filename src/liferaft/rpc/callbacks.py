@@ -6,7 +6,7 @@ them is told in `liferaft.rpc.callee_references`.
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.callee import ObjectDispatcher
 from liferaft.rpc.callee_references import CALLBACK_SESSION
 from liferaft.rpc.codec import encode, encode_failure
+from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.references import RELEASES, ReferenceTable
 
 THREADS: Final = 8
@@ -27,9 +28,19 @@ TIME_LEFT_MAX: Final = 1e7
 
 
 class CallbackHost:
-    """Executes a host's calls of this side's objects; lives on the connection's loop."""
+    """Executes a host's calls of this side's objects; lives on the connection's loop.
 
-    def __init__(self, table: ReferenceTable, *, answer: Callable[[CallFrame], None]) -> None:
+    They go through the `interceptors`, and `answer` sends what is answered.
+    """
+
+    def __init__(
+        self,
+        table: ReferenceTable,
+        *,
+        answer: Callable[[CallFrame], None],
+        interceptors: Sequence[Interceptor] = (),
+    ) -> None:
+        self._interceptors = interceptors
         self._table = table
         self._answer = answer
         self._loop = asyncio.get_running_loop()
@@ -37,7 +48,13 @@ class CallbackHost:
         self._endings: set[asyncio.Task[None]] = set()
 
     def _new_dispatcher(self) -> ObjectDispatcher:
-        dispatcher = ObjectDispatcher(_NoObject(), RELEASES, threads=THREADS, is_called_back=True)
+        dispatcher = ObjectDispatcher(
+            _NoObject(),
+            RELEASES,
+            threads=THREADS,
+            interceptors=self._interceptors,
+            is_called_back=True,
+        )
         dispatcher.open_session(CALLBACK_SESSION)
         dispatcher.references.adopt(CALLBACK_SESSION, self._table)
         return dispatcher

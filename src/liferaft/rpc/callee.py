@@ -137,9 +137,10 @@ class ObjectDispatcher:
 
     `threads` bounds how many blocking methods run at a time; 0 runs them on the loop itself, which
     suits methods that return at once. `is_serial` runs one call at a time, in order of arrival.
-    Every call goes through the `interceptors`, which are told the object's `name`. A caller's
-    objects are called by its host (`is_called_back`). Raises `InterfaceError` when the
-    implementation lacks a method of the interface.
+    Every call goes through the `interceptors`, which are told the object's `name`, and what is
+    called of callers' objects through the `callback_interceptors`. A caller's own objects are
+    called by its host (`is_called_back`). Raises `InterfaceError` when the implementation lacks a
+    method of the interface.
     """
 
     def __init__(
@@ -152,6 +153,7 @@ class ObjectDispatcher:
         memory: Memory | None = None,
         name: str = "",
         interceptors: Sequence[Interceptor] = (),
+        callback_interceptors: Sequence[Interceptor] = (),
         is_called_back: bool = False,
     ) -> None:
         if threads < 0:
@@ -166,7 +168,9 @@ class ObjectDispatcher:
         self._own = Target(
             interface.methods, functions, dict.fromkeys(interface.methods, interface.name)
         )
-        self.references = HostReferences(interface, heard_at=self._heard_at)
+        self.references = HostReferences(
+            interface, heard_at=self._heard_at, interceptors=callback_interceptors
+        )
         self._has_references = any(m.has_references for m in interface.methods.values())
         self._memory = memory or Memory()
         self._workers = Workers(threads=threads, is_serial=is_serial)

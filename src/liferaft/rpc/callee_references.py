@@ -6,7 +6,7 @@ of a session of their own, which ends with the caller's. A caller that was not h
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from liferaft.errors import ConnectionLost, NoSuchObject
@@ -15,6 +15,7 @@ from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.caller_state import Timing
 from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.driving import CallDriver, Waiter
+from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.protocol import CallerProtocol
 from liferaft.rpc.references import (
@@ -33,10 +34,18 @@ NEVER: Final = 1e7
 class HostReferences:
     """The references of all sessions of one hosted object; lives on the host's loop.
 
-    `heard_at` tells when a session was heard of last, in the loop's time.
+    `heard_at` tells when a session was heard of last, in the loop's time. What is called of
+    callers' objects goes through the `interceptors`.
     """
 
-    def __init__(self, interface: Interface, *, heard_at: Callable[[bytes], float | None]) -> None:
+    def __init__(
+        self,
+        interface: Interface,
+        *,
+        heard_at: Callable[[bytes], float | None],
+        interceptors: Sequence[Interceptor] = (),
+    ) -> None:
+        self._interceptors = interceptors
         self._interface = interface
         self._heard_at = heard_at
         self._tables: dict[bytes, ReferenceTable] = {}
@@ -55,7 +64,9 @@ class HostReferences:
         table = self._tables.get(session)
         if table is None:
             connection = CallbackConnection(
-                interface=self._interface, first_number=self._next_number
+                interface=self._interface,
+                first_number=self._next_number,
+                interceptors=self._interceptors,
             )
             self._connections[session] = connection
             if session in self._sends:
@@ -148,7 +159,12 @@ class CallbackConnection(CallDriver):
     """Calls the objects of one caller's session, over the link that it has at present."""
 
     def __init__(
-        self, *, interface: Interface, first_number: int = 1, timeout: float | None = 10.0
+        self,
+        *,
+        interface: Interface,
+        first_number: int = 1,
+        timeout: float | None = 10.0,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         """Bound calls that have no ambient deadline to `timeout` seconds."""
         protocol: CallerProtocol[Waiter] = CallerProtocol(
@@ -159,7 +175,7 @@ class CallbackConnection(CallDriver):
             calls_back=True,
         )
         protocol.session.next_number = first_number
-        super().__init__(protocol, interface=interface, timeout=timeout)
+        super().__init__(protocol, interface=interface, timeout=timeout, interceptors=interceptors)
         self._loop = asyncio.get_running_loop()
 
     @property

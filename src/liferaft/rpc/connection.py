@@ -66,12 +66,14 @@ class CallerConnection(CallDriver):
         token: str = "",
         metadata: dict[str, str] | None = None,
         interceptors: Sequence[Interceptor] = (),
+        callback_interceptors: Sequence[Interceptor] = (),
     ) -> None:
         """`timeout` bounds each call that has no ambient deadline, in seconds; None does not.
 
         With `gives_back` a call that may as well go to another host raises `Unreachable` as soon as
         this one is gone. `token` is this caller's secret, for hosts that ask for one. `metadata`
-        goes with every call. `interceptors` are those of references, as at `CallDriver`.
+        goes with every call. `interceptors` are those of references, as at `CallDriver`, and
+        `callback_interceptors` those of what the host calls here.
         """
         self._book = AddressBook(addresses, random)
         protocol: CallerProtocol[Waiter] = CallerProtocol(
@@ -94,6 +96,7 @@ class CallerConnection(CallDriver):
         self._line: _Line | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._callbacks: CallbackHost | None = None
+        self._callback_interceptors = callback_interceptors
 
     def __repr__(self) -> str:
         state = "closed" if self._is_closed else self._protocol.state.name.lower()
@@ -199,7 +202,11 @@ class CallerConnection(CallDriver):
         """Have the host's calls of objects that it refers to executed."""
         incoming, self._protocol.incoming = self._protocol.incoming, []
         if self._callbacks is None:
-            self._callbacks = CallbackHost(self.references, answer=self._answer_callback)
+            self._callbacks = CallbackHost(
+                self.references,
+                answer=self._answer_callback,
+                interceptors=self._callback_interceptors,
+            )
         for frame, data in incoming:
             self._callbacks.take(frame, data)
 

@@ -43,6 +43,7 @@ class CalleeStub:
         threads: int = 8,
         is_serial: bool = False,
         interceptors: Sequence[Interceptor] = (),
+        callback_interceptors: Sequence[Interceptor] = (),
         random: Random | None = None,
         limits: Limits | None = None,
         memory: Memory | None = None,
@@ -66,6 +67,7 @@ class CalleeStub:
             threads=threads,
             is_serial=is_serial,
             interceptors=interceptors,
+            callback_interceptors=callback_interceptors,
         )
 
     def __repr__(self) -> str:
@@ -96,12 +98,13 @@ class CalleeStub:
         threads: int = 8,
         is_serial: bool = False,
         interceptors: Sequence[Interceptor] = (),
+        callback_interceptors: Sequence[Interceptor] = (),
     ) -> None:
         """Serve one more object at this address, at once if the stub is running.
 
         Callers ask for it by `name`, the interface's if not given; once there are several, they
-        have to. `threads`, `is_serial` and `interceptors` are as in `liferaft.serve`. Raises
-        `InterfaceError`, and `ConfigurationError` when there is an object of that name.
+        have to. `threads`, `is_serial` and both kinds of interceptors are as in `liferaft.serve`.
+        Raises `InterfaceError`, and `ConfigurationError` when there is an object of that name.
         """
         if not isinstance(interface, Interface):
             interface = Interface.of(interface)
@@ -117,6 +120,7 @@ class CalleeStub:
             memory=self._memory,
             name=name,
             interceptors=interceptors,
+            callback_interceptors=callback_interceptors,
         )
         self._dispatchers[name] = dispatcher = make()
         self._makers[name] = make
