@@ -62,6 +62,7 @@ FRAMES: Final[tuple[tuple[str, Any], ...]] = (
     ("items of a result", wire.Chunk(10, 0, 3, [raw("a"), raw(2**40)], is_last=False)),
     ("the end of an argument", wire.Chunk(11, 2, 70_000, [], is_last=True)),
     ("credit", wire.Credit(10, 0, 5, 131_072, is_closed=False)),
+    ("items that a host reads of its caller", wire.Chunk(-4, 0, 0, [raw("b")], is_last=True)),
 )
 
 INVALID: Final = (
