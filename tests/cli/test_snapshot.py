@@ -123,10 +123,10 @@ def test_a_node_that_was_away_for_long_is_sent_the_state(tmp_path: Path) -> None
         look = ("call", cluster.addresses[away], "items", "--reads", "stale")
         while "item-79" not in (items := cluster.run(*look)).stdout:
             assert time.monotonic() < deadline, items
-        seen = cluster.run("wal", "inspect", str(tmp_path / away)).stdout
+        seen = cluster.run("wal", "inspect", str(tmp_path / away))
 
-    assert "snapshot: up to entry" in seen
-    assert "log: entries 1 to" not in seen
+    assert "snapshot: up to entry" in seen.stdout, seen
+    assert "log: entries 1 to" not in seen.stdout
 
 
 def test_what_is_left_of_a_cluster_goes_on_by_an_explicit_command(tmp_path: Path) -> None:
