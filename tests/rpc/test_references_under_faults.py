@@ -17,40 +17,17 @@ from typing import Any, Protocol
 import pytest
 
 import liferaft
-from liferaft.errors import (
-    ConnectionLost,
-    DeadlineExceeded,
-    NoSuchObject,
-    OutcomeUnknown,
-    RemoteError,
-    SessionExpired,
-    StubClosed,
-    Unreachable,
-)
-from liferaft.link.leak import Leak
-from liferaft.link.leaky_network import LeakyNetwork
+from liferaft.errors import DeadlineExceeded, RemoteError, Unreachable
 from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc.caller import core_of
 from liferaft.rpc.host import CalleeStub
+from tests.rpc.foul_weather import QUIET, TOLD, foul_weather, leaky
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
 
 CALLERS = 3
 CALLS = 40
 SLOTS = 4
-TOLD = (
-    ConnectionLost,
-    DeadlineExceeded,
-    NoSuchObject,
-    OutcomeUnknown,
-    RemoteError,
-    SessionExpired,
-    StubClosed,
-    Unreachable,
-)
-"""What a caller may be told when something is gone; above all not that its arguments are wrong."""
-QUIET = 100.0
-"""Seconds, more than any lease."""
 
 
 class Cell(Protocol):
@@ -113,14 +90,8 @@ class Scene:
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        choose = self.random.choice
-        leak = Leak(
-            loss=choose((0.0, 0.1, 0.3)),
-            duplicate=choose((0.0, 0.2)),
-            delay_max=choose((0.0, 0.02, 0.3)),
-        )
         self.inside = MemoryNetwork()
-        self.outside = LeakyNetwork(self.inside, seed=seed, outgoing=leak, incoming=leak)
+        self.outside = leaky(self.inside, seed, self.random)
         self.executed: Counter[tuple[str, int]] = Counter()
         self.answered = 0
         self.wrong: list[int] = []
@@ -130,29 +101,10 @@ class Scene:
 
     async def run(self) -> None:
         self.host = await liferaft.aserve(self.hub, Hub, "memory:hub", network=self.inside)
-        trouble = asyncio.create_task(self.make_trouble())
-        await asyncio.gather(*(caller.run() for caller in self.callers))
-        trouble.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await trouble
-        self.outside.heal_all()
-        if not self.host.is_running:
-            await self.host.astart()
-
-    async def make_trouble(self) -> None:
-        choose = self.random.choice
-        while True:
-            await asyncio.sleep(self.random.expovariate(1 / 15))
-            if self.random.random() < 0.5:
-                self.hub.slots.clear()
-                await self.host.astop()
-                await asyncio.sleep(choose((0.0, 0.5, 5.0)))
-                await self.host.astart()
-            else:
-                outgoing, incoming = choose(((True, True), (True, False), (False, True)))
-                self.outside.cut_all(outgoing=outgoing, incoming=incoming)
-                await asyncio.sleep(choose((0.5, 5.0, 40.0, QUIET)))
-                self.outside.heal_all()
+        async with foul_weather(
+            self.outside, self.host, self.random, pause=15.0, before_restart=self.hub.slots.clear
+        ):
+            await asyncio.gather(*(caller.run() for caller in self.callers))
 
     async def end(self) -> None:
         """Let go of everything, check that nobody holds anything, and close."""
@@ -196,7 +148,7 @@ class HubCaller:
             step = self.random.choice(
                 (self.apply, self.keep, self.fetch, self.poke, self.borrow, self.name, self.add)
             )
-            with contextlib.suppress(*TOLD):
+            with contextlib.suppress(*TOLD, RemoteError):
                 await step(CALLS * self.number + number)
                 self.scene.answered += 1
             if self.random.random() < 0.2:

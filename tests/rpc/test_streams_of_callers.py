@@ -12,18 +12,13 @@ import pytest
 
 import liferaft
 from liferaft.errors import (
-    ConnectionLost,
     DeadlineExceeded,
-    NoSuchObject,
     OutcomeUnknown,
     RemoteError,
-    SessionExpired,
     StubClosed,
     Unreachable,
 )
 from liferaft.link.base import Network
-from liferaft.link.leak import Leak
-from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc.callee_references import HostReferences
 from liferaft.rpc.callee_streams import SILENCE_MAX
@@ -31,22 +26,12 @@ from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.host import CalleeStub
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.wire import Cancel, Chunk
+from tests.rpc.foul_weather import QUIET, TOLD, foul_weather, leaky
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
 
-TOLD = (
-    ConnectionLost,
-    DeadlineExceeded,
-    NoSuchObject,
-    OutcomeUnknown,
-    SessionExpired,
-    StubClosed,
-    Unreachable,
-)
 LOST = ("ConnectionLost", "StubClosed", "NoSuchObject", "OutcomeUnknown")
 """What a host may have been told of its caller, when it tells the caller so."""
-QUIET = 100.0
-"""Seconds, more than any lease."""
 
 
 class Feed(Protocol):
@@ -259,14 +244,8 @@ class FoulWeather(Scene):
 
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
-        choose = self.random.choice
-        super().__init__(timeout=choose((5.0, 20.0)))
-        leak = Leak(
-            loss=choose((0.0, 0.1, 0.3)),
-            duplicate=choose((0.0, 0.2)),
-            delay_max=choose((0.0, 0.02, 0.3)),
-        )
-        self.leaky = LeakyNetwork(self.inside, seed=seed, outgoing=leak, incoming=leak)
+        super().__init__(timeout=self.random.choice((5.0, 20.0)))
+        self.leaky = leaky(self.inside, seed, self.random)
         self.done = 0
 
     async def connect(self) -> None:
@@ -276,31 +255,11 @@ class FoulWeather(Scene):
                 return await super().connect()
 
     async def run(self) -> None:
-        trouble = asyncio.create_task(self.make_trouble())
-        await asyncio.gather(*(self.read_at_random() for _ in range(3)))
-        trouble.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await trouble
-        self.leaky.heal_all()
-        if not self.host.is_running:
-            await self.host.astart()
+        async with foul_weather(self.leaky, self.host, self.random, pause=10.0):
+            await asyncio.gather(*(self.read_at_random() for _ in range(3)))
         await asyncio.sleep(QUIET)
         gc.collect()  # errors hold their frames, and those their iterators
         await asyncio.sleep(QUIET)
-
-    async def make_trouble(self) -> None:
-        choose = self.random.choice
-        while True:
-            await asyncio.sleep(self.random.expovariate(1 / 10))
-            if self.random.random() < 0.5:
-                await self.host.astop()
-                await asyncio.sleep(choose((0.0, 0.5, 5.0)))
-                await self.host.astart()
-            else:
-                outgoing, incoming = choose(((True, True), (True, False), (False, True)))
-                self.leaky.cut_all(outgoing=outgoing, incoming=incoming)
-                await asyncio.sleep(choose((0.5, 5.0, 40.0)))
-                self.leaky.heal_all()
 
     async def read_at_random(self) -> None:
         choose = self.random.choice
