@@ -281,6 +281,18 @@ async def test_a_call_that_may_have_been_executed_is_not_repeated() -> None:
             await call
 
 
+async def test_what_one_attempt_may_have_executed_is_not_said_to_be_nothing_by_the_last() -> None:
+    outcomes = [OutcomeUnknown("the host restarted"), Overloaded("come later")]
+
+    async def fail(invocation: Invocation, proceed: Proceed) -> int:
+        raise outcomes.pop(0)
+
+    async with working(at_caller=[retry(2, random=Random(1)), fail]) as (stub, _, _):
+        with pytest.raises(OutcomeUnknown, match="restarted") as raised:
+            await stub.look()
+    assert isinstance(raised.value.__cause__, Overloaded)
+
+
 async def test_a_deadline_that_passed_is_not_tried_again() -> None:
     async with working(at_caller=[retry(3, random=Random(1))]) as (stub, _, _):
         with pytest.raises(DeadlineExceeded), liferaft.deadline(1):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter as Tally
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import pytest
 
@@ -11,6 +11,7 @@ from liferaft.errors import (
     ConfigurationError,
     InterfaceMismatch,
     OutcomeUnknown,
+    Overloaded,
     StubClosed,
     Unreachable,
 )
@@ -19,6 +20,7 @@ from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc.balancing import Balance
 from liferaft.rpc.host import CalleeStub
+from liferaft.rpc.interception import Invocation, Proceed
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
 
@@ -144,6 +146,38 @@ async def test_a_call_that_does_no_harm_twice_goes_to_another_host() -> None:
         await service.hosts[first].astop()
 
         assert await call in set("abc") - {first}
+        await liferaft.aclose(stub)
+
+
+async def test_what_one_host_may_have_executed_is_not_said_to_be_nothing_by_another() -> None:
+    async def refuse(_: Invocation, __: Proceed) -> Any:
+        raise Overloaded("come later")
+
+    async with Service() as service:
+        for name in "bc":
+            await service.hosts[name].astop()
+        stub = await liferaft.aconnect(
+            Worker, ADDRESSES, balance="round-robin", network=service.network
+        )
+        for is_refused in (True, False):
+            call = asyncio.ensure_future(stub.hold_again())
+            await asyncio.sleep(0.1)
+            if is_refused:
+                service.hosts["b"] = await liferaft.aserve(
+                    service.workers["b"],
+                    Worker,
+                    "memory:b",
+                    network=service.network,
+                    interceptors=[refuse],
+                )
+                await asyncio.sleep(5)
+            await service.hosts["a"].astop()
+            with pytest.raises(OutcomeUnknown, match="come later" if is_refused else "nobody"):
+                await call
+            assert service.workers["a"].held
+            await service.hosts["b"].astop()
+            await service.start("a")
+            await asyncio.sleep(5)
         await liferaft.aclose(stub)
 
 

@@ -36,14 +36,19 @@ def retry(
 
     async def intercept(invocation: Invocation, proceed: Proceed) -> Any:
         pause = first_pause
+        unknown: OutcomeUnknown | None = None
         for left in range(attempts - 1, -1, -1):
             try:
                 return await proceed(invocation)
             except (Refused, OutcomeUnknown, Unreachable) as error:
                 share = source.random() / 2
                 wait = max(pause * (0.5 + share), _hint(error) * (1.0 + share))
+                if isinstance(error, OutcomeUnknown):
+                    unknown = error
                 if not left or not _may_repeat(error, invocation) or _is_too_late(wait):
-                    raise
+                    if unknown is None or unknown is error:
+                        raise
+                    raise unknown from error  # that nothing was executed holds for the last one
             await asyncio.sleep(wait)
             pause = min(2 * pause, pause_max)
         raise AssertionError("the last attempt returned or raised")

@@ -12,8 +12,9 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from liferaft.errors import Unreachable
+from liferaft.errors import OutcomeUnknown, Refused, Unreachable
 from liferaft.rpc import deadline as ambient
+from liferaft.rpc.caller_state import GivenBack
 from liferaft.rpc.caller_streams import StreamedCall
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import MethodSignature
@@ -87,18 +88,29 @@ class BalancedConnection:
         if time_left is None and (time_left := ambient.time_left()) is None:
             time_left = self.timeout
         until = None if time_left is None else loop.time() + time_left
-        while True:
-            left = None if until is None else until - loop.time()
-            connection = self._pick()
-            if not connection.is_bound and not self.is_closed:
-                with contextlib.nullcontext() if left is None else ambient.deadline(left):
-                    await self.wait_bound()
-                continue
-            try:
-                return await connection.call(method, arguments, time_left=left, metadata=metadata)
-            except Unreachable:
-                if until is not None and loop.time() >= until:
-                    raise
+        given_back: GivenBack | None = None
+        try:
+            while True:
+                left = None if until is None else until - loop.time()
+                connection = self._pick()
+                if not connection.is_bound and not self.is_closed:
+                    with contextlib.nullcontext() if left is None else ambient.deadline(left):
+                        await self.wait_bound()
+                    continue
+                try:
+                    return await connection.call(
+                        method, arguments, time_left=left, metadata=metadata
+                    )
+                except GivenBack as error:
+                    given_back = error
+                except Unreachable:
+                    if until is not None and loop.time() >= until:
+                        raise
+        except (Refused, Unreachable) as error:
+            if given_back is None:
+                raise
+            # These say that nothing was executed, which holds for this host only.
+            raise OutcomeUnknown(f"{given_back}; and then: {error}") from error
 
     async def call_streaming(
         self,

@@ -7,7 +7,7 @@ import enum
 
 import msgspec
 
-from liferaft.errors import LiferaftError
+from liferaft.errors import LiferaftError, OutcomeUnknown
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -49,6 +49,10 @@ class Leave(msgspec.Struct, frozen=True):
     reason: LiferaftError
     address: str | None = None
     is_lasting: bool = False
+
+
+class GivenBack(OutcomeUnknown):
+    """A call that its host may have executed, and that may go to another. Never leaves rpc."""
 
 
 def copy_error(error: LiferaftError) -> LiferaftError:

@@ -41,7 +41,7 @@ from liferaft.rpc.buffers import (
     too_large,
     with_outline,
 )
-from liferaft.rpc.caller_state import Leave, State, Timing, copy_error
+from liferaft.rpc.caller_state import GivenBack, Leave, State, Timing, copy_error
 from liferaft.rpc.codec import (
     decode_frame,
     encode,
@@ -150,8 +150,11 @@ class CallerProtocol(Generic[WaiterT]):
         """Answer the calls that may as well go to another host, where the driver wants them."""
         if self._gives_back:
             for call in list(self.session.pending.values()):
-                if not call.sent_count or (call.may_run_twice and self.state is State.DOWN):
-                    self._answer(call, Unreachable(f"{call.method.name}: {self.trouble}"))
+                text = f"{call.method.name}: {self.trouble}"
+                if not call.sent_count:
+                    self._answer(call, Unreachable(text))
+                elif call.may_run_twice and self.state is State.DOWN:
+                    self._answer(call, GivenBack(text))
 
     def call(
         self,
