@@ -16,6 +16,7 @@ from liferaft.rpc.caller import CallerStubCreator
 from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import Interface
+from liferaft.rpc.server import Limits
 from liferaft.sim.loop import run_simulated
 from liferaft.sim.shared_state import AsyncTodo
 from liferaft.sim.world import World
@@ -207,3 +208,23 @@ async def test_a_call_that_comes_again_before_it_is_done_is_said_to_be_under_way
     await world.stop()
 
     assert [wire.Working, wire.Reply] == [type(frame) for frame in heard]
+
+
+@simulated
+async def test_a_copy_of_a_command_that_was_answered_is_not_refused_for_what_is_in_flight() -> None:
+    """Or its caller would be told that nothing was executed."""
+    world = await running(1)
+    stranger = Stranger()
+    await stranger.bind(world, "n1")
+    add = wire.Call(1, 1, "TodoList", "add", None, msgspec.Raw(encode(("milk", "me"))))
+    answer = await stranger.say(add)
+    server: Any = world.nodes["n1"]._server  # type: ignore[attr-defined] # it is a node of one group
+    server.limits = Limits(in_flight_max=0)
+    copy = await stranger.say(add)
+    refused = await stranger.say(msgspec.structs.replace(add, number=2))
+    refused += await stranger.say(wire.Call(3, 1, "TodoList", "items", None, msgspec.Raw(b"\x90")))
+    await world.stop()
+
+    assert [wire.Reply] == [type(frame) for frame in answer]
+    assert answer == copy
+    assert ["Overloaded"] * 2 == [getattr(frame, "type_name", "") for frame in refused]

@@ -15,6 +15,7 @@ from liferaft.errors import (
     DeadlineExceeded,
     NoLeader,
     NoSuchObject,
+    Overloaded,
     PermissionDenied,
     ReadOnly,
     Refused,
@@ -295,6 +296,7 @@ class Arrived:
     frame = b""
     peer = "there"
     deadline = None
+    is_beyond_limit = False
 
     def __init__(
         self,
@@ -323,6 +325,14 @@ def dispatched(view: View, driver: Asked, request: Arrived) -> object:
     dispatcher: Any = ReadOnlyDispatcher(hosted, view, driver)  # type: ignore[arg-type] # a part
     dispatcher.dispatch(request)
     return request.outcome
+
+
+@pytest.mark.parametrize("view", READ_ONLY_VIEWS)
+def test_a_read_beyond_its_links_limit_is_refused(view: View) -> None:
+    request = Arrived("look")
+    request.is_beyond_limit = True
+
+    assert Overloaded is dispatched(view, Asked(age=0.0), request)
 
 
 @pytest.mark.parametrize("view", READ_ONLY_VIEWS)

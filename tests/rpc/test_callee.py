@@ -42,7 +42,9 @@ class FakeRequest:
         acked_below: int = 1,
         session: bytes = SESSION,
         deadline: float | None = None,
+        is_beyond_limit: bool = False,
     ) -> None:
+        self.is_beyond_limit = is_beyond_limit
         raw = msgspec.Raw(encode(arguments))
         self.call = Call(number, acked_below, "Counter", method, None, raw)
         self.session = session
@@ -95,6 +97,19 @@ async def test_a_repeated_call_gets_the_first_answer() -> None:
 
     assert [1, 1, 1] == answers
     assert (1, 1) == (object_.count, dispatcher.calls_served)
+
+
+async def test_a_link_with_too_many_calls_has_new_ones_refused_and_no_repeats() -> None:
+    """Or a copy would be told that nothing was executed, when an earlier copy was."""
+    object_ = CounterObject()
+    dispatcher = await dispatcher_of(object_)
+    assert 1 == await ask(dispatcher, 1, "increment", 1)
+
+    assert 1 == await ask(dispatcher, 1, "increment", 1, is_beyond_limit=True)
+    refusal = await ask(dispatcher, 2, "increment", 1, is_beyond_limit=True)
+    assert Overloaded is type(refusal)
+    assert 2 == await ask(dispatcher, 2, "increment", 1)
+    assert 2 == object_.count
 
 
 async def test_a_repeat_of_a_call_under_way_is_told_so_and_gets_the_answer() -> None:

@@ -213,6 +213,28 @@ async def test_a_cancelled_call_stays_in_flight_until_its_method_has_ended() -> 
     assert wire.Reply is type(after[0])
 
 
+async def test_a_copy_of_a_call_that_was_answered_gets_its_answer_whatever_is_in_flight() -> None:
+    network, object_ = MemoryNetwork(), StubbornObject()
+    async with hosted(network, object_, Stubborn, limits=Limits(in_flight_max=2)):
+        peer = await Peer().connect(network)
+        await peer.say(HELLO)
+        await peer.say(wire.Bind("", {}, is_resumed=False))
+        first, *others = [
+            wire.Call(number, 1, "", "linger", None, msgspec.Raw(b"\x90")) for number in range(1, 5)
+        ]
+        object_.end.set()
+        answer = await peer.say(first)
+        object_.end.clear()
+        refusals = await peer.say(*others)
+        copy = await peer.say(first)
+        working = await peer.say(others[0])
+        object_.end.set()
+
+    assert [wire.Reply(1, msgspec.Raw(b"\xc0"))] == answer == copy
+    assert [4] == [frame.number for frame in refusals if isinstance(frame, wire.Failure)]
+    assert [wire.Working(2)] == working
+
+
 class Stubborn(Protocol):
     async def linger(self) -> None: ...
 

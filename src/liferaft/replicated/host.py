@@ -24,7 +24,13 @@ from liferaft.replicated.machine import ReplicatedMachine
 from liferaft.rpc.access import denial, is_allowed
 from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.codec import encode
-from liferaft.rpc.dispatch import RETRY_AFTER, Redirected, Request, Sender
+from liferaft.rpc.dispatch import (
+    RETRY_AFTER,
+    Redirected,
+    Request,
+    Sender,
+    too_many_in_flight,
+)
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.views import VIEW_MARK
 from liferaft.rpc.wire import Call, Chunk, Credit, Notify
@@ -97,10 +103,12 @@ class ReplicatedDispatcher:
         refusal = refusal_of(request, self._name, self.interface)
         if refusal is not None:
             request.refuse(refusal)
-        elif request.call.method in self._queries:
-            self._driver.read(_Query(self, request), self._reads)
-        else:
+        elif request.call.method not in self._queries:
             self._dispatch_command(request)
+        elif request.is_beyond_limit:
+            request.refuse(too_many_in_flight())
+        else:
+            self._driver.read(_Query(self, request), self._reads)
 
     def notify(self, notification: Notify, sender: Sender) -> None:
         """Do nothing: a replicated class has no one-way methods, which its making checks."""
@@ -144,6 +152,9 @@ class ReplicatedDispatcher:
         if pending is not None:
             pending.request = request  # a repeat, perhaps over another link: the answer goes there
             request.working()
+            return
+        if request.is_beyond_limit:
+            request.refuse(too_many_in_flight())
             return
         ticket = self._admission.admit(
             request.session,

@@ -17,7 +17,7 @@ from liferaft.raft.types import NodeId
 from liferaft.replicated.host import LEADER_WITHIN, refusal_of
 from liferaft.replicated.machine import ReplicatedObject
 from liferaft.rpc.buffers import CallFrame
-from liferaft.rpc.dispatch import Request, Sender
+from liferaft.rpc.dispatch import Request, Sender, too_many_in_flight
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.views import VIEW_MARK, View, bound_of
 from liferaft.rpc.wire import Chunk, Credit, Notify
@@ -53,6 +53,8 @@ class ReadOnlyDispatcher:
                 f"{method} is a command of {hosted.name}, and this stub only reads: connect another"
                 ' one for commands, with reads="linearizable" or "lease"'
             )
+        if refusal is None and request.is_beyond_limit:
+            refusal = too_many_in_flight()
         if refusal is not None:
             request.refuse(refusal)
         elif self._may_answer_at_once(request):

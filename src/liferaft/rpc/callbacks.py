@@ -125,6 +125,7 @@ class _CallbackRequest:
         self.session = CALLBACK_SESSION
         self.peer = "the host"
         self.roles = EVERYTHING
+        self.is_beyond_limit = False
         self.call = call
         self.frame = frame
         self.deadline = deadline

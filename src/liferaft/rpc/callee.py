@@ -30,7 +30,7 @@ from liferaft.rpc.callee_interception import HostInterception
 from liferaft.rpc.callee_references import HostReferences
 from liferaft.rpc.callee_streams import HostedStreams, run_streaming
 from liferaft.rpc.codec import encode, encode_failure
-from liferaft.rpc.dispatch import RETRY_AFTER, Request, Sender
+from liferaft.rpc.dispatch import RETRY_AFTER, Request, Sender, too_many_in_flight
 from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.interface import Interface, MethodSignature, is_awaited
 from liferaft.rpc.references import Target
@@ -352,25 +352,12 @@ class ObjectDispatcher:
             request.refuse(error)
             return
         signature = target.methods.get(call.method)
-        if self._is_full_with(len(request.frame)):
+        refusal = self._refusal(request, signature)
+        if refusal is not None:
             session.withdraw(number)
-            request.refuse(
-                Overloaded("the host executes as many calls as it can bear", RETRY_AFTER)
-            )
+            request.refuse(refusal)
             return
-        is_streaming = signature is not None and signature.has_streams
-        if is_streaming and self._stream_count >= self._memory.streams_max:
-            session.withdraw(number)
-            request.refuse(Overloaded("the host has as many streams as it can bear", RETRY_AFTER))
-            return
-        if signature is None:
-            session.withdraw(number)
-            request.refuse(NoSuchObject(f"{self.interface.name} has no method {call.method!r}"))
-            return
-        if signature.roles and not is_allowed(signature.roles, request.roles):
-            session.withdraw(number)
-            request.refuse(PermissionDenied(denial(call.method, signature.roles)))
-            return
+        assert signature is not None, "it would have been refused"
         try:
             values = signature.arguments.decode(call.arguments)
             if signature.has_references:
@@ -390,6 +377,21 @@ class ObjectDispatcher:
         if signature.has_streams or interface is not None:
             is_async = self._prepare(execution, function, values, interface, is_async=is_async)
         self._workers.start(execution, is_async=is_async)
+
+    def _refusal(self, request: Request, signature: MethodSignature | None) -> Refused | None:
+        """Return why a call is not executed that was never taken before, None when it is."""
+        call, memory = request.call, self._memory
+        if request.is_beyond_limit:
+            return too_many_in_flight()
+        if self._is_full_with(len(request.frame)):
+            return Overloaded("the host executes as many calls as it can bear", RETRY_AFTER)
+        if signature is None:
+            return NoSuchObject(f"{self.interface.name} has no method {call.method!r}")
+        if signature.has_streams and self._stream_count >= memory.streams_max:
+            return Overloaded("the host has as many streams as it can bear", RETRY_AFTER)
+        if signature.roles and not is_allowed(signature.roles, request.roles):
+            return PermissionDenied(denial(call.method, signature.roles))
+        return None
 
     def _prepare(
         self,

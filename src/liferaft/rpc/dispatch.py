@@ -10,7 +10,7 @@ All methods are called on the event loop's thread and never block.
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from liferaft.errors import Refused
+from liferaft.errors import Overloaded, Refused
 from liferaft.rpc.access import Roles
 from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.interface import Interface
@@ -53,6 +53,13 @@ class Request(Protocol):
         """The call, decoded but for its arguments."""
 
     @property
+    def is_beyond_limit(self) -> bool:
+        """Whether the link has as many calls in flight as it may: a new one must be refused.
+
+        One that was taken before must not be, for what was executed is not refused.
+        """
+
+    @property
     def frame(self) -> bytes:
         """The whole frame as it came, for who wants to keep it as bytes."""
 
@@ -85,6 +92,11 @@ class Request(Protocol):
 
         The request can and must still be answered.
         """
+
+
+def too_many_in_flight() -> Overloaded:
+    """Return what a new call is refused with that is beyond its link's limit."""
+    return Overloaded("too many calls in flight on this connection", RETRY_AFTER)
 
 
 class Redirected(Exception):

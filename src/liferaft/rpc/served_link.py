@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from liferaft.errors import (
     LiferaftError,
     NoSuchObject,
-    Overloaded,
     ProtocolError,
     Refused,
     SessionExpired,
@@ -27,7 +26,7 @@ from liferaft.rpc.codec import (
     encode_failure,
     is_nested_too_deep,
 )
-from liferaft.rpc.dispatch import RETRY_AFTER, Dispatcher, Redirected
+from liferaft.rpc.dispatch import Dispatcher, Redirected
 
 if TYPE_CHECKING:
     from liferaft.rpc.server import Server
@@ -205,13 +204,11 @@ class ServedLink:
             self.send(refusal.failure)
         elif dispatcher is None:
             request.refuse(NoSuchObject(f"the object {call.object!r} is not bound"))
-        elif (
-            len(self.in_flight) >= self._server.limits.in_flight_max
-            and call.number not in self.in_flight
-        ):
-            request.refuse(Overloaded("too many calls in flight on this connection", RETRY_AFTER))
         else:
-            self.in_flight[call.number] = None
+            if len(self.in_flight) < self._server.limits.in_flight_max:
+                self.in_flight[call.number] = None
+            else:
+                request.is_beyond_limit = True
             dispatcher.dispatch(request)
 
     def _referred(self, name: str) -> Dispatcher | None:
@@ -310,7 +307,7 @@ class _Refusal(NamedTuple):
 class _Request:
     """One call that came over a link; see `liferaft.rpc.dispatch.Request`."""
 
-    __slots__ = ("_served", "call", "deadline", "frame", "session")
+    __slots__ = ("_served", "call", "deadline", "frame", "is_beyond_limit", "session")
 
     def __init__(
         self, served: ServedLink, session: bytes, call: wire.Call, frame: bytes, now: float
@@ -318,6 +315,7 @@ class _Request:
         self.session = session
         self.call = call
         self.frame = frame
+        self.is_beyond_limit = False
         left = call.time_left
         if left is not None and left > TIME_LEFT_MAX:
             left = TIME_LEFT_MAX
