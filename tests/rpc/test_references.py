@@ -469,6 +469,35 @@ async def test_the_numbers_of_callbacks_go_on_when_a_caller_was_forgotten_for_a_
     assert [1, 2] == numbers
 
 
+async def test_the_numbers_of_references_go_on_when_a_caller_was_forgotten_for_a_while() -> None:
+    """An answer that was kept for it, and speaks of an earlier one, must not lead to another."""
+    references = HostReferences(Interface.of(Bank), heard_at=lambda _: 0.0)
+    numbers = []
+    for _ in range(2):
+        table = references.of(b"s" * 16)
+        number, _ = table.result_out(Interface.of(Bank).methods["open"], AccountObject("ada"))
+        numbers.append(number)
+        references.leave(b"s" * 16)
+
+    assert [1, 2] == numbers
+
+
+async def test_what_two_callers_gave_each_other_is_gone_when_they_are() -> None:
+    references = HostReferences(Interface.of(Bank), heard_at=lambda _: 0.0)
+    methods = Interface.of(Bank).methods
+    sessions = [b"a" * 16, b"b" * 16]
+    stubs = [references.of(each).arguments_in(methods["keep"], (7,))[0] for each in sessions]
+    for session, stub in zip(sessions, reversed(stubs), strict=True):
+        references.of(session).result_out(methods["give_back"], stub)
+    watched = [weakref.ref(stub) for stub in stubs]
+    del stubs, stub
+    for session in sessions:
+        references.leave(session)
+    gc.collect()
+
+    assert [None, None] == [each() for each in watched]
+
+
 async def test_a_call_of_a_reference_is_not_made_at_a_host_that_restarted() -> None:
     async with world() as here:
         account = await here.bank.open("ada")

@@ -51,8 +51,10 @@ class HostReferences:
         self._tables: dict[bytes, ReferenceTable] = {}
         self._connections: dict[bytes, CallbackConnection] = {}
         self._sends: dict[bytes, Callable[[CallFrame], None]] = {}
-        # A caller that was left, and comes again, has the answers of earlier numbers still.
+        # A caller that was left, and comes again, may have the answers to earlier calls still; and
+        # answers that it gets only now may speak of earlier references. So no number comes again.
         self._next_number = 1
+        self._next_reference = 1
         self._timer: asyncio.TimerHandle | None = None
 
     def adopt(self, session: bytes, table: ReferenceTable) -> None:
@@ -66,6 +68,7 @@ class HostReferences:
             connection = CallbackConnection(
                 interface=self._interface,
                 first_number=self._next_number,
+                first_reference=self._next_reference,
                 interceptors=self._interceptors,
             )
             self._connections[session] = connection
@@ -118,7 +121,10 @@ class HostReferences:
         connection = self._connections.pop(session, None)
         if connection is not None:
             self._next_number = max(self._next_number, connection.next_number)
+            self._next_reference = max(self._next_reference, connection.references.next_number)
             connection.end(reason)
+            # What is let out to two callers, and leads to each other, would hold itself for ever.
+            connection.references.clear()
 
     def stop(self) -> None:
         """Hold nothing of anybody any more."""
@@ -163,6 +169,7 @@ class CallbackConnection(CallDriver):
         *,
         interface: Interface,
         first_number: int = 1,
+        first_reference: int = 1,
         timeout: float | None = 10.0,
         interceptors: Sequence[Interceptor] = (),
     ) -> None:
@@ -176,6 +183,7 @@ class CallbackConnection(CallDriver):
         )
         protocol.session.next_number = first_number
         super().__init__(protocol, interface=interface, timeout=timeout, interceptors=interceptors)
+        self._first_reference = first_reference
         self._loop = asyncio.get_running_loop()
 
     @property

@@ -98,6 +98,7 @@ class CallDriver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
         self._references: ReferenceTable | None = None
+        self._first_reference = 1
         self._is_release_due = False
         # Whoever waits for the connection's state; for who derives from this.
         self._verdict: asyncio.Future[None] | None = None
@@ -383,7 +384,9 @@ class CallDriver:
         """What the two sides hold of each other, from the first reference on."""
         if self._references is None:
             self._references = ReferenceTable(
-                make_stub=self._make_stub, on_release=self._release_soon
+                make_stub=self._make_stub,
+                on_release=self._release_soon,
+                first_number=self._first_reference,
             )
         return self._references
 

@@ -97,18 +97,27 @@ class ReferenceTable:
     """
 
     def __init__(
-        self, *, make_stub: Callable[[int, Interface], Any], on_release: Callable[[], None]
+        self,
+        *,
+        make_stub: Callable[[int, Interface], Any],
+        on_release: Callable[[], None],
+        first_number: int = 1,
     ) -> None:
         self._make_stub = make_stub
         self._on_release = on_release
         self._lock = threading.RLock()
-        self._next = 1
+        self._next = first_number
         self._exports: dict[int, Exported] = {}
         self._numbers: dict[object, int] = {}
         self._imports: dict[tuple[int, ReferenceTarget], weakref.ref[Any]] = {}
         self._stub_numbers: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
         self._counts: dict[int, _Count] = {}
         self._released: list[_Count] = []
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next object that is let out."""
+        return self._next
 
     @property
     def export_count(self) -> int:
