@@ -1,5 +1,6 @@
 """A file system in a file, filled and without power."""
 
+import asyncio
 import errno
 import os
 import subprocess
@@ -62,6 +63,18 @@ def test_a_disk_that_somebody_else_holds_mounted_has_no_power_again(disk: LoopDi
         disk.unmount()
         with pytest.raises(ToolFailed, match="Is it mounted in another mount namespace"):
             disk.mount()
+
+
+async def test_it_is_unmounted_when_the_last_has_left_it(disk: LoopDisk) -> None:
+    """A node that is killed may leave a copy of itself, which ends a little later."""
+    with (disk.mount_point / "snapshot").open("wb"):
+        unmounting = asyncio.create_task(disk.unmount_when_left())
+        await asyncio.sleep(0)
+        was_mounted = disk.mount_point.is_mount()
+    await unmounting
+
+    assert was_mounted
+    assert not disk.mount_point.is_mount()
 
 
 def test_what_was_freed_is_free_after_a_power_cut(disk: LoopDisk) -> None:

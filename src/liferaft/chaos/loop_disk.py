@@ -2,10 +2,12 @@
 
 A cut is ext4's own shutdown without a flush of its journal: what was not synced is gone after the
 next mount, names included, and until then every write fails. `close` leaves no mount, no loop
-device and no file behind, whatever came before. All functions block, for some tens of milliseconds:
-what is done half when somebody is interrupted could not be undone.
+device and no file behind, whatever came before. All that is done blocks, for some tens of
+milliseconds: what is done half when somebody is interrupted could not be undone.
 """
 
+import asyncio
+import contextlib
 import ctypes
 import errno
 import fcntl
@@ -32,6 +34,11 @@ _WITHOUT_FLUSH: Final = 2
 
 _COMMIT_SECONDS: Final = 60
 """How long ext4 may keep names and sizes in memory, 5 s by default: more to lose in a cut."""
+
+COPY_ENDS_WITHIN: Final = 5.0
+"""Seconds: a copy of a process looks again and again whether that still lives."""
+
+_POLL_INTERVAL: Final = 0.05
 
 _FILLER: Final = "filler"
 _PROBE: Final = "probe"
@@ -95,6 +102,18 @@ class LoopDisk:
         """Unmount it; no process may have a file open there."""
         _run("umount", str(self.mount_point))
         self._is_mounted = False
+
+    async def unmount_when_left(self) -> None:
+        """Unmount it when a node has ended; a copy of it that writes a snapshot may end later.
+
+        Raises `ToolFailed` where somebody has a file open there for much longer.
+        """
+        for _ in range(round(COPY_ENDS_WITHIN / _POLL_INTERVAL)):
+            with contextlib.suppress(ToolFailed):
+                self.unmount()
+                return
+            await asyncio.sleep(_POLL_INTERVAL)
+        self.unmount()
 
     def cut_power(self) -> None:
         """Lose all that is not on the disk yet. Unmount and mount it before the next use."""

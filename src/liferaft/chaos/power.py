@@ -9,7 +9,6 @@ Clients wait through all of it: a write that was under way is executed once, or 
 """
 
 import asyncio
-import contextlib
 import random as random_module
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +23,7 @@ from liferaft.chaos.loop_disk import LoopDisk, ToolFailed
 from liferaft.chaos.solo import AsyncTodo
 from liferaft.errors import LiferaftError
 from liferaft.ops.inspection import inspect
-from liferaft.ops.processes import POLL_INTERVAL, LocalCluster
+from liferaft.ops.processes import LocalCluster
 from liferaft.ops.verdict import NodeView, Witness, find_problems
 from liferaft.raft.types import NodeId
 
@@ -46,9 +45,6 @@ SNAPSHOTS: Final = ("--snapshot-entries", "50", "--keep-entries", "20")
 
 ANSWER_TIMEOUT: Final = 60.0
 """Seconds for a call, cuts, starts and elections included."""
-
-COPY_ENDS_WITHIN: Final = 5.0
-"""Seconds: a copy of a process looks again and again whether that still lives."""
 
 _CLUSTER_SIZE: Final = 3
 
@@ -247,18 +243,8 @@ async def cut_power(
         disk.cut_power()
     await cluster.kill(*dict.fromkeys((*disks, *also_killed)))
     for disk in disks.values():
-        await _unmount(disk)
+        await disk.unmount_when_left()
         disk.mount()
-
-
-async def _unmount(disk: LoopDisk) -> None:
-    """Unmount a disk whose node has ended; a copy of it that writes a snapshot may end later."""
-    for _ in range(round(COPY_ENDS_WITHIN / POLL_INTERVAL)):
-        with contextlib.suppress(ToolFailed):
-            disk.unmount()
-            return
-        await asyncio.sleep(POLL_INTERVAL)
-    disk.unmount()
 
 
 def save_disks(disks: Mapping[NodeId, LoopDisk], directory: Path) -> tuple[str, ...]:

@@ -152,7 +152,7 @@ class Sweep:
         self._acknowledged += len(acknowledged)
         if status == KILLED:
             self._kills += 1
-            self._cut_power()
+            await self._cut_power()
             if point.again:
                 problems += await self._kill_recovery(point)
         evidence = self._directory / f"killed-at-{point.call}-{point.number}"
@@ -169,7 +169,7 @@ class Sweep:
         _, status, _ = await self._run_script(kill, operations=0)
         if status == KILLED:
             self._second_kills += 1
-            self._cut_power()
+            await self._cut_power()
         return _check_script((), status)
 
     async def _run_script(
@@ -218,10 +218,10 @@ class Sweep:
         # A power cut before the script's own first sync would bring back what was removed.
         SystemDisk().sync_directory(str(self._place))
 
-    def _cut_power(self) -> None:
+    async def _cut_power(self) -> None:
         if self._disk is not None:
             self._disk.cut_power()
-            self._disk.unmount()
+            await self._disk.unmount_when_left()
             self._disk.mount()
             self._power_cuts += 1
 
