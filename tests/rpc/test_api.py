@@ -14,7 +14,8 @@ import pytest
 import uvloop
 
 import liferaft
-from liferaft.errors import ConfigurationError
+from liferaft.errors import ConfigurationError, InvalidArgument, StubClosed
+from liferaft.link.system import SystemNetwork
 from liferaft.rpc.wire import Hello
 from tests.rpc.objects import Counter, CounterObject, Item, NotFound
 
@@ -29,6 +30,9 @@ class Todo(Protocol):
     def wait(self) -> bool: ...
     @liferaft.oneway
     def open_gate(self) -> None: ...
+    @liferaft.oneway
+    def note(self, text: str) -> None: ...
+    def note_count(self) -> int: ...
 
 
 class TodoList:
@@ -36,6 +40,7 @@ class TodoList:
         self._items: list[Item] = []
         self._lock = threading.Lock()
         self.gate = threading.Event()
+        self._notes: list[str] = []
 
     def add(self, text: str, priority: int = 1) -> Item:
         with self._lock:
@@ -54,6 +59,12 @@ class TodoList:
 
     def open_gate(self) -> None:
         self.gate.set()
+
+    def note(self, text: str) -> None:
+        self._notes.append(text)
+
+    def note_count(self) -> int:
+        return len(self._notes)
 
 
 def run(scene: Coroutine[Any, Any, ResultT]) -> ResultT:
@@ -104,6 +115,30 @@ def test_a_declared_exception_of_the_whole_interface_arrives_as_itself() -> None
         with pytest.raises(NotFound, match="no milk"):
             todo.find("milk")
         liferaft.close(todo)
+
+
+def test_a_one_way_call_leaves_before_what_the_thread_calls_next() -> None:
+    with liferaft.serve(TodoList(), Todo, "127.0.0.1:0", is_serial=True) as host:
+        todo = liferaft.connect(Todo, host.address)
+        counts = []
+        todo.items()
+        for _ in range(100):
+            todo.note("milk")
+            counts.append(todo.note_count())
+        liferaft.close(todo)
+
+    assert list(range(1, 101)) == counts
+
+
+def test_a_one_way_call_that_cannot_be_sent_is_told_of() -> None:
+    network = SystemNetwork(frame_bytes_max=4096)
+    with liferaft.serve(TodoList(), Todo, "127.0.0.1:0", network=network) as host:
+        todo = liferaft.connect(Todo, host.address, network=network)
+        with pytest.raises(InvalidArgument, match="4096 are allowed"):
+            todo.note("milk" * 1024)
+        liferaft.close(todo)
+        with pytest.raises(StubClosed, match=r"Todo\.note: the stub is closed"):
+            todo.note("milk")
 
 
 def test_a_slow_blocking_method_does_not_hold_up_others() -> None:
@@ -169,7 +204,7 @@ def test_a_stub_says_what_it_stands_for() -> None:
         liferaft.close(todo)
 
     assert f"<Todo stub at {host_address(shown)}>" == shown
-    assert ["add", "find", "items", "open_gate", "wait"] == methods
+    assert ["add", "find", "items", "note", "note_count", "open_gate", "wait"] == methods
 
 
 def host_address(shown: str) -> str:

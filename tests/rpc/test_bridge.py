@@ -2,11 +2,12 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from liferaft.errors import ConfigurationError
-from liferaft.rpc.bridge import Bridge
+from liferaft.errors import ConfigurationError, StubClosed
+from liferaft.rpc.bridge import Bridge, LoopRunner
 
 
 async def thread_name() -> str:
@@ -71,3 +72,65 @@ def test_what_still_runs_when_the_last_user_goes_is_cancelled() -> None:
     bridge.release()
 
     assert (True, True) == (ended.is_set(), future.cancelled())
+
+
+def test_what_it_is_to_do_is_done_before_what_is_run_next() -> None:
+    bridge = Bridge.acquire()
+    done: list[int] = []
+
+    async def count() -> int:
+        return len(done)
+
+    counts = []
+    for number in range(100):
+        bridge.do(lambda number=number: done.append(number))  # type: ignore[misc] # of its default
+        counts.append(bridge.run(count()))
+    bridge.release()
+
+    assert list(range(1, 101)) == counts
+
+
+def test_an_exception_of_what_it_did_comes_back_too() -> None:
+    def fail() -> None:
+        raise ValueError("broken")
+
+    bridge = Bridge.acquire()
+    with pytest.raises(ValueError, match="broken"):
+        bridge.do(fail)
+    bridge.release()
+
+
+def test_its_own_thread_does_it_at_once() -> None:
+    bridge = Bridge.acquire()
+    names: list[str] = []
+
+    async def ask() -> None:
+        bridge.do(lambda: names.append(threading.current_thread().name))
+
+    bridge.run(ask())
+    bridge.release()
+
+    assert ["liferaft-loop"] == names
+
+
+async def test_the_same_holds_for_a_loop_of_somebody_else() -> None:
+    runner = LoopRunner(asyncio.get_running_loop())
+    names: list[str] = []
+
+    def do() -> None:
+        runner.do(lambda: names.append(threading.current_thread().name))
+
+    do()
+    await asyncio.to_thread(do)
+
+    assert [threading.current_thread().name] * 2 == names
+
+
+def test_a_loop_that_has_ended_does_nothing_more() -> None:
+    loop = asyncio.new_event_loop()
+    with ThreadPoolExecutor(1) as pool:
+        runner = pool.submit(LoopRunner, loop).result()
+    loop.close()
+
+    with pytest.raises(StubClosed, match="is closed"):
+        runner.do(lambda: None)

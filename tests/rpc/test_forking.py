@@ -10,6 +10,7 @@ import pytest
 
 import liferaft
 from liferaft.errors import StubClosed
+from liferaft.rpc.bridge import Bridge
 
 pytestmark = pytest.mark.processes
 
@@ -65,6 +66,18 @@ def test_a_stub_from_before_the_fork_says_so_and_a_new_one_works() -> None:
         assert "7" == in_a_forked_child(use_it)
         assert 5 == stub.add(2, 3)
         liferaft.close(stub)
+
+
+def test_a_loop_from_before_the_fork_does_nothing() -> None:
+    bridge = Bridge.acquire()
+
+    def use_it() -> str:
+        with pytest.raises(StubClosed, match="connect or serve anew in the child"):
+            bridge.do(lambda: None)
+        return "refused"
+
+    assert "refused" == in_a_forked_child(use_it)
+    bridge.release()
 
 
 def test_a_host_from_before_the_fork_is_left_to_the_parent() -> None:

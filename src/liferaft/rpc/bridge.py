@@ -10,7 +10,7 @@ import asyncio
 import concurrent.futures
 import os
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, Final, TypeVar
 
 from liferaft.errors import ConfigurationError, StubClosed
@@ -103,6 +103,12 @@ class Bridge:
             raise
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
+    def do(self, function: Callable[[], None]) -> None:
+        """Have the loop call what returns at once, before whatever this thread runs there next."""
+        if self._is_forked:
+            raise StubClosed(f"the stub {FORKED}")
+        _do(function, self._loop, self._thread.ident)
+
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
@@ -150,11 +156,41 @@ class LoopRunner:
         """Run a coroutine on the loop."""
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
+    def do(self, function: Callable[[], None]) -> None:
+        """See `Bridge`."""
+        _do(function, self._loop, self._thread)
+
     def release(self) -> None:
         """Do nothing: the loop is somebody else's."""
 
 
 Runner = Bridge | LoopRunner
+
+
+def _do(function: Callable[[], None], loop: asyncio.AbstractEventLoop, thread: int | None) -> None:
+    """Call a function on the loop's thread and wait until it has returned; raises what it does."""
+    if threading.get_ident() == thread:
+        function()
+        return
+    errors: list[BaseException] = []
+    done = threading.Lock()
+    done.acquire()
+
+    def call() -> None:
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001 - it is for the thread that waits
+            errors.append(error)
+        finally:
+            done.release()
+
+    try:
+        loop.call_soon_threadsafe(call)
+    except RuntimeError as error:  # the loop has ended
+        raise StubClosed("the stub is closed") from error
+    with done:
+        if errors:
+            raise errors[0]
 
 
 if hasattr(os, "register_at_fork"):

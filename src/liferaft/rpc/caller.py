@@ -11,6 +11,8 @@ import functools
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Final
 
+import msgspec
+
 from liferaft.errors import StubClosed
 from liferaft.rpc import deadline as ambient
 from liferaft.rpc.bridge import FORKED, Bridge, Runner
@@ -85,6 +87,16 @@ class StubCore:
             time_left=self.connection.timeout if left is None else left,
         )
 
+    def notify(
+        self, method: MethodSignature, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Send a one-way call from this thread, before whatever it calls next."""
+        assert self.bridge is not None
+        values = method.flatten(args, kwargs)
+        self._check_usable(method)
+        arguments = self._encoded(method, values)
+        self.bridge.do(functools.partial(self.connection.notify, method, arguments))
+
     def work(
         self, method: MethodSignature, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Runner, Coroutine[Any, Any, Any]]:
@@ -92,21 +104,32 @@ class StubCore:
         assert self.bridge is not None
         values = method.flatten(args, kwargs)
         connection = self.connection
-        if self._is_closed:
-            raise StubClosed(f"{connection.interface.name}.{method.name}: the stub is closed")
-        if self.bridge.is_forked:
-            raise StubClosed(f"{connection.interface.name}.{method.name}: the stub {FORKED}")
+        self._check_usable(method)
         if method.has_streams:
             return self.bridge, self._streaming_work(method, values)
-        # Of a one-way call nobody learns when its buffers have left: they are copied now.
-        stays_where_it_is = method.has_buffers and not method.is_oneway
-        is_raw = not (connection.takes_values or method.has_references or stays_where_it_is)
-        encoded = method.arguments.encode(values) if is_raw else values
+        arguments = self._encoded(method, values)
         if method.is_oneway:
-            return self.bridge, _notify(connection, method, encoded)
+            return self.bridge, _notify(connection, method, arguments)
         left = ambient.time_left()
         time_left = connection.timeout if left is None else left
-        return self.bridge, connection.call(method, encoded, time_left=time_left)
+        return self.bridge, connection.call(method, arguments, time_left=time_left)
+
+    def _check_usable(self, method: MethodSignature) -> None:
+        name = f"{self.connection.interface.name}.{method.name}"
+        if self._is_closed:
+            raise StubClosed(f"{name}: the stub is closed")
+        if self.bridge is not None and self.bridge.is_forked:
+            raise StubClosed(f"{name}: the stub {FORKED}")
+
+    def _encoded(
+        self, method: MethodSignature, values: tuple[Any, ...]
+    ) -> tuple[Any, ...] | msgspec.Raw:
+        """Return the arguments, encoded in this thread where the connection takes them so."""
+        # Of a one-way call nobody learns when its buffers have left: they are copied now.
+        stays_where_it_is = method.has_buffers and not method.is_oneway
+        if self.connection.takes_values or method.has_references or stays_where_it_is:
+            return values
+        return method.arguments.encode(values)
 
     def _streaming_work(
         self, method: MethodSignature, values: tuple[Any, ...]
@@ -282,8 +305,7 @@ def _bridged_method(method: MethodSignature) -> Callable[..., Any]:
         return bridge.run(work)
 
     def send(self: Any, /, *args: Any, **kwargs: Any) -> None:
-        bridge, work = self._liferaft.work(method, args, kwargs)
-        bridge.submit(work)
+        self._liferaft.notify(method, args, kwargs)
 
     async def wait(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         bridge, work = self._liferaft.work(method, args, kwargs)
