@@ -44,6 +44,8 @@ class Work(Protocol):
     async def hang(self) -> None: ...
     @liferaft.idempotent
     async def look(self) -> int: ...
+    @liferaft.idempotent
+    async def total(self, numbers: AsyncIterator[int]) -> int: ...
 
 
 class WorkObject:
@@ -64,6 +66,9 @@ class WorkObject:
 
     async def look(self) -> int:
         return self.done
+
+    async def total(self, numbers: AsyncIterator[int]) -> int:
+        return sum([number async for number in numbers])
 
 
 @contextlib.asynccontextmanager
@@ -291,6 +296,26 @@ async def test_what_one_attempt_may_have_executed_is_not_said_to_be_nothing_by_t
         with pytest.raises(OutcomeUnknown, match="restarted") as raised:
             await stub.look()
     assert isinstance(raised.value.__cause__, Overloaded)
+
+
+async def test_a_call_that_has_streams_is_not_repeated_for_what_was_read_is_gone() -> None:
+    attempts = 0
+
+    async def refuse_once(invocation: Invocation, proceed: Proceed) -> object:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise Overloaded("not now")
+        return await proceed(invocation)
+
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(10):
+            yield number
+
+    async with working(at_host=[refuse_once], at_caller=[retry(3)]) as (stub, _, _):
+        with pytest.raises(Overloaded):
+            await stub.total(numbers())
+        assert 45 == await stub.total(numbers())
 
 
 async def test_a_deadline_that_passed_is_not_tried_again() -> None:

@@ -261,6 +261,31 @@ async def test_a_stream_cannot_be_begun_twice() -> None:
             await numbers.ended()  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("side", ["caller", "host"])
+async def test_an_argument_that_is_a_stream_cannot_be_read_twice(side: str) -> None:
+    """Or the second attempt would have the sum of nothing."""
+
+    async def twice(invocation: Invocation, proceed: Proceed) -> Any:
+        result = await proceed(invocation)
+        with pytest.raises(ConfigurationError, match="cannot be made again"):
+            await proceed(invocation)
+        return result
+
+    sides: dict[str, list[Interceptor]] = {"at_host": [], "at_caller": [], f"at_{side}": [twice]}
+    async with sums_at(MemoryNetwork(), **sides) as (stub, _):
+        assert 499500 == await stub.total(stub.upwards(0))
+
+
+async def test_a_host_sends_a_stream_once() -> None:
+    async def twice(invocation: Invocation, proceed: Proceed) -> Any:
+        await proceed(invocation)
+        with pytest.raises(ConfigurationError, match="cannot be made again"):
+            await proceed(invocation)
+
+    async with sums_at(MemoryNetwork(), at_host=[twice], at_caller=[]) as (stub, _):
+        assert list(range(1000)) == [number async for number in stub.upwards(0)]
+
+
 async def test_cancelling_the_caller_cancels_the_method_within_them() -> None:
     events: list[str] = []
     async with sums_at(

@@ -1,7 +1,7 @@
 """Calls again what was refused, or failed in a way that a repeat does not make worse.
 
 A lost packet needs none of this: calls are resent until their deadline anyway. It never repeats a
-call that may have been executed, unless its method is marked idempotent.
+call that may have been executed, unless its method is marked idempotent, nor one that has streams.
 """
 
 import asyncio
@@ -61,6 +61,8 @@ def _hint(error: Exception) -> float:
 
 
 def _may_repeat(error: Exception, invocation: Invocation) -> bool:
+    if invocation.has_streams:
+        return False
     if isinstance(error, OutcomeUnknown):
         return invocation.is_idempotent
     return isinstance(error, Unreachable) or not isinstance(error, LookupError)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from liferaft.rpc import cancellation
-from liferaft.rpc.interception import Interceptor, Invocation, chained
+from liferaft.rpc.interception import Interceptor, Invocation, cannot_be_made_again, chained
 from liferaft.rpc.interface import MethodSignature
 from liferaft.rpc.workers import Job
 
@@ -49,9 +49,12 @@ class HostInterception:
             peer,
             signature.is_idempotent,
             signature.is_oneway,
+            signature.has_streams,
         )
 
         async def execute(invocation: Invocation) -> Any:
+            if job.is_begun and signature.has_streams:
+                raise cannot_be_made_again()
             job.is_begun = True
             cancellation.executing(job)
             return await run(signature.prepare(function, invocation.arguments))

@@ -24,7 +24,8 @@ class Invocation(msgspec.Struct, frozen=True):
 
     `arguments` has a value for every parameter in order; one that is a stream is an async iterator
     at the caller. `metadata` travels from the caller to the host beside the arguments: short texts
-    such as a trace's. `peer` is the other side's address, as far as it is known.
+    such as a trace's. `peer` is the other side's address, as far as it is known. A call that
+    `has_streams`, arguments or result, can be made once: what was read of them is gone.
     """
 
     interface: str
@@ -35,6 +36,7 @@ class Invocation(msgspec.Struct, frozen=True):
     peer: str
     is_idempotent: bool
     is_oneway: bool
+    has_streams: bool = False
 
     def replace(
         self,
@@ -55,6 +57,11 @@ Proceed = Callable[[Invocation], Awaitable[Any]]
 
 Interceptor = Callable[[Invocation, Proceed], Awaitable[Any]]
 """Stands around calls; the first of several is outermost."""
+
+
+def cannot_be_made_again() -> ConfigurationError:
+    """Return the error for an interceptor that lets a call with streams go on twice."""
+    return ConfigurationError("a call with a stream has begun: it cannot be made again")
 
 
 def chained(interceptors: Sequence[Interceptor], innermost: Proceed) -> Proceed:
@@ -216,8 +223,13 @@ class InterceptedConnection:
         metadata: Mapping[str, str] | None = None,
     ) -> Any:
         """See `Connection`."""
+        is_begun = False
 
         def send(invocation: Invocation) -> Awaitable[Any]:
+            nonlocal is_begun
+            if is_begun:
+                raise cannot_be_made_again()
+            is_begun = True
             return self._inner.call_streaming(
                 method, invocation.arguments, time_left=time_left, metadata=invocation.metadata
             )
@@ -237,7 +249,7 @@ class InterceptedConnection:
 
         async def send(invocation: Invocation) -> None:
             if items.done():
-                raise ConfigurationError("a call with a stream has begun: it cannot be made again")
+                raise cannot_be_made_again()
             started = self._inner.start_streaming(
                 method, invocation.arguments, time_left=time_left, metadata=invocation.metadata
             )
@@ -301,6 +313,7 @@ class InterceptedConnection:
             self.address_text,
             method.is_idempotent,
             method.is_oneway,
+            method.has_streams,
         )
         return chained(self._interceptors, send)(invocation)
 
