@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from liferaft.errors import ConfigurationError, StubClosed
+from liferaft.rpc import bridge as bridge_module
 from liferaft.rpc.bridge import Bridge, LoopRunner
 
 
@@ -134,3 +136,61 @@ def test_a_loop_that_has_ended_does_nothing_more() -> None:
 
     with pytest.raises(StubClosed, match="is closed"):
         runner.do(lambda: None)
+
+
+class SlowToEnd(asyncio.SelectorEventLoop):
+    """A loop that is given something when it has just ended, and when it is about to be closed."""
+
+    late: Callable[[], object] | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closing = threading.Event()
+        self.may_close = threading.Event()
+
+    def run_forever(self) -> None:
+        super().run_forever()
+        late, self.late = self.late, None
+        if late is not None:
+            self.call_soon(late)
+
+    def close(self) -> None:
+        self.closing.set()
+        self.may_close.wait()
+        super().close()
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> SlowToEnd:
+    loop = SlowToEnd()
+    monkeypatch.setattr(bridge_module, "_new_loop", lambda: loop)
+    return loop
+
+
+def test_what_comes_too_late_is_told_so_and_waits_for_nothing(slow: SlowToEnd) -> None:
+    bridge = Bridge.acquire()
+    work = thread_name()
+    with ThreadPoolExecutor(1) as pool:
+        released = pool.submit(bridge.release)
+        slow.closing.wait()
+        for late in (lambda: bridge.run(work), lambda: bridge.do(lambda: None)):
+            with pytest.raises(StubClosed, match="is closed"):
+                late()
+        slow.may_close.set()
+        released.result()
+    work.close()
+
+
+def test_what_just_comes_in_time_is_begun_and_cancelled(slow: SlowToEnd) -> None:
+    """So whoever waits for it goes on."""
+    begun: list[asyncio.Task[None]] = []
+
+    async def linger() -> None:
+        await slow.create_future()
+
+    bridge = Bridge.acquire()
+    slow.late = lambda: begun.append(slow.create_task(linger()))
+    slow.may_close.set()
+    bridge.release()
+
+    assert [True] == [task.cancelled() for task in begun]

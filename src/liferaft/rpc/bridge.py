@@ -11,7 +11,7 @@ import concurrent.futures
 import os
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final, NoReturn, TypeVar
 
 from liferaft.errors import ConfigurationError, StubClosed
 
@@ -29,7 +29,76 @@ OWN_THREAD: Final = (
 )
 
 
-class Bridge:
+class _Runner:
+    """What runs things on a loop for other threads. Whoever waits for one learns its outcome."""
+
+    _loop: asyncio.AbstractEventLoop
+    _thread_id: int | None
+    _is_ending = False
+
+    def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
+        """Run a coroutine on the loop and wait for its result; interrupting cancels it."""
+        future = self.submit(work)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # KeyboardInterrupt while waiting; no effect on one that has ended
+            raise
+
+    def submit(self, work: Coroutine[Any, Any, ResultT]) -> concurrent.futures.Future[ResultT]:
+        """Run a coroutine on the loop; raises `StubClosed` when that has ended."""
+        try:
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError as error:
+            work.close()
+            _raise_closed(error)
+        self._check_in_time()
+        return future
+
+    def call_soon(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Have the loop call a function; raises `StubClosed` when that has ended."""
+        try:
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError as error:
+            _raise_closed(error)
+        self._check_in_time()
+
+    def do(self, function: Callable[[], None]) -> None:
+        """Have the loop call what returns at once, before whatever this thread runs there next.
+
+        Raises what the function does, and `StubClosed` when the loop has ended.
+        """
+        if threading.get_ident() == self._thread_id:
+            function()
+            return
+        errors: list[BaseException] = []
+        done = threading.Lock()
+        done.acquire()
+
+        def call() -> None:
+            try:
+                function()
+            except BaseException as error:  # noqa: BLE001 - it is for the thread that waits
+                errors.append(error)
+            finally:
+                done.release()
+
+        self.call_soon(call)
+        with done:
+            if errors:
+                raise errors[0]
+
+    def _check_in_time(self) -> None:
+        """Raise `StubClosed` for what the loop may have got too late to do it at all."""
+        if self._is_ending:
+            _raise_closed(None)
+
+
+def _raise_closed(cause: BaseException | None) -> NoReturn:
+    raise StubClosed("the stub is closed") from cause
+
+
+class Bridge(_Runner):
     """The process's background loop; `acquire` it, and `release` it once for each time."""
 
     _shared: ClassVar["Bridge | None"] = None
@@ -41,6 +110,7 @@ class Bridge:
         self._loop = _new_loop()
         self._thread = threading.Thread(target=self._run, name="liferaft-loop", daemon=True)
         self._thread.start()
+        self._thread_id = self._thread.ident
 
     @classmethod
     def acquire(cls) -> "Bridge":
@@ -78,15 +148,6 @@ class Bridge:
         if threading.current_thread() is not self._thread:
             self._thread.join()
 
-    def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """Run a coroutine on the loop and wait for its result; interrupting cancels it."""
-        future = self.submit(work)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()  # KeyboardInterrupt while waiting; no effect on one that has ended
-            raise
-
     def check(self) -> None:
         """Raise `ConfigurationError` on the loop's own thread, and `StubClosed` after a fork."""
         if self._is_forked:
@@ -95,24 +156,27 @@ class Bridge:
             raise ConfigurationError(OWN_THREAD)
 
     def submit(self, work: Coroutine[Any, Any, ResultT]) -> concurrent.futures.Future[ResultT]:
-        """Run a coroutine on the loop; raises `StubClosed` in a process that was forked since."""
+        """Run a coroutine on the loop; raises `StubClosed`, also in a process forked since."""
         try:
             self.check()
         except BaseException:
             work.close()
             raise
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+        return super().submit(work)
 
     def do(self, function: Callable[[], None]) -> None:
-        """Have the loop call what returns at once, before whatever this thread runs there next."""
+        """See `_Runner`; raises `StubClosed` in a process that was forked since, too."""
         if self._is_forked:
             raise StubClosed(f"the stub {FORKED}")
-        _do(function, self._loop, self._thread.ident)
+        super().do(function)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
             self._loop.run_forever()
+            # What has come so far is still begun; for what comes from now on it may be too late.
+            self._is_ending = True
+            self._loop.run_until_complete(asyncio.sleep(0))
             left = asyncio.all_tasks(self._loop)
             for task in left:
                 task.cancel()
@@ -124,12 +188,12 @@ class Bridge:
             self._loop.close()
 
 
-class LoopRunner:
+class LoopRunner(_Runner):
     """The same for a loop that somebody else runs; made on its thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._thread = threading.get_ident()
+        self._thread_id = threading.get_ident()
         self._process = os.getpid()
 
     @property
@@ -139,58 +203,19 @@ class LoopRunner:
 
     def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
         """Run a coroutine on the loop and wait for its result; not on the loop's own thread."""
-        if threading.get_ident() == self._thread:
+        if threading.get_ident() == self._thread_id:
             work.close()
             raise ConfigurationError(
                 "a blocking call on the loop's own thread would wait for itself: "
                 "call an `async def` method, or block in another thread"
             )
-        future = self.submit(work)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()  # as in Bridge
-            raise
-
-    def submit(self, work: Coroutine[Any, Any, ResultT]) -> concurrent.futures.Future[ResultT]:
-        """Run a coroutine on the loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    def do(self, function: Callable[[], None]) -> None:
-        """See `Bridge`."""
-        _do(function, self._loop, self._thread)
+        return super().run(work)
 
     def release(self) -> None:
         """Do nothing: the loop is somebody else's."""
 
 
 Runner = Bridge | LoopRunner
-
-
-def _do(function: Callable[[], None], loop: asyncio.AbstractEventLoop, thread: int | None) -> None:
-    """Call a function on the loop's thread and wait until it has returned; raises what it does."""
-    if threading.get_ident() == thread:
-        function()
-        return
-    errors: list[BaseException] = []
-    done = threading.Lock()
-    done.acquire()
-
-    def call() -> None:
-        try:
-            function()
-        except BaseException as error:  # noqa: BLE001 - it is for the thread that waits
-            errors.append(error)
-        finally:
-            done.release()
-
-    try:
-        loop.call_soon_threadsafe(call)
-    except RuntimeError as error:  # the loop has ended
-        raise StubClosed("the stub is closed") from error
-    with done:
-        if errors:
-            raise errors[0]
 
 
 if hasattr(os, "register_at_fork"):

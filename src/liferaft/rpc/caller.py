@@ -85,6 +85,7 @@ class StubCore:
             method,
             values if method.has_buffers else method.arguments.encode(values),
             time_left=self.connection.timeout if left is None else left,
+            tell=self.bridge.call_soon,
         )
 
     def notify(

@@ -187,18 +187,15 @@ class CallDriver:
         arguments: msgspec.Raw | tuple[Any, ...],
         *,
         time_left: float | None,
+        tell: Callable[..., None],
     ) -> Any:
         """Return the result of a call to a thread that waits for it: `call`, without a task.
 
-        The thread decodes the result itself. Not for methods that have streams or references, and
-        never for the loop's own thread.
+        `tell` has the loop call a function, or raises. The thread decodes the result itself. Not
+        for methods that have streams or references, and never for the loop's own thread.
         """
         waiter = _ThreadWaiter()
-        tell = self._loop.call_soon_threadsafe
-        try:
-            tell(self._begin, waiter, method, arguments, time_left)
-        except RuntimeError as error:  # the loop has ended
-            raise StubClosed(f"{self.interface.name}.{method.name}: the stub is closed") from error
+        tell(self._begin, waiter, method, arguments, time_left)
         try:
             outcome = waiter.wait()
         except BaseException:  # an interrupt while waiting: nobody waits any more
