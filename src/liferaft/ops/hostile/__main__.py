@@ -61,7 +61,7 @@ async def _host() -> int:
 
 
 async def _attack(name: str, target: Target) -> int:
-    _say(str(await attack(name, target, _stdin_ended())))
+    _say(str(await attack(name, target, _stdin_ended(), lambda: _say("begun"))))
     return 0
 
 

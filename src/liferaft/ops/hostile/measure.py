@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol, Self
 
@@ -31,6 +31,8 @@ THROUGHPUT_LEAST: Final = 0.5
 GROWTH_BYTES_MOST: Final = 100 * 1024 * 1024
 
 BASELINE_SECONDS_MAX: Final = 10.0
+BEGIN_SECONDS_MAX: Final = 60.0
+"""For the attackers to do something for the first time, on a machine however slow."""
 SETTLING_SECONDS: Final = 1.0
 """After the attackers have begun, until the measuring does."""
 
@@ -80,7 +82,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 async def measure(name: str, seconds: float) -> Outcome:
-    """Let the attack run for so many seconds against a host made for it."""
+    """Let the attack run for so many seconds against a host made for it.
+
+    Raises `TimeoutError` when the attackers never begin.
+    """
     async with _host(name) as (pid, target, address):
         load = Load()
         async with contextlib.AsyncExitStack() as stack:
@@ -93,6 +98,8 @@ async def measure(name: str, seconds: float) -> Outcome:
                 memory_before = resident_bytes(pid)
                 attackers = await _start_attackers(name, target)
                 watch = asyncio.create_task(_watch_memory(pid))
+                async with asyncio.timeout(BEGIN_SECONDS_MAX):
+                    await attackers.read_line()
                 await asyncio.sleep(SETTLING_SECONDS)
                 calls_under = await load.throughput(seconds)
                 memory_peak = max(await _ended(watch), resident_bytes(pid))
@@ -230,13 +237,21 @@ async def serve(ended: asyncio.Event, tell: "asyncio.Future[str]") -> None:
         await ended.wait()
 
 
-async def attack(name: str, target: Target, ended: asyncio.Event) -> int:
-    """Attack until `ended`; return how much was done."""
+async def attack(
+    name: str, target: Target, ended: asyncio.Event, tell_begun: Callable[[], None]
+) -> int:
+    """Attack until `ended`, and tell when the first thing is done; return how much was done."""
     attacker = Attacker(target)
-    running = asyncio.ensure_future(attacker.run(name))
+
+    async def watch_beginning() -> None:
+        await attacker.wait_done(1)
+        tell_begun()
+
+    tasks = [asyncio.create_task(work) for work in (attacker.run(name), watch_beginning())]
     await ended.wait()
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     return attacker.done
 
 
