@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Protocol
 
@@ -73,6 +74,10 @@ class Seen:
 
     def names(self) -> list[str]:
         return [f"{call.interface}.{call.method}" for call in self.calls]
+
+
+async def _passing(invocation: Invocation, proceed: Proceed) -> Any:
+    return await proceed(invocation)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +215,23 @@ async def test_what_a_host_calls_back_goes_through_callback_interceptors_at_eith
     assert 4 == len(at_host.calls)
     assert sorted(at_host.names()) == sorted(at_caller.names())
     assert {"ada"} == {call.metadata["user"] for call in at_caller.calls}, "it has travelled"
+
+
+async def test_what_is_given_to_an_intercepted_method_is_let_go_of_after_it() -> None:
+    """Timers that were armed for its callbacks must not hold its arguments."""
+    network, given = MemoryNetwork(), [PurseObject() for _ in range(10)]
+    gone = [weakref.ref(purse) for purse in given]
+    async with await liferaft.aserve(
+        ShopObject(), Shop, "memory:shop", network=network, interceptors=[_passing]
+    ):
+        shop = await liferaft.aconnect(Shop, "memory:shop", network=network)
+        while given:
+            await shop.buy(given.pop(), 7)
+        gc.collect()
+        await asyncio.sleep(1)
+
+        assert [None] * 10 == [purse() for purse in gone]
+        await liferaft.aclose(shop)
 
 
 async def test_a_callback_interceptor_may_answer_by_itself_and_refuse() -> None:

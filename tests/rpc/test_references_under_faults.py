@@ -18,9 +18,11 @@ import pytest
 
 import liferaft
 from liferaft.errors import DeadlineExceeded, RemoteError, Unreachable
+from liferaft.interceptors import Interceptor, retry
 from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc.caller import core_of
 from liferaft.rpc.host import CalleeStub
+from liferaft.rpc.interception import Invocation, Proceed
 from tests.rpc.foul_weather import QUIET, TOLD, foul_weather, leaky
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
@@ -85,6 +87,11 @@ class HubObject:
         return [await one.name(), await other.name()]
 
 
+async def _slow(invocation: Invocation, proceed: Proceed) -> Any:
+    await asyncio.sleep(0.05)
+    return await proceed(invocation)
+
+
 class Scene:
     """A hub, its callers, and what goes wrong between them."""
 
@@ -100,11 +107,22 @@ class Scene:
         self.callers = [HubCaller(self, number) for number in range(CALLERS)]
 
     async def run(self) -> None:
-        self.host = await liferaft.aserve(self.hub, Hub, "memory:hub", network=self.inside)
+        self.host = await liferaft.aserve(
+            self.hub,
+            Hub,
+            "memory:hub",
+            network=self.inside,
+            interceptors=self.interceptors(),
+            callback_interceptors=self.interceptors(),
+        )
         async with foul_weather(
             self.outside, self.host, self.random, pause=15.0, before_restart=self.hub.slots.clear
         ):
             await asyncio.gather(*(caller.run() for caller in self.callers))
+
+    def interceptors(self) -> list[Interceptor]:
+        several: list[Interceptor] = [_slow, retry(3, random=self.random)]
+        return several[: self.random.randrange(3)]
 
     async def end(self) -> None:
         """Let go of everything, check that nobody holds anything, and close."""
@@ -139,7 +157,7 @@ class HubCaller:
     @property
     def references(self) -> Any:
         connection: Any = core_of(self.stub).connection
-        return connection.references
+        return getattr(connection, "_inner", connection).references
 
     async def run(self) -> None:
         await self.connect()
@@ -164,7 +182,12 @@ class HubCaller:
         while True:
             with contextlib.suppress(Unreachable, DeadlineExceeded):
                 self.stub = await liferaft.aconnect(
-                    Hub, "memory:hub", network=self.scene.outside, timeout=timeout
+                    Hub,
+                    "memory:hub",
+                    network=self.scene.outside,
+                    timeout=timeout,
+                    interceptors=self.scene.interceptors(),
+                    callback_interceptors=self.scene.interceptors(),
                 )
                 return
             await asyncio.sleep(1.0)

@@ -3,6 +3,7 @@
 A method that is awaited is cancelled by asyncio's own means. A thread cannot be: it must look.
 """
 
+import weakref
 from contextvars import ContextVar
 from typing import Protocol
 
@@ -15,12 +16,13 @@ class Interruptible(Protocol):
     interruption: BaseException | None
 
 
-_current: ContextVar[Interruptible | None] = ContextVar("liferaft_call", default=None)
+_current: ContextVar[weakref.ref[Interruptible] | None] = ContextVar("liferaft_call", default=None)
+"""Weak: a timer or a task that is begun during a call keeps this context, and may outlive it."""
 
 
 def executing(what: Interruptible) -> None:
     """Say what is being executed in this context."""
-    _current.set(what)
+    _current.set(weakref.ref(what))
 
 
 def cancelled() -> bool:
@@ -30,7 +32,8 @@ def cancelled() -> bool:
     that takes long should look now and then, and return or raise: its result is dropped. False
     outside of a call.
     """
-    what = _current.get()
+    current = _current.get()
+    what = None if current is None else current()
     if what is not None and what.interruption is not None:
         return True
     left = ambient.time_left()

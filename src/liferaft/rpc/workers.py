@@ -29,7 +29,7 @@ class Job:
     `is_begun` is False while something that stands before the method has not let it through.
     """
 
-    __slots__ = ("deadline", "function", "handle", "interruption", "is_begun")
+    __slots__ = ("__weakref__", "deadline", "function", "handle", "interruption", "is_begun")
 
     def __init__(self, function: Callable[[], Any], deadline: float | None) -> None:
         self.function = function
