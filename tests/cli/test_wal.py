@@ -55,6 +55,15 @@ async def make_data(path: str) -> None:
     await disk.close()
 
 
+async def make_empty(path: str) -> None:
+    disk = SystemDisk()
+    configuration = Configuration(("n1", "n2", "n3"))
+    (await open_directory(disk, path, Identity("blue", "n1"), configuration, disk_id="d1")).close()
+    opened = await open_log(disk, path)
+    await opened.log.close()
+    await disk.close()
+
+
 def contents(directory: Path) -> dict[str, tuple[bytes, int]]:
     """Return all files in a directory, with the times of their last change."""
     files = (path for path in sorted(directory.rglob("*")) if path.is_file())
@@ -111,6 +120,16 @@ def test_the_whole_of_a_sound_directory_is_printed(data: Path, run: Run) -> None
     for line, path in zip(lines[7:-1], sorted(data.glob("*.log")), strict=True):
         assert line.startswith(f"  {path.name}; {path.stat().st_size} bytes, ")
     assert before == contents(data)
+
+
+def test_a_log_without_entries_is_printed_too(tmp_path: Path, run: Run) -> None:
+    """So is one whose entries a snapshot that came has taken the place of."""
+    asyncio.run(make_empty(str(tmp_path / "n1")))
+    status, out, err = run("inspect", tmp_path / "n1")
+
+    assert (0, "") == (status, err)
+    assert "log: no entries\nsegments: 1" in out
+    assert "is whole: no entries, term 0, no vote." in out
 
 
 def test_looking_opens_files_for_reading_alone(

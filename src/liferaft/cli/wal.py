@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -163,7 +164,7 @@ def _log(inspection: Inspection) -> list[str]:
         size = f"{snapshot.size_bytes} bytes"
         lines.append(f"snapshot: up to entry {snapshot.index} of term {snapshot.term}, {size}")
     lines.append(f"log: {_entries(inspection.first, inspection.last)}")
-    for run, following in zip(inspection.runs, [*inspection.runs[1:], None], strict=True):
+    for run, following in zip_longest(inspection.runs, inspection.runs[1:]):
         last = inspection.last if following is None else following.first - 1
         lines.append(f"  term {run.term}: {_entries(run.first, last)}")
     return lines
