@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 import liferaft
-from liferaft.errors import PermissionDenied, StubClosed
+from liferaft.errors import Overloaded, PermissionDenied, StubClosed
 from liferaft.link.base import Network
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
@@ -215,6 +215,41 @@ async def test_what_a_host_calls_back_goes_through_callback_interceptors_at_eith
     assert 4 == len(at_host.calls)
     assert sorted(at_host.names()) == sorted(at_caller.names())
     assert {"ada"} == {call.metadata["user"] for call in at_caller.calls}, "it has travelled"
+
+
+async def test_a_copy_of_a_callback_that_was_refused_is_not_executed() -> None:
+    """The host was told that nothing was, and may call anew."""
+    refusals = [(1,)]
+    taken: list[int] = []
+
+    async def refuse_once(invocation: Invocation, proceed: Proceed) -> Any:
+        if invocation.arguments in refusals:
+            refusals.remove(invocation.arguments)
+            raise Overloaded("not now")
+        return await proceed(invocation)
+
+    async def take(amount: int) -> int:
+        taken.append(amount)
+        return amount
+
+    twice = Leak(duplicate=1.0, delay_max=0.01)
+    inside = MemoryNetwork()
+    outside = LeakyNetwork(inside, seed=1, outgoing=twice, incoming=twice)
+    async with await liferaft.aserve(ShopObject(), Shop, "memory:shop", network=inside):
+        shop = await liferaft.aconnect(
+            Shop, "memory:shop", network=outside, callback_interceptors=[refuse_once], timeout=60
+        )
+        assert 0 == await shop.apply(take, 0)
+        await asyncio.sleep(1)  # no copy of the greeting is on its way any more
+        with pytest.raises(Overloaded):
+            await shop.apply(take, 1)
+        await asyncio.sleep(1)
+        taken_before = list(taken)
+        assert 2 == await shop.apply(take, 2)
+        await liferaft.aclose(shop)
+
+    assert [0] == taken_before
+    assert [0, 2] == taken
 
 
 async def test_what_is_given_to_an_intercepted_method_is_let_go_of_after_it() -> None:

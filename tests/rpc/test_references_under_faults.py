@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import pytest
 
 import liferaft
-from liferaft.errors import DeadlineExceeded, RemoteError, Unreachable
+from liferaft.errors import DeadlineExceeded, Overloaded, RemoteError, Unreachable
 from liferaft.interceptors import Interceptor, retry
 from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc.caller import core_of
@@ -121,8 +121,13 @@ class Scene:
             await asyncio.gather(*(caller.run() for caller in self.callers))
 
     def interceptors(self) -> list[Interceptor]:
-        several: list[Interceptor] = [_slow, retry(3, random=self.random)]
-        return several[: self.random.randrange(3)]
+        async def moody(invocation: Invocation, proceed: Proceed) -> Any:
+            if self.random.random() < 0.2:
+                raise Overloaded("not now")
+            return await proceed(invocation)
+
+        several: list[Interceptor] = [_slow, moody, retry(3, random=self.random)]
+        return self.random.sample(several, self.random.randrange(4))
 
     async def end(self) -> None:
         """Let go of everything, check that nobody holds anything, and close."""
@@ -166,7 +171,7 @@ class HubCaller:
             step = self.random.choice(
                 (self.apply, self.keep, self.fetch, self.poke, self.borrow, self.name, self.add)
             )
-            with contextlib.suppress(*TOLD, RemoteError):
+            with contextlib.suppress(*TOLD, Overloaded, RemoteError):
                 await step(CALLS * self.number + number)
                 self.scene.answered += 1
             if self.random.random() < 0.2:

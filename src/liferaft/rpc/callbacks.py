@@ -20,6 +20,7 @@ from liferaft.rpc.callee_references import CALLBACK_SESSION
 from liferaft.rpc.codec import encode, encode_failure
 from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.references import RELEASES, ReferenceTable
+from liferaft.rpc.refusals import Refusals
 
 THREADS: Final = 8
 """How many blocking callbacks run at a time."""
@@ -45,6 +46,7 @@ class CallbackHost:
         self._answer = answer
         self._loop = asyncio.get_running_loop()
         self._dispatcher = self._new_dispatcher()
+        self._refusals = Refusals(self._loop.time)
         self._endings: set[asyncio.Task[None]] = set()
 
     def _new_dispatcher(self) -> ObjectDispatcher:
@@ -62,12 +64,16 @@ class CallbackHost:
     def take(self, frame: wire.Frame, data: bytes) -> None:
         """Take a frame that the host sent about an object of this side."""
         if isinstance(frame, wire.Call):
+            refusal = self._refusals.answer_to(frame.number, data)
+            if refusal is not None:
+                self._answer(refusal)
+                return
             left = frame.time_left
             if left is not None and not left >= 0:
                 raise ProtocolError(f"a call with {left} s left")
             until = None if left is None else self._loop.time() + min(left, TIME_LEFT_MAX)
             send = functools.partial(self._send, self._dispatcher)
-            self._dispatcher.dispatch(_CallbackRequest(frame, data, until, send))
+            self._dispatcher.dispatch(_CallbackRequest(frame, data, until, send, self._refusals))
         elif isinstance(frame, wire.Cancel):
             self._dispatcher.cancel(CALLBACK_SESSION, frame.number)
         elif isinstance(frame, wire.Notify):
@@ -82,6 +88,7 @@ class CallbackHost:
         What the earlier one has called ends, and is answered to nobody.
         """
         earlier, self._dispatcher = self._dispatcher, self._new_dispatcher()
+        self._refusals = Refusals(self._loop.time)
         ending = self._loop.create_task(earlier.stop())
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
@@ -121,6 +128,7 @@ class _CallbackRequest:
         frame: bytes,
         deadline: float | None,
         send: Callable[[CallFrame], None],
+        refusals: Refusals,
     ) -> None:
         self.session = CALLBACK_SESSION
         self.peer = "the host"
@@ -130,12 +138,15 @@ class _CallbackRequest:
         self.frame = frame
         self.deadline = deadline
         self._send = send
+        self._refusals = refusals
 
     def answer(self, frame: CallFrame) -> None:
         self._send(frame)
 
     def refuse(self, error: Refused) -> None:
-        self._send(encode_failure(self.call.number, error))
+        failure = encode_failure(self.call.number, error)
+        self._refusals.remember(self.call.number, self.frame, failure)
+        self._send(failure)
 
     def redirect(self, address: str | None) -> None:
         raise AssertionError(f"a callback is never sent elsewhere, such as {address}")

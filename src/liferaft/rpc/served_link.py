@@ -5,7 +5,7 @@ breaks the protocol loses the link; an answer goes to the link on which its requ
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from liferaft.errors import (
     LiferaftError,
@@ -27,6 +27,7 @@ from liferaft.rpc.codec import (
     is_nested_too_deep,
 )
 from liferaft.rpc.dispatch import Dispatcher, Redirected
+from liferaft.rpc.refusals import Refusals
 
 if TYPE_CHECKING:
     from liferaft.rpc.server import Server
@@ -37,10 +38,6 @@ TEXT_SHOWN_MAX: Final = 1_000
 """Characters of a caller's signature that the answer shows beside ours."""
 TIME_LEFT_MAX: Final = 1e7
 """Seconds; a peer's number must not overflow a timer."""
-REFUSAL_MEMORY: Final = 2.0
-"""Seconds that a refusal is remembered: longer than a link holds a copy of a frame up."""
-REFUSALS_MAX: Final = 1_024
-"""Refusals remembered for one link."""
 
 _NOTHING: Final[Roles] = frozenset()
 
@@ -61,7 +58,7 @@ class ServedLink:
         self._server = server
         self._bound: dict[str, Dispatcher] = {}
         self._binding: set[str] = set()
-        self._refusals: dict[int, _Refusal] = {}
+        self._refusals = Refusals(loop.time)
         self._is_ended = False
         timeout = server.limits.handshake_timeout
         self._handshake_timer = loop.call_later(timeout, self._handshake_late)
@@ -199,9 +196,9 @@ class ServedLink:
             raise ProtocolError(f"a call with {left} s left")
         request = _Request(self, self.session, call, data, now)
         dispatcher = self._bound.get(call.object) or self._referred(call.object)
-        refusal = self._refusals.get(call.number) if self._refusals else None
-        if refusal is not None and refusal.is_of(data, now):
-            self.send(refusal.failure)
+        refusal = self._refusals.answer_to(call.number, data)
+        if refusal is not None:
+            self.send(refusal)
         elif dispatcher is None:
             request.refuse(NoSuchObject(f"the object {call.object!r} is not bound"))
         else:
@@ -216,16 +213,9 @@ class ServedLink:
         return self._bound.get(name.partition("#")[0]) if "#" in name else None
 
     def refused(self, number: int, frame: bytes, failure: bytes) -> None:
-        """Remember for a while that this very frame was turned away.
-
-        The caller was told that nothing was executed: a copy that the link made of the frame must
-        not be taken now. When the caller itself asks again, its frame is another one, or later.
-        """
+        """Answer that a call was turned away, now and to each copy of its frame."""
         self.send(failure)
-        if len(self._refusals) >= REFUSALS_MAX:
-            del self._refusals[next(iter(self._refusals))]
-        until = self._server.loop.time() + REFUSAL_MEMORY
-        self._refusals[number] = _Refusal(hash(frame), until, failure)
+        self._refusals.remember(number, frame, failure)
 
     def _notify(self, frame: wire.Notify) -> None:
         assert self.session is not None
@@ -290,18 +280,6 @@ _HANDLERS: Final[dict[type, Callable[..., None]]] = {
     wire.Working: ServedLink._answered,  # noqa: SLF001
     wire.Goodbye: ServedLink._goodbye,  # noqa: SLF001
 }
-
-
-class _Refusal(NamedTuple):
-    """A call that was turned away: the hash of its frame, and how long it is remembered."""
-
-    frame_hash: int
-    until: float
-    failure: bytes
-
-    def is_of(self, frame: bytes, now: float) -> bool:
-        """Return whether this frame is a copy of the one that was turned away."""
-        return now < self.until and hash(frame) == self.frame_hash
 
 
 class _Request:
