@@ -60,6 +60,6 @@ export function errorOf([, , kind, type, message, traceback, fields]) {
     const [args, ...attributes] = fields;
     return new DeclaredError(type, message, args, attributes);
   }
-  if (kind === "liferaft" && type in OURS) return ourError(type, message);
+  if ((kind === "liferaft" || kind === "raised") && type in OURS) return ourError(type, message);
   return new RemoteError(type, message, traceback);
 }

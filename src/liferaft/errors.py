@@ -40,7 +40,13 @@ This module imports nothing.
 
 
 class LiferaftError(Exception):
-    """The root of everything that liferaft raises on purpose."""
+    """The root of everything that liferaft raises on purpose.
+
+    `is_of_a_call` is True where a stub raised it: then it speaks of that call. If it is an object's
+    method that made the call and lets the error out, that nothing was executed is not true of it.
+    """
+
+    is_of_a_call = False
 
 
 class InterfaceError(LiferaftError, TypeError):
@@ -149,6 +155,8 @@ class Overloaded(Refused):
 
     `retry_after` is how many seconds that should be, None where the host does not say.
     """
+
+    retry_after: float | None
 
     def __init__(self, message: str = "", retry_after: float | None = None) -> None:
         super().__init__(message)

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 import liferaft
-from liferaft.errors import Overloaded, PermissionDenied, StubClosed
+from liferaft.errors import Overloaded, PermissionDenied, RemoteError, StubClosed
 from liferaft.link.base import Network
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
@@ -241,7 +241,7 @@ async def test_a_copy_of_a_callback_that_was_refused_is_not_executed() -> None:
         )
         assert 0 == await shop.apply(take, 0)
         await asyncio.sleep(1)  # no copy of the greeting is on its way any more
-        with pytest.raises(Overloaded):
+        with pytest.raises(RemoteError, match="Overloaded: not now"):
             await shop.apply(take, 1)
         await asyncio.sleep(1)
         taken_before = list(taken)
@@ -282,6 +282,6 @@ async def test_a_callback_interceptor_may_answer_by_itself_and_refuse() -> None:
         )
         function: Any = PurseObject().take
         assert 100 == await shop.apply(function, 4)
-        with pytest.raises(PermissionDenied, match="not that many"):
+        with pytest.raises(RemoteError, match="PermissionDenied: not that many"):
             await shop.apply(function, 13)
         await liferaft.aclose(shop)

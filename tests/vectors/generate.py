@@ -50,6 +50,7 @@ FRAMES: Final[tuple[tuple[str, Any], ...]] = (
     ),
     ("another exception", wire.Failure(4, "remote", "ValueError", "bad", "Traceback ...", NIL)),
     ("a refusal with a hint", wire.Failure(5, "liferaft", "Overloaded", "full", "", raw([0.5]))),
+    ("a method's own refusal", wire.Failure(6, "raised", "PermissionDenied", "no", "", NIL)),
     ("elsewhere", wire.Redirect(0, "127.0.0.1:7402")),
     ("elsewhere, who knows where", wire.Redirect(6, None)),
     ("still at it", wire.Working(7)),

@@ -35,7 +35,7 @@ from liferaft.replicated.state import (
     encoded_sessions,
     encoded_state,
 )
-from liferaft.rpc.codec import encode, encode_failure
+from liferaft.rpc.codec import encode, encode_failure, encode_raised
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.views import VIEW_MARK
 from liferaft.rpc.wire import Call, Reply
@@ -97,7 +97,7 @@ class ReplicatedObject:
             result = signature.prepare(getattr(self.instance, call.method), arguments)()
             return encode(Reply(call.number, msgspec.Raw(encode(result))))
         except Exception as error:  # noqa: BLE001 - an exception is the command's result
-            return encode_failure(call.number, _without_traceback(error), signature.declared)
+            return encode_raised(call.number, _without_traceback(error), signature.declared)
 
 
 def _interface_of(cls: type) -> Interface:

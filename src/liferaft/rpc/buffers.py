@@ -22,7 +22,7 @@ import msgspec
 from liferaft.errors import InvalidArgument
 from liferaft.link.frames import Gathered
 from liferaft.rpc.arrays import array_head, encode_array, flat_bytes, is_array, names_array
-from liferaft.rpc.codec import NESTING_MAX, encode, is_nested_too_deep
+from liferaft.rpc.codec import NESTING_MAX, encode, is_nested_too_deep, of_a_call
 from liferaft.rpc.wire import Reply
 
 LARGE_BYTES: Final = 256 * 1024
@@ -77,13 +77,14 @@ def check_call(method: str, frame: CallFrame, frame_bytes_max: int) -> None:
     if len(frame) > frame_bytes_max:
         raise too_large(method, frame, frame_bytes_max)
     if len(frame) > NESTING_MAX and is_nested_too_deep(outline_of(frame)):
-        raise InvalidArgument(f"{method}: the arguments are nested more than {NESTING_MAX} deep")
+        text = f"{method}: the arguments are nested more than {NESTING_MAX} deep"
+        raise of_a_call(InvalidArgument(text))
 
 
 def too_large(method: str, frame: CallFrame, frame_bytes_max: int) -> InvalidArgument:
     """Return the error for a call of more bytes than a frame may have."""
     text = f"the arguments make {len(frame)} bytes; {frame_bytes_max} are allowed"
-    return InvalidArgument(f"{method}: {text}")
+    return of_a_call(InvalidArgument(f"{method}: {text}"))
 
 
 def may_be_large(hint: Any) -> bool:

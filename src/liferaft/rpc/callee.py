@@ -29,7 +29,7 @@ from liferaft.rpc.buffers import CallFrame, encode_reply
 from liferaft.rpc.callee_interception import HostInterception
 from liferaft.rpc.callee_references import HostReferences
 from liferaft.rpc.callee_streams import HostedStreams, run_streaming
-from liferaft.rpc.codec import encode, encode_failure
+from liferaft.rpc.codec import encode, encode_failure, encode_raised
 from liferaft.rpc.dispatch import RETRY_AFTER, Request, Sender, too_many_in_flight
 from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.interface import Interface, MethodSignature, is_awaited
@@ -109,7 +109,7 @@ class _Execution(Job):
             self._dispatcher.refused(self, outcome)
             return
         if isinstance(outcome, BaseException):
-            outcome = encode_failure(self.number, outcome, self.signature.declared)
+            outcome = encode_raised(self.number, outcome, self.signature.declared)
         self._dispatcher.executed(self, outcome)
 
 

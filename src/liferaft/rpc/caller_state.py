@@ -59,4 +59,5 @@ def copy_error(error: LiferaftError) -> LiferaftError:
     """Return the error anew: one that is raised twice would gather the tracebacks of both."""
     copied = type(error)(str(error))
     copied.__dict__.update(error.__dict__)
+    copied.is_of_a_call = True
     return copied

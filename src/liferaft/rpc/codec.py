@@ -9,7 +9,7 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -62,6 +62,8 @@ _TRAVELLING: Final = (
 )
 """What keeps its class on the way. Another one (`Unreachable`, say) would tell the caller about
 this host's own calls, and its promise that nothing was executed would be false for the caller's."""
+
+OurErrorT = TypeVar("OurErrorT", bound=LiferaftError)
 
 _OURS: Final[Mapping[str, type[LiferaftError]]] = {
     name: value
@@ -145,8 +147,8 @@ class ArgumentsCodec:
             try:
                 encode(argument)
             except (TypeError, ValueError, OverflowError, RecursionError) as error:
-                return InvalidArgument(f"{self._method}({name}): {error}")
-        return InvalidArgument(f"{self._method}: {cause}")
+                return of_a_call(InvalidArgument(f"{self._method}({name}): {error}"))
+        return of_a_call(InvalidArgument(f"{self._method}: {cause}"))
 
     def _explain(self, text: str) -> str:
         found = _PATH.fullmatch(text)
@@ -209,6 +211,29 @@ def encode_failure(
     return _encode_remote(number, error)
 
 
+def encode_raised(
+    number: int, error: BaseException, declared: Sequence[ExceptionCodec] = ()
+) -> bytes:
+    """Return the `Failure` frame for what a method raised.
+
+    That nothing was executed is for the method alone to say: not for a call that it made.
+    """
+    if not isinstance(error, errors.Refused | errors.InvalidArgument):
+        return encode_failure(number, error, declared)
+    if isinstance(error, tuple(codec.cls for codec in declared)):
+        return encode_failure(number, error, declared)
+    if error.is_of_a_call:
+        return _encode_remote(number, error)
+    name = _travelling_name(error)
+    return encode(Failure(number, "raised", name, _text(error), "", _hint(error)))
+
+
+def of_a_call(error: OurErrorT) -> OurErrorT:
+    """Return the error, marked as that of a call which a stub makes; see `LiferaftError`."""
+    error.is_of_a_call = True
+    return error
+
+
 def decode_failure(failure: Failure, declared: Sequence[ExceptionCodec] = ()) -> BaseException:
     """Return the exception to raise at the caller."""
     if failure.kind == "declared":
@@ -218,12 +243,12 @@ def decode_failure(failure: Failure, declared: Sequence[ExceptionCodec] = ()) ->
                     return codec.decode(failure.fields)
                 except Exception:  # noqa: BLE001 - a user's `__new__` may raise anything at all
                     break
-    if failure.kind == "liferaft":
+    if failure.kind in ("liferaft", "raised"):
         error = our_error(failure.type_name, failure.message)
         if isinstance(error, errors.Overloaded):
             error.retry_after = _read_hint(failure.fields)
         if isinstance(error, _TRAVELLING):
-            return error
+            return of_a_call(error)
     return RemoteError(failure.type_name, failure.message, failure.traceback)
 
 

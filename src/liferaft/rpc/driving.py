@@ -27,7 +27,7 @@ from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.caller import reference_stub
 from liferaft.rpc.caller_state import Leave
 from liferaft.rpc.caller_streams import StreamedCall
-from liferaft.rpc.codec import decode_failure
+from liferaft.rpc.codec import decode_failure, of_a_call
 from liferaft.rpc.interception import Connection, InterceptedConnection, Interceptor
 from liferaft.rpc.interface import Interface, MethodSignature
 from liferaft.rpc.protocol import CallerProtocol
@@ -466,7 +466,8 @@ class CallDriver:
         if self._is_closed:
             raise StubClosed(f"{self.interface.name}.{method.name}: the stub {self._why_closed}")
         if len(self._protocol.session.pending) >= UNANSWERED_MAX:
-            raise Overloaded(f"{UNANSWERED_MAX} calls of this stub are unanswered: wait for some")
+            text = f"{UNANSWERED_MAX} calls of this stub are unanswered: wait for some"
+            raise of_a_call(Overloaded(text))
         if time_left is not None and time_left <= 0:
             raise DeadlineExceeded(f"{method.name}: the deadline had passed before the call")
 

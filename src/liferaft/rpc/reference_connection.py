@@ -10,6 +10,7 @@ import msgspec
 
 from liferaft.errors import NoSuchObject, StubClosed
 from liferaft.rpc.caller_streams import StreamedCall
+from liferaft.rpc.codec import of_a_call
 from liferaft.rpc.interface import Interface, MethodSignature
 
 if TYPE_CHECKING:
@@ -120,4 +121,5 @@ class ReferenceConnection:
         if self._is_released:
             raise StubClosed(f"{where}: the reference was let go of")
         if self._epoch != self._driver.epoch:
-            raise NoSuchObject(f"{where}: the peer that the reference came from has forgotten it")
+            text = f"{where}: the peer that the reference came from has forgotten it"
+            raise of_a_call(NoSuchObject(text))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from liferaft.errors import InvalidArgument, NoSuchObject, Overloaded
+from liferaft.rpc.codec import of_a_call
 from liferaft.rpc.interface import Interface, MethodSignature, is_awaited
 from liferaft.rpc.reference_types import ReferenceTarget
 
@@ -201,7 +202,8 @@ class ReferenceTable:
             if number is None:
                 _check(value, target, interface)
                 if len(self._exports) >= REFERENCES_MAX:
-                    raise Overloaded(f"the peer holds {REFERENCES_MAX} references already")
+                    text = f"the peer holds {REFERENCES_MAX} references already"
+                    raise of_a_call(Overloaded(text))
                 number, self._next = self._next, self._next + 1
                 self._exports[number] = Exported(value)
                 self._numbers[identity] = number

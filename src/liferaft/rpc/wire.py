@@ -103,7 +103,8 @@ class Failure(msgspec.Struct, frozen=True, array_like=True, tag=8):
     """The method raised, or the call could not be carried out.
 
     `kind` is "declared" (the interface names the exception: `type_name` and `fields` rebuild it),
-    "remote" (any other exception), or "liferaft" (`type_name` is a class of liferaft.errors).
+    "remote" (any other exception), or `type_name` is a class of liferaft.errors: "liferaft" when
+    the call itself was turned away or ended, "raised" when its method raised a refusal of its own.
     """
 
     number: int
