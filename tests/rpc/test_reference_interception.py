@@ -9,11 +9,12 @@ from typing import Any, Protocol
 import pytest
 
 import liferaft
-from liferaft.errors import Overloaded, PermissionDenied, RemoteError, StubClosed
+from liferaft.errors import Overloaded, PermissionDenied, Refused, RemoteError, StubClosed
 from liferaft.link.base import Network
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
+from liferaft.rpc.caller import core_of
 from liferaft.rpc.interception import Invocation, Proceed
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
@@ -250,6 +251,52 @@ async def test_a_copy_of_a_callback_that_was_refused_is_not_executed() -> None:
 
     assert [0] == taken_before
     assert [0, 2] == taken
+
+
+async def test_a_call_that_was_turned_away_and_is_asked_again_still_has_its_references() -> None:
+    """The caller had asked again before it was, so it goes on asking."""
+    refusals = [Overloaded("not yet")]
+
+    async def refuse_late(invocation: Invocation, proceed: Proceed) -> Any:
+        if refusals:
+            await asyncio.sleep(3)
+            raise refusals.pop()
+        return await proceed(invocation)
+
+    network, purse = MemoryNetwork(), PurseObject()
+    async with await liferaft.aserve(
+        ShopObject(), Shop, "memory:shop", network=network, interceptors=[refuse_late]
+    ):
+        shop = await liferaft.aconnect(Shop, "memory:shop", network=network, timeout=60)
+        assert 10 == await shop.buy(purse, 7)
+        await asyncio.sleep(1)
+        await liferaft.aclose(shop)
+
+    assert ["thanks"] == purse.notes
+
+
+@pytest.mark.parametrize("error", [Overloaded, PermissionDenied])
+async def test_of_what_a_call_that_was_turned_away_carried_nobody_holds_anything(
+    error: type[Refused],
+) -> None:
+    async def refuse(_: Invocation, __: Proceed) -> Any:
+        raise error("never")
+
+    network = MemoryNetwork()
+    async with await liferaft.aserve(
+        ShopObject(), Shop, "memory:shop", network=network, interceptors=[refuse]
+    ) as host:
+        shop = await liferaft.aconnect(Shop, "memory:shop", network=network, timeout=60)
+        with pytest.raises(error):
+            await shop.buy(PurseObject(), 7)
+        gc.collect()
+        await asyncio.sleep(1)
+        connection: Any = core_of(shop).connection
+        (dispatcher,) = host._dispatchers.values()
+        tables = [connection.references, *dispatcher.references._tables.values()]
+
+        assert [True] * 2 == [table.is_empty for table in tables]
+        await liferaft.aclose(shop)
 
 
 async def test_what_is_given_to_an_intercepted_method_is_let_go_of_after_it() -> None:

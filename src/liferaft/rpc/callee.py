@@ -67,6 +67,7 @@ class _Execution(Job):
 
     __slots__ = (
         "_dispatcher",
+        "given",
         "held",
         "number",
         "request",
@@ -91,6 +92,9 @@ class _Execution(Job):
         self.size_bytes = len(request.frame)
         self.signature = signature
         self.streams: HostedStreams | None = None
+        # The arguments as they came and as they are now, where they have references and may still
+        # be given back: an interceptor may turn the call away.
+        self.given: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
         # What must live until the caller has the answer.
         self.held: list[Any] = []
         self._dispatcher = dispatcher
@@ -359,7 +363,7 @@ class ObjectDispatcher:
             return
         assert signature is not None, "it would have been refused"
         try:
-            values = signature.arguments.decode(call.arguments)
+            came = values = signature.arguments.decode(call.arguments)
             if signature.has_references:
                 values = self.references.of(request.session).arguments_in(signature, values)
         except InvalidArgument as error:
@@ -369,6 +373,8 @@ class ObjectDispatcher:
         function, is_async = target.functions[call.method]
         call_of_method = signature.prepare(function, values)
         execution = _Execution(call_of_method, self, request, session, signature)
+        if signature.has_references and self._interception is not None:
+            execution.given = came, values
         self._executions[request.session, number] = execution
         self._execution_bytes += execution.size_bytes
         interface = None
@@ -471,6 +477,11 @@ class ObjectDispatcher:
     def refused(self, execution: _Execution, error: Refused) -> None:
         """Turn a call away that an interceptor did not let through: it may come again."""
         self._ended(execution)
+        if execution.given is not None:
+            came, _ = execution.given
+            table = self.references.of(execution.request.session)
+            table.not_taken(execution.signature, came)
+            execution.given = None
         execution.session.withdraw(execution.number)
         execution.request.refuse(error)
 

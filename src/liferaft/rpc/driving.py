@@ -18,6 +18,7 @@ from liferaft.errors import (
     LiferaftError,
     Overloaded,
     ProtocolError,
+    Refused,
     StubClosed,
 )
 from liferaft.rpc import deadline as ambient
@@ -27,7 +28,7 @@ from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.caller import reference_stub
 from liferaft.rpc.caller_state import Leave
 from liferaft.rpc.caller_streams import StreamedCall
-from liferaft.rpc.codec import decode_failure, of_a_call
+from liferaft.rpc.codec import decode_failure, of_a_call, our_error
 from liferaft.rpc.interception import Connection, InterceptedConnection, Interceptor
 from liferaft.rpc.interface import Interface, MethodSignature
 from liferaft.rpc.protocol import CallerProtocol
@@ -37,11 +38,6 @@ from liferaft.rpc.session import PendingCall
 
 Waiter = Any
 """A future, or what stands for one: it has `done` and `set_result`."""
-
-_NOT_EXECUTED: Final = frozenset(
-    {"InvalidArgument", "NoLeader", "NoSuchObject", "Overloaded", "Refused"}
-)
-"""Errors of ours that say that a call's arguments, and the references in them, were not taken."""
 
 UNANSWERED_MAX: Final = 16_384
 """Calls without an answer on one connection: a caller without a brake is stopped here."""
@@ -403,7 +399,9 @@ class CallDriver:
     def _settle_references(self, call: PendingCall[Waiter], outcome: Any) -> None:
         """See to it that references which nobody got are nobody's."""
         if isinstance(outcome, wire.Failure):
-            is_lost = outcome.kind == "liferaft" and outcome.type_name in _NOT_EXECUTED
+            is_lost = outcome.kind == "liferaft" and isinstance(
+                our_error(outcome.type_name, ""), Refused | InvalidArgument
+            )
         else:
             is_lost = not isinstance(outcome, wire.Reply) and not call.sent_count
         if is_lost:

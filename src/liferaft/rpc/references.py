@@ -224,6 +224,21 @@ class ReferenceTable:
         """
         return method.walk_arguments(values, self._import)
 
+    def not_taken(self, method: MethodSignature, values: tuple[Any, ...]) -> None:
+        """Know that a call was turned away whose arguments had come in: their numbers are given.
+
+        The peer takes its references back then, or sends them again: it must not be told that they
+        were let go of. Stubs that were made of them must live still.
+        """
+
+        def give_back(_target: ReferenceTarget, number: Any) -> None:
+            count = self._counts.get(number)
+            if count is not None:
+                count.times -= 1
+
+        with self._lock:
+            method.walk_arguments(values, give_back)
+
     def result_in(self, method: MethodSignature, value: Any) -> Any:
         """Return a result with stubs, or our own objects, in the place of numbers."""
         return method.walk_result(value, self._import)
