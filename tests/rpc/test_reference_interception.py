@@ -260,6 +260,7 @@ async def test_a_call_that_was_turned_away_and_is_asked_again_still_has_its_refe
     async def refuse_late(invocation: Invocation, proceed: Proceed) -> Any:
         if refusals:
             await asyncio.sleep(3)
+            asyncio.get_running_loop().call_later(0.001, gc.collect)
             raise refusals.pop()
         return await proceed(invocation)
 
