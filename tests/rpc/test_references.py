@@ -35,7 +35,7 @@ from liferaft.rpc.caller import core_of
 from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.host import CalleeStub
 from liferaft.rpc.interface import Interface
-from liferaft.rpc.references import HOST_LEASE
+from liferaft.rpc.references import HOST_LEASE, ReferenceTable
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
 
@@ -750,6 +750,25 @@ async def test_both_sides_compare_what_is_referred_to() -> None:
     async with world() as here:
         with pytest.raises(InterfaceMismatch, match=r"Ref\[Account\]"):
             await liferaft.aconnect(Bank, "memory:bank", network=here.network)
+
+
+def test_of_arguments_of_which_one_is_wrong_nothing_has_come_in() -> None:
+    """The peer takes all of them back: it must not be told that some were let go of."""
+
+    class Two(Protocol):
+        async def compare(self, one: Account, other: Account) -> int: ...
+
+    class Stub:
+        pass
+
+    table = ReferenceTable(make_stub=lambda *_: Stub(), on_release=lambda: None)
+    method = Interface.of(Two).methods["compare"]
+    with pytest.raises(InvalidArgument, match="is gone"):
+        table.arguments_in(method, (7, -3))
+    gc.collect()
+
+    assert table.is_empty
+    assert [] == table.take_released()
 
 
 def test_references_stand_where_they_can() -> None:

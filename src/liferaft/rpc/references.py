@@ -220,9 +220,21 @@ class ReferenceTable:
     def arguments_in(self, method: MethodSignature, values: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return arguments with stubs, or our own objects, in the place of numbers.
 
-        Raises `InvalidArgument` for the number of an object of ours that is gone.
+        Raises `InvalidArgument` for the number of an object of ours that is gone; then nothing has
+        come in.
         """
-        return method.walk_arguments(values, self._import)
+        came: list[tuple[int, Any]] = []
+
+        def take(target: ReferenceTarget, number: Any) -> Any:
+            reference = self._import(target, number)
+            came.append((number, reference))
+            return reference
+
+        try:
+            return method.walk_arguments(values, take)
+        except InvalidArgument:
+            self._give_back([number for number, _ in came])
+            raise
 
     def not_taken(self, method: MethodSignature, values: tuple[Any, ...]) -> None:
         """Know that a call was turned away whose arguments had come in: their numbers are given.
@@ -230,14 +242,16 @@ class ReferenceTable:
         The peer takes its references back then, or sends them again: it must not be told that they
         were let go of. Stubs that were made of them must live still.
         """
+        numbers: list[int] = []
+        method.walk_arguments(values, lambda _, number: numbers.append(number))
+        self._give_back(numbers)
 
-        def give_back(_target: ReferenceTarget, number: Any) -> None:
-            count = self._counts.get(number)
-            if count is not None:
-                count.times -= 1
-
+    def _give_back(self, numbers: list[int]) -> None:
         with self._lock:
-            method.walk_arguments(values, give_back)
+            for number in numbers:
+                count = self._counts.get(number)
+                if count is not None:
+                    count.times -= 1
 
     def result_in(self, method: MethodSignature, value: Any) -> Any:
         """Return a result with stubs, or our own objects, in the place of numbers."""
@@ -276,7 +290,7 @@ class ReferenceTable:
             try:
                 return self.find(-number).value
             except NoSuchObject as error:
-                raise InvalidArgument(str(error)) from error
+                raise of_a_call(InvalidArgument(str(error))) from error
         with self._lock:
             held = self._imports.get((number, target))
             stub = None if held is None else held()
