@@ -752,6 +752,34 @@ async def test_both_sides_compare_what_is_referred_to() -> None:
             await liferaft.aconnect(Bank, "memory:bank", network=here.network)
 
 
+async def test_a_call_that_was_given_up_is_not_begun_any_more() -> None:
+    """It is asked again for the sake of its references, once there is a way."""
+    inside = MemoryNetwork()
+    network = LeakyNetwork(inside, seed=1)
+    kept: list[Any] = []
+
+    class Keeper(Protocol):
+        async def keep(self, account: Account) -> None: ...
+
+    class KeeperObject:
+        async def keep(self, account: Account) -> None:
+            kept.append(account)
+
+    async with await liferaft.aserve(KeeperObject(), Keeper, "memory:keeper", network=inside):
+        keeper = await liferaft.aconnect(Keeper, "memory:keeper", network=network)
+        network.cut_all(outgoing=True, incoming=False)
+        with pytest.raises(DeadlineExceeded), liferaft.deadline(1):
+            await keeper.keep(AccountObject("ada"))
+        network.heal_all()
+        await asyncio.sleep(5)
+        connection: Any = core_of(keeper).connection
+        held = connection.references.export_count, connection.pending_count
+        await liferaft.aclose(keeper)
+
+    assert [] == kept
+    assert (0, 0) == held
+
+
 def test_of_arguments_of_which_one_is_wrong_nothing_has_come_in() -> None:
     """The peer takes all of them back: it must not be told that some were let go of."""
 

@@ -235,7 +235,7 @@ class CallerProtocol(Generic[WaiterT]):
         if call.exported is not None and call.sent_count:
             # Its answer is waited for: who got the references in it, or in its arguments, is known
             # only then.
-            call.deadline = None
+            call.deadline, call.is_given_up = None, True
             self._send_if_bound(wire.Cancel(call.number))
         elif self.session.settle(call.number) is call and call.sent_count:
             self._send_if_bound(wire.Cancel(call.number))
@@ -383,6 +383,7 @@ class CallerProtocol(Generic[WaiterT]):
 
     def _send_call(self, call: PendingCall[WaiterT], interval: float, now: float) -> None:
         """Send a call again, or for the first time after it waited for a connection."""
+        left = None if call.deadline is None else call.deadline - now
         earlier = decode_frame(outline_of(call.frame))
         assert isinstance(earlier, wire.Call)
         outline = encode(
@@ -391,7 +392,7 @@ class CallerProtocol(Generic[WaiterT]):
                 number=call.number,
                 acked_below=self.session.acked_below,
                 object=earlier.object if "#" in earlier.object else self.object_name,
-                time_left=None if call.deadline is None else call.deadline - now,
+                time_left=0.0 if call.is_given_up else left,
             )
         )
         call.frame = with_outline(call.frame, outline)

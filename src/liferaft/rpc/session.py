@@ -80,6 +80,7 @@ class PendingCall(Generic[WaiterT]):
         "exported",
         "frame",
         "interval",
+        "is_given_up",
         "method",
         "number",
         "object_name",
@@ -107,6 +108,8 @@ class PendingCall(Generic[WaiterT]):
         self.deadline = deadline
         self.waiter = waiter
         self.sent_count = 0
+        # Nobody waits for it any more, but for its answer: it must not be begun now.
+        self.is_given_up = False
         self.sent_at = 0.0
         self.interval = 0.0
         self.resend_at = 0.0

@@ -20,6 +20,8 @@ from liferaft.rpc.buffers import CallFrame
 
 ResultT = TypeVar("ResultT")
 
+TOO_LATE: Final = "the time was up before the call was begun"
+
 STOPPING: Final = "the host was stopped while the call was being executed"
 
 
@@ -71,14 +73,17 @@ class Workers:
         self._context.run(ambient.clear)
 
     def start(self, job: Job, *, is_async: bool) -> None:
-        """Run a job, now or when its turn comes."""
+        """Run a job, now or when its turn comes; one whose time is up then is not begun."""
         if self._is_serial and self._jobs:
             self._waiting.append((job, is_async))
             return
-        self._jobs[job] = None
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
+        if job.deadline is not None and job.deadline <= loop.time():
+            job.done(DeadlineExceeded(TOO_LATE))
+            return
+        self._jobs[job] = None
         context = self._context.copy()
         if is_async:
             job.handle = loop.create_task(self._run_async(job, loop), context=context)
@@ -86,9 +91,7 @@ class Workers:
             if deadline is not None and (self._timer is None or deadline < self._timer_at):
                 self._watch(deadline, loop)
         elif self._threads:
-            job.handle = self._threads_of_ours().submit(
-                context.run, self._run_in_thread, job, loop, _time_left(job, loop)
-            )
+            job.handle = self._threads_of_ours().submit(context.run, self._run_in_thread, job, loop)
         else:
             self._finish(job, context.run(_run_blocking, job, _time_left(job, loop)))
 
@@ -159,17 +162,18 @@ class Workers:
             outcome = error
         self._finish(job, outcome)
 
-    def _run_in_thread(
-        self, job: Job, loop: asyncio.AbstractEventLoop, time_left: float | None
-    ) -> None:
-        loop.call_soon_threadsafe(self._finish, job, _run_blocking(job, time_left))
+    def _run_in_thread(self, job: Job, loop: asyncio.AbstractEventLoop) -> None:
+        left = _time_left(job, loop)  # it may have waited for the thread
+        is_late = left is not None and left <= 0
+        outcome = DeadlineExceeded(TOO_LATE) if is_late else _run_blocking(job, left)
+        loop.call_soon_threadsafe(self._finish, job, outcome)
 
     def _finish(self, job: Job, outcome: CallFrame | BaseException) -> None:
         if job not in self._jobs:
             return
         del self._jobs[job]
         job.done(outcome)
-        if self._waiting and not self._jobs:
+        while self._waiting and not self._jobs:
             following, is_async = self._waiting.popleft()
             self.start(following, is_async=is_async)
         self._tell_idle()
