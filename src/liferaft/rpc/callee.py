@@ -33,7 +33,7 @@ from liferaft.rpc.codec import encode, encode_failure, encode_raised
 from liferaft.rpc.dispatch import RETRY_AFTER, Request, Sender, too_many_in_flight
 from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.interface import Interface, MethodSignature, is_awaited
-from liferaft.rpc.references import Target
+from liferaft.rpc.references import ReferenceTable, Target
 from liferaft.rpc.session import CalleeSession, Verdict
 from liferaft.rpc.stream import WINDOW, WINDOW_FIRST
 from liferaft.rpc.wire import Chunk, Credit, Notify, Reply
@@ -92,9 +92,9 @@ class _Execution(Job):
         self.size_bytes = len(request.frame)
         self.signature = signature
         self.streams: HostedStreams | None = None
-        # The arguments as they came and as they are now, where they have references and may still
-        # be given back: an interceptor may turn the call away.
-        self.given: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
+        # Whose references came with the arguments, those as they came, and as they are now: where
+        # an interceptor may turn the call away, which gives them back.
+        self.given: tuple[ReferenceTable, tuple[Any, ...], tuple[Any, ...]] | None = None
         # What must live until the caller has the answer.
         self.held: list[Any] = []
         self._dispatcher = dispatcher
@@ -363,9 +363,12 @@ class ObjectDispatcher:
             return
         assert signature is not None, "it would have been refused"
         try:
-            came = values = signature.arguments.decode(call.arguments)
+            values = signature.arguments.decode(call.arguments)
+            given = None
             if signature.has_references:
-                values = self.references.of(request.session).arguments_in(signature, values)
+                came, table = values, self.references.of(request.session)
+                values = table.arguments_in(signature, came)
+                given = table, came, values
         except InvalidArgument as error:
             session.withdraw(number)
             request.answer(encode_failure(number, error))
@@ -373,8 +376,8 @@ class ObjectDispatcher:
         function, is_async = target.functions[call.method]
         call_of_method = signature.prepare(function, values)
         execution = _Execution(call_of_method, self, request, session, signature)
-        if signature.has_references and self._interception is not None:
-            execution.given = came, values
+        if self._interception is not None:
+            execution.given = given
         self._executions[request.session, number] = execution
         self._execution_bytes += execution.size_bytes
         interface = None
@@ -478,8 +481,7 @@ class ObjectDispatcher:
         """Turn a call away that an interceptor did not let through: it may come again."""
         self._ended(execution)
         if execution.given is not None:
-            came, _ = execution.given
-            table = self.references.of(execution.request.session)
+            table, came, _ = execution.given
             table.not_taken(execution.signature, came)
             execution.given = None
         execution.session.withdraw(execution.number)
