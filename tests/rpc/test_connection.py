@@ -597,8 +597,9 @@ async def test_a_caller_without_a_brake_is_stopped(monkeypatch: pytest.MonkeyPat
     async with hosted(network, CounterObject(), Counter), connected(network, Counter) as counter:
         calls = [asyncio.ensure_future(counter.hang()) for _ in range(2)]
         await asyncio.sleep(0.1)
-        with pytest.raises(Overloaded, match="unanswered"):
+        with pytest.raises(Overloaded, match="unanswered") as refused:
             await counter.increment()
+        assert refused.value.is_of_a_call
         for call in calls:
             call.cancel()
         await asyncio.sleep(0.1)

@@ -21,6 +21,7 @@ from liferaft.errors import (
     InvalidArgument,
     NoSuchObject,
     OutcomeUnknown,
+    Overloaded,
     RemoteError,
     StubClosed,
 )
@@ -29,7 +30,7 @@ from liferaft.link.frames import joined
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
-from liferaft.rpc import wire
+from liferaft.rpc import references, wire
 from liferaft.rpc.callee_references import HostReferences
 from liferaft.rpc.caller import core_of
 from liferaft.rpc.codec import decode_frame, encode
@@ -377,8 +378,9 @@ async def test_a_host_that_restarts_has_forgotten_all_references() -> None:
         await here.host.astart()
 
         await here.bank.find("ada")
-        with pytest.raises(NoSuchObject, match="has forgotten it"):
+        with pytest.raises(NoSuchObject, match="has forgotten it") as refused:
             await account.deposit(1)
+        assert refused.value.is_of_a_call
         assert 0 == here.exports_of_caller
         assert await (await here.bank.open("ada")).deposit(5)
 
@@ -791,12 +793,36 @@ def test_of_arguments_of_which_one_is_wrong_nothing_has_come_in() -> None:
 
     table = ReferenceTable(make_stub=lambda *_: Stub(), on_release=lambda: None)
     method = Interface.of(Two).methods["compare"]
-    with pytest.raises(InvalidArgument, match="is gone"):
+    with pytest.raises(InvalidArgument, match="is gone") as refused:
         table.arguments_in(method, (7, -3))
+    is_of_a_call = refused.value.is_of_a_call
+    del refused  # its traceback holds what had come
     gc.collect()
+
+    assert is_of_a_call
 
     assert table.is_empty
     assert [] == table.take_released()
+
+
+async def test_who_holds_as_much_as_may_be_is_given_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Keeper(Protocol):
+        async def keep(self, account: Account) -> None: ...
+
+    class KeeperObject:
+        async def keep(self, account: Account) -> None: ...
+
+    monkeypatch.setattr(references, "REFERENCES_MAX", 0)
+    network = MemoryNetwork()
+    async with await liferaft.aserve(KeeperObject(), Keeper, "memory:keeper", network=network):
+        keeper = await liferaft.aconnect(Keeper, "memory:keeper", network=network)
+        with pytest.raises(Overloaded, match="holds 0 references already") as refused:
+            await keeper.keep(AccountObject("ada"))
+        await liferaft.aclose(keeper)
+
+    assert refused.value.is_of_a_call
 
 
 def test_references_stand_where_they_can() -> None:
