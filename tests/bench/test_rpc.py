@@ -11,8 +11,9 @@ from liferaft.bench.rpc import CONTENDERS, Idle, bench_idle, bench_rpc, missing_
 
 pytestmark = pytest.mark.processes
 
-SEVERAL = ["liferaft", "bare echo", "RPyC", "grpcio", "grpc.aio"]
-ALONE = ["liferaft", "liferaft (blocking)", "bare echo", "Pyro5", "RPyC", "grpcio", "grpc.aio"]
+GRPC = ["grpcio", "grpc.aio"]
+SEVERAL = ["liferaft", "bare echo", "RPyC (tuples)", *GRPC]
+ALONE = ["liferaft", "liferaft (blocking)", "bare echo", "Pyro5", "RPyC", "RPyC (tuples)", *GRPC]
 
 
 @pytest.mark.slow

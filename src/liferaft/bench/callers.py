@@ -14,12 +14,21 @@ import msgspec
 
 from liferaft.api import aclose, aconnect, close, connect
 from liferaft.bench.measure import Measurement, measure, summary
-from liferaft.bench.orders import HOST, LENGTH, BlockingOrders, Order, Orders, note_for
+from liferaft.bench.orders import (
+    HOST,
+    LENGTH,
+    BlockingOrders,
+    Order,
+    Orders,
+    Receipt,
+    note_for,
+)
 from liferaft.bench.rivals import (
     GRPC_METHOD,
     PYRO_OBJECT,
     decode_receipt,
     encode,
+    register_with_pyro,
 )
 
 AMOUNTS = [1, 2, 3, 4]
@@ -125,22 +134,48 @@ class _RawCaller(asyncio.Protocol):
 
 
 async def rpyc(port: int, load: Load) -> Measurement:
-    """Measure RPyC: calls that block, or so many asynchronous ones on one connection."""
+    """Measure RPyC with a dataclass as its result: by reference, so that its fields are asked for.
+
+    One call at a time: each field is asked for by a call that blocks.
+    """
+
+    def fetch(receipt: Any) -> Receipt:
+        return Receipt(receipt.number, receipt.customer, receipt.note, list(receipt.amounts))
+
+    return await _rpyc("RPyC", "place", fetch, port, load)
+
+
+async def rpyc_tuples(port: int, load: Load) -> Measurement:
+    """Measure RPyC with what it passes by value, made a dataclass by hand where it arrives.
+
+    Calls that block, or so many asynchronous ones on one connection.
+    """
+
+    def put_together(receipt: tuple[Any, ...]) -> Receipt:
+        number, customer, note, amounts = receipt
+        return Receipt(number, customer, note, list(amounts))
+
+    return await _rpyc("RPyC (tuples)", "place_tuple", put_together, port, load)
+
+
+async def _rpyc(
+    name: str, method: str, read: Callable[[Any], Receipt], port: int, load: Load
+) -> Measurement:
     import rpyc  # type: ignore[import-untyped] # noqa: PLC0415 - installed for benchmarks only
 
     connection: Any = rpyc.connect(HOST, port)
-    place, note, amounts = connection.root.place, note_for(load.size_bytes), tuple(AMOUNTS)
+    place, note, amounts = getattr(connection.root, method), note_for(load.size_bytes), (*AMOUNTS,)
     try:
         if load.in_flight == 1:
             return await _in_turn(
-                "RPyC", load, lambda number: place(number, "somebody", note, amounts)
+                name, load, lambda number: read(place(number, "somebody", note, amounts))
             )
         begin = rpyc.async_(place)
         return await _in_flight(
-            "RPyC",
+            name,
             load,
             lambda number: begin(number, "somebody", note, amounts),
-            lambda begun: begun.value,
+            lambda begun: read(begun.value),
         )
     finally:
         connection.close()
@@ -151,6 +186,7 @@ async def pyro(port: int, load: Load) -> Measurement:
     import Pyro5.api  # type: ignore[import-untyped] # noqa: PLC0415 - as above
 
     note = note_for(load.size_bytes)
+    register_with_pyro()
 
     def work() -> Measurement:
         with Pyro5.api.Proxy(f"PYRO:{PYRO_OBJECT}@{HOST}:{port}") as orders:
@@ -201,7 +237,14 @@ async def _grpc_aio(port: int, load: Load) -> Measurement:
         )
 
 
+def _check(name: str, result: object) -> None:
+    """Raise unless the first call of a contender brought what each is measured with."""
+    if type(result) is not Receipt:
+        raise TypeError(f"{name} brought a {type(result).__name__} instead of a receipt")
+
+
 async def _awaited(name: str, load: Load, call: Callable[[int], Awaitable[object]]) -> Measurement:
+    _check(name, await call(0))
     return await measure(
         name,
         call,
@@ -219,6 +262,7 @@ def _measure_in_turn(name: str, load: Load, call: Callable[[int], object]) -> Me
     clock = time.perf_counter
     latencies: list[float] = []
     number = 0
+    _check(name, call(number))
     warm = clock() + min(0.5, load.seconds)
     while clock() < warm:
         number += 1
@@ -245,6 +289,7 @@ def _measure_in_flight(
     latencies: list[float] = []
     number = 0
     begun: deque[tuple[float, Any]] = deque()
+    _check(name, finish(begin(number)))
     start = clock() + min(0.5, load.seconds)
     stop = start + load.seconds
     while (now := clock()) < stop or begun:

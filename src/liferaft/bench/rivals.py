@@ -1,14 +1,16 @@
-"""The rivals' hosts: the same method, served as each of them would have it.
+"""The rivals' hosts: the same method with the same dataclass, served as each would have it.
 
 gRPC's messages are encoded by msgspec, not by protobuf: nothing is generated then, and it is to
-gRPC's advantage. Each host runs in a process of its own; see `liferaft.bench.echo`.
+gRPC's advantage. Pyro5 is told how the dataclass becomes a dictionary and back. RPyC gives it by
+reference, or, where the user takes it apart and puts it together again, as a tuple by value. Each
+host runs in a process of its own; see `liferaft.bench.echo`.
 """
 
 import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -23,20 +25,29 @@ decode_receipt = msgspec.msgpack.Decoder(Receipt).decode
 
 
 def serve_rpyc(tell: Callable[[int], None]) -> None:
-    """Serve RPyC's: simple types travel by value."""
+    """Serve RPyC's: the dataclass by reference, or as a tuple; simple types travel by value."""
     import rpyc  # type: ignore[import-untyped] # noqa: PLC0415 - installed for benchmarks only
     from rpyc.utils.server import ThreadedServer  # type: ignore[import-untyped] # noqa: PLC0415
 
     class Service(rpyc.Service):  # type: ignore[misc] # rpyc has no types
-        """The method."""
+        """The method, twice."""
 
         def exposed_place(
+            self, number: int, customer: str, note: str, amounts: tuple[int, ...]
+        ) -> Receipt:
+            """Place an order."""
+            # A list would be one more reference.
+            return Receipt(number, customer, note, cast("list[int]", amounts))
+
+        def exposed_place_tuple(
             self, number: int, customer: str, note: str, amounts: tuple[int, ...]
         ) -> tuple[Any, ...]:
             """Place an order."""
             return (number, customer, note, amounts)
 
-    server = ThreadedServer(Service, hostname=HOST, port=0)
+    # By default not even the fields of a dataclass may be read.
+    settings = {"allow_public_attrs": True}
+    server = ThreadedServer(Service, hostname=HOST, port=0, protocol_config=settings)
     # RPyC listens in `start` only, and whoever is told the port connects at once.
     server.listener.listen(server.backlog)
     tell(server.port)
@@ -52,17 +63,30 @@ def serve_pyro(tell: Callable[[int], None]) -> None:
     class Orders:
         """The method."""
 
-        def place(
-            self, number: int, customer: str, note: str, amounts: list[int]
-        ) -> dict[str, Any]:
+        def place(self, number: int, customer: str, note: str, amounts: list[int]) -> Receipt:
             """Place an order."""
-            return {"number": number, "customer": customer, "note": note, "amounts": amounts}
+            return Receipt(number, customer, note, amounts)
 
+    register_with_pyro()
     daemon = Pyro5.api.Daemon(host=HOST)
     daemon.register(Orders(), PYRO_OBJECT)
     tell(daemon.sock.getsockname()[1])
     threading.Thread(target=daemon.requestLoop, daemon=True).start()
     sys.stdin.read()
+
+
+def register_with_pyro() -> None:
+    """Tell Pyro5, in the host and in the caller, how the dataclass travels."""
+    import Pyro5.api  # noqa: PLC0415 - as above
+
+    def as_dictionary(receipt: Receipt) -> dict[str, Any]:
+        return {"__class__": Receipt.__name__, **vars(receipt)}
+
+    def as_receipt(_class: str, fields: dict[str, Any]) -> Receipt:
+        return Receipt(fields["number"], fields["customer"], fields["note"], fields["amounts"])
+
+    Pyro5.api.register_class_to_dict(Receipt, as_dictionary)
+    Pyro5.api.register_dict_to_class(Receipt.__name__, as_receipt)
 
 
 def serve_grpc(tell: Callable[[int], None]) -> None:

@@ -44,7 +44,8 @@ CONTENDERS: Final = (
     Contender("liferaft", "ours", callers.liferaft_blocking, 1),
     Contender("liferaft", "raw", callers.raw),
     Contender("Pyro5", "pyro", callers.pyro, 1),
-    Contender("rpyc", "rpyc", callers.rpyc),
+    Contender("rpyc", "rpyc", callers.rpyc, 1),
+    Contender("rpyc", "rpyc", callers.rpyc_tuples),
     Contender("grpc", "grpc", callers.grpc),
     Contender("grpc", "grpc_aio", callers.grpc_aio),
 )
