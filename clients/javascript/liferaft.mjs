@@ -352,10 +352,13 @@ export class Connection {
   }
 
   #hostLeaves() {
+    if (this.#state !== "bound" && this.#state !== "leaving") return;
     this.#state = "leaving";
-    if (![...this.#pending.values()].some((call) => call.sent)) {
-      this.#leave(new Unreachable("the host stops"));
-    }
+    if ([...this.#pending.values()].some((call) => call.sent)) return;
+    // So that the host knows that nobody comes back for an answer.
+    this.#send([KIND.PING, this.#ackedBelow()]);
+    const socket = this.#socket;
+    socket?.end(() => { if (socket === this.#socket) this.#leave(new Unreachable("the host stops")); });
   }
 }
 

@@ -203,6 +203,34 @@ async def test_it_does_not_wait_for_a_machine_that_is_gone(package: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.processes
+async def test_it_leaves_a_host_that_is_drained_and_takes_its_answers_along(package: Path) -> None:
+    is_called = asyncio.Event()
+
+    async def tell(call: Invocation, proceed: Proceed) -> object:
+        is_called.set()
+        return await proceed(call)
+
+    hosts = [
+        await liferaft.aserve(
+            ThingsObject(), Things, "127.0.0.1:0", name="things", interceptors=[tell]
+        )
+        for _ in range(2)
+    ]
+    addresses = ",".join(host.address for host in hosts)
+    calls = asyncio.ensure_future(run(package, "draining.test.mjs", LIFERAFT_ADDRESSES=addresses))
+    told = asyncio.ensure_future(is_called.wait())
+    await asyncio.wait((told, calls), return_when=asyncio.FIRST_COMPLETED)
+
+    await hosts[0].astop(drain=60)
+    await calls
+    await told
+
+    assert not hosts[0]._dispatchers["things"].owes_since(0)
+    await hosts[1].astop()
+
+
+@pytest.mark.slow
+@pytest.mark.processes
 async def test_it_shows_certificate_token_and_metadata(package: Path, tmp_path: Path) -> None:
     make_authority(tmp_path, name="ours")
     for name in ("host", "caller"):

@@ -7,14 +7,21 @@ from typing import Protocol
 import pytest
 
 import liferaft
-from liferaft.errors import ConfigurationError, NoSuchObject, OutcomeUnknown, Unreachable
+from liferaft.errors import (
+    ConfigurationError,
+    NoSuchObject,
+    OutcomeUnknown,
+    StubClosed,
+    Unreachable,
+)
 from liferaft.link.base import Network
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
+from liferaft.rpc.addresses import BACKOFF_FIRST
 from liferaft.rpc.balancing import Balance
 from liferaft.rpc.host import CalleeStub
-from liferaft.rpc.server import LEAVING_INTERVAL
+from liferaft.rpc.server import LEAVING_INTERVAL, RETURN_WITHIN
 from tests.rpc.objects import Counter, CounterObject
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
@@ -104,6 +111,92 @@ async def anext_and_drain(numbers: AsyncIterator[int], host: CalleeStub) -> Asyn
     stopping = asyncio.ensure_future(host.astop(drain=60))
     async for number in numbers:
         yield number
+    await stopping
+
+
+async def test_who_loses_its_link_may_come_back_for_its_answer_while_the_host_is_drained() -> None:
+    leaky, slow = LeakyNetwork(MemoryNetwork(), seed=1), SlowObject()
+    host = await serve_slow(leaky, "a", slow)
+    stub = await liferaft.aconnect(Slow, "memory:a", network=leaky)
+    under_way = asyncio.ensure_future(stub.add(2))
+    await asyncio.sleep(0.1)
+
+    stopping = asyncio.ensure_future(host.astop(drain=30))
+    await asyncio.sleep(0.1)
+    for link in leaky.links:
+        link.reset()
+    await asyncio.sleep(LEAVING_INTERVAL / 2)
+    new = asyncio.ensure_future(stub.add(0))
+
+    assert 1 == await under_way
+    await stopping
+    await liferaft.aclose(stub)
+    with pytest.raises(StubClosed):
+        await new
+    assert 1 == slow.count_of_calls
+
+
+async def test_a_drained_host_waits_a_while_for_who_lost_its_link_and_no_longer() -> None:
+    network = MemoryNetwork()
+    leaky = LeakyNetwork(network, seed=1)
+    host = await serve_slow(network, "a", SlowObject())
+    stub = await liferaft.aconnect(Slow, "memory:a", network=leaky)
+    under_way = asyncio.ensure_future(stub.add(0.5))
+    await asyncio.sleep(0.1)
+    loop = asyncio.get_running_loop()
+
+    began_at = loop.time()
+    stopping = asyncio.ensure_future(host.astop(drain=60))
+    leaky.cut_all()
+    for link in leaky.links:
+        link.reset()
+    await stopping
+
+    assert 4 < loop.time() - began_at < RETURN_WITHIN + LEAVING_INTERVAL
+    await liferaft.aclose(stub)
+    with pytest.raises(StubClosed):
+        await under_way
+
+
+async def test_a_drained_host_lets_nobody_new_in() -> None:
+    network = MemoryNetwork()
+    slow = SlowObject()
+    host = await serve_slow(network, "a", slow)
+    stub = await liferaft.aconnect(Slow, "memory:a", network=network)
+    idle = await liferaft.aconnect(Slow, "memory:a", network=network, timeout=1)
+    under_way = asyncio.ensure_future(stub.add(5))
+    await asyncio.sleep(0.1)
+
+    stopping = asyncio.ensure_future(host.astop(drain=30))
+    with pytest.raises(Unreachable, match=r"memory:a: the host ended .*: the host stops"):
+        await liferaft.aconnect(Slow, "memory:a", network=network, timeout=1)
+    with pytest.raises(Unreachable, match="the host stops"):
+        await idle.add(0)
+
+    assert 1 == await under_way == slow.count_of_calls
+    await stopping
+    await liferaft.aclose(stub)
+    await liferaft.aclose(idle)
+
+
+async def test_the_link_to_a_host_that_was_left_ends_with_the_stub_at_the_latest() -> None:
+    network = MemoryNetwork()
+    leaky = LeakyNetwork(network, seed=1, outgoing=Leak(delay_min=1.0, delay_max=1.0))
+    host = await serve_slow(network, "a", SlowObject())
+    stub = await liferaft.aconnect(Slow, "memory:a", network=leaky)
+    (link,) = leaky.links
+    server = host._server
+    assert server is not None
+
+    stopping = asyncio.ensure_future(host.astop(drain=30))
+    await asyncio.sleep(BACKOFF_FIRST / 4)  # before it connects anew
+    assert link.is_closed
+    assert 1 == server.connection_count
+    left_at = asyncio.get_running_loop().time()
+    await liferaft.aclose(stub)
+
+    assert (0, ()) == (server.connection_count, leaky.links)
+    assert asyncio.get_running_loop().time() - left_at < 0.1
     await stopping
 
 

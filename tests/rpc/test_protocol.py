@@ -7,6 +7,7 @@ import pytest
 
 from liferaft import errors
 from liferaft.errors import (
+    ConnectionLost,
     DeadlineExceeded,
     InterfaceMismatch,
     InvalidArgument,
@@ -129,6 +130,19 @@ def test_a_call_with_references_that_was_not_sent_ends_with_its_session(numbers:
     [outcome] = hand.outcomes()
     assert isinstance(outcome, Unreachable)
     assert [1] == list(hand.protocol.session.pending), "the other goes on in the next session"
+
+
+def test_a_call_that_was_never_sent_says_so_whatever_became_of_the_link() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.protocol.link_lost(ConnectionLost("it broke"))
+    hand.call(deadline=1.0)
+
+    hand.pass_time(1.0)
+
+    ((_, outcome),) = hand.protocol.answers
+    assert type(outcome) is Unreachable
+    assert "it broke" in str(outcome)
 
 
 def test_frames_of_the_handshake_are_sent_again_at_growing_intervals() -> None:

@@ -128,6 +128,14 @@ class ReplicatedDispatcher:
     def acknowledge(self, session: bytes, acked_below: int) -> None:
         """Do nothing: only what the log carries may change the sessions."""
 
+    def is_owed(self, session: bytes) -> bool:  # noqa: ARG002 - see `Dispatcher`
+        """Nobody is: the answers lie in the state, and every node has them."""
+        return False
+
+    def owes_since(self, moment: float) -> bool:  # noqa: ARG002 - see `Dispatcher`
+        """Nobody is owed anything."""
+        return False
+
     def address_of(self, leader: NodeId | None) -> str | None:
         """Return where clients find the leader, None when it is not known."""
         return None if leader is None else self._addresses.get(leader)

@@ -85,6 +85,14 @@ class ReadOnlyDispatcher:
     def acknowledge(self, session: bytes, acked_below: int) -> None:
         """Do nothing: no reply is kept."""
 
+    def is_owed(self, session: bytes) -> bool:  # noqa: ARG002 - see `Dispatcher`
+        """Nobody is: no answer is kept."""
+        return False
+
+    def owes_since(self, moment: float) -> bool:  # noqa: ARG002 - see `Dispatcher`
+        """Nobody is owed anything."""
+        return False
+
     def _may_answer_at_once(self, request: Request) -> bool:
         if self._driver.is_stopped:
             return False  # it may have failed in the midst of a command, half of which is there

@@ -318,6 +318,15 @@ class ObjectDispatcher:
             known.acknowledge(acked_below)
             self._reply_bytes += known.reply_bytes - bytes_before
 
+    def is_owed(self, session: bytes) -> bool:
+        """See `Dispatcher`."""
+        known = self._sessions.get(session)
+        return known is not None and known.is_owed
+
+    def owes_since(self, moment: float) -> bool:
+        """See `Dispatcher`."""
+        return any(each.is_owed and each.active_at >= moment for each in self._sessions.values())
+
     def answered(self, session: bytes, data: bytes) -> None:
         """See `Dispatcher`."""
         known = self._sessions.get(session)

@@ -7,7 +7,7 @@ import enum
 
 import msgspec
 
-from liferaft.errors import LiferaftError, OutcomeUnknown
+from liferaft.errors import ConnectionLost, LiferaftError, OutcomeUnknown, Unreachable
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -43,16 +43,25 @@ class Leave(msgspec.Struct, frozen=True):
     """End the link, and connect anew: to `address` if there is one, else to the next known.
 
     `reason` is what calls that were never sent get when their deadline passes first. `is_lasting`
-    says that a repeat will end the same way, so that calls need not wait for it.
+    says that a repeat will end the same way, so that calls need not wait for it. With `is_owed` the
+    host shall still get what was sent last.
     """
 
     reason: LiferaftError
     address: str | None = None
     is_lasting: bool = False
+    is_owed: bool = False
 
 
 class GivenBack(OutcomeUnknown):
     """A call that its host may have executed, and that may go to another. Never leaves rpc."""
+
+
+def why_unsent(trouble: LiferaftError) -> LiferaftError:
+    """Return the error for a call that was never sent: with it, that nothing was executed."""
+    if type(trouble) is ConnectionLost:
+        trouble = Unreachable(str(trouble))
+    return copy_error(trouble)
 
 
 def copy_error(error: LiferaftError) -> LiferaftError:

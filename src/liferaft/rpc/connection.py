@@ -94,6 +94,8 @@ class CallerConnection(CallDriver):
         self._inquiry: asyncio.Task[None] | None = None
         self._link: Link | None = None
         self._line: _Line | None = None
+        # The last link that was left with something to say.
+        self._parting: Link | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._callbacks: CallbackHost | None = None
         self._callback_interceptors = callback_interceptors
@@ -167,6 +169,8 @@ class CallerConnection(CallDriver):
         if self._link is not None:
             self._link.send(encode(wire.Goodbye("closed by the caller", is_final=True)))
             self._link.close()
+        if self._parting is not None:
+            self._parting.abort()
         self._carry_out()
         if self._timer is not None:
             self._timer.cancel()
@@ -176,14 +180,15 @@ class CallerConnection(CallDriver):
 
     async def aclose(self) -> None:
         """Close, and wait until the link's socket is really closed."""
-        link, keeper = self._link, self._keeper
+        links, keeper = (self._link, self._parting), self._keeper
         self.close()
         if self._callbacks is not None:
             await self._callbacks.stop()
         if keeper is not None:
             await asyncio.wait([keeper])
-        if link is not None:
-            await link.wait_closed()
+        for link in links:
+            if link is not None:
+                await link.wait_closed()
 
     def frames_received(self, frames: list[bytes]) -> None:
         """Take what one socket read of the present link brought."""
@@ -242,6 +247,9 @@ class CallerConnection(CallDriver):
     def _leave(self, leave: Leave) -> None:
         if leave.address is not None:
             self._redirected(leave.address)
+        if leave.is_owed and self._link is not None:
+            self._parting = self._link
+            self._parting.close()
         if self._line is not None:
             is_gone = leave.address is None and not isinstance(leave.reason, Refused)
             self._line.end(leave.reason, is_gone=is_gone)
@@ -336,7 +344,7 @@ class CallerConnection(CallDriver):
         finally:
             self._link = self._line = self._send = None
             line.is_current = False
-            if not self._is_closed:
+            if not self._is_closed and not link.is_closed:
                 link.abort()
             self._protocol.link_lost(reason or ConnectionLost(f"{link.peer}: closed"))
             self._carry_out()

@@ -146,3 +146,9 @@ class Dispatcher(Protocol):
 
     def acknowledge(self, session: bytes, acked_below: int) -> None:
         """Learn that the session needs no reply below `acked_below` any more."""
+
+    def is_owed(self, session: bytes) -> bool:
+        """Whether the session has answers to get from this host that no other can give."""
+
+    def owes_since(self, moment: float) -> bool:
+        """Whether there is such a session that was heard of since then, in the loop's time."""

@@ -9,7 +9,6 @@ or when it is idempotent; `incarnation` is that of the host that was bound last.
 comes in, in seconds. No randomness: session ids are drawn by the driver's function.
 """
 
-import math
 from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
@@ -41,7 +40,14 @@ from liferaft.rpc.buffers import (
     too_large,
     with_outline,
 )
-from liferaft.rpc.caller_state import GivenBack, Leave, State, Timing, copy_error
+from liferaft.rpc.caller_state import (
+    GivenBack,
+    Leave,
+    State,
+    Timing,
+    copy_error,
+    why_unsent,
+)
 from liferaft.rpc.codec import (
     decode_frame,
     encode,
@@ -202,7 +208,7 @@ class CallerProtocol(Generic[WaiterT]):
             call.sent_at = now
             call.interval = self.round_trip.interval
             call.resend_at = now + call.interval + travel_time(frame)
-        due = self._call_due(call)
+        due = call.due(self._heard_at, is_sending=call.sent_count > 0)
         if due is not None and (self._due is None or due < self._due):
             self._due = due
         return call
@@ -256,7 +262,7 @@ class CallerProtocol(Generic[WaiterT]):
     def time_passed(self, now: float) -> None:
         """Do what is due: deadlines, repeats, pings, giving up on a silent host."""
         for call in list(self.session.pending.values()):
-            if self._end_of(call) <= now:
+            if call.end(self._heard_at) <= now:
                 self._expire(call)
             elif self.state is State.BOUND or (self.state is State.LEAVING and call.sent_count):
                 if call.resend_at <= now:
@@ -311,32 +317,11 @@ class CallerProtocol(Generic[WaiterT]):
             return timing.ping_busy, timing.silence_busy_max
         return timing.ping_idle, timing.silence_idle_max
 
-    def _call_due(self, call: PendingCall[WaiterT]) -> float | None:
-        if call.streams is not None:
-            return self._streamed_call_due(call)
-        if not self._is_sending(call):
-            return call.deadline
-        if call.deadline is None or call.resend_at < call.deadline:
-            return call.resend_at
-        return call.deadline
-
-    def _streamed_call_due(self, call: PendingCall[WaiterT]) -> float | None:
-        end = self._end_of(call)
-        if self._is_sending(call):
-            assert call.streams is not None
-            due = call.streams.due()
-            end = min(end, call.resend_at, math.inf if due is None else due)
-        return None if end == math.inf else end
-
-    def _end_of(self, call: PendingCall[WaiterT]) -> float:
-        """Return when a call is given up, if nothing is heard until then."""
-        end = math.inf if call.deadline is None else call.deadline
-        if call.patience is not None:
-            end = min(end, max(call.since, self._heard_at) + call.patience)
-        return end
-
     def _next_due(self) -> float | None:
-        dues = [self._call_due(call) for call in self.session.pending.values()]
+        dues = [
+            call.due(self._heard_at, is_sending=self._is_sending(call))
+            for call in self.session.pending.values()
+        ]
         if self.state is not State.DOWN:
             ping, silence_max = self._patience()
             dues.append(max(self._heard_at, self._pinged_at) + ping)
@@ -354,7 +339,7 @@ class CallerProtocol(Generic[WaiterT]):
                 f"{call.method.name}: no answer within the deadline; it may have been executed"
             )
         else:
-            error = copy_error(self.trouble)
+            error = why_unsent(self.trouble)
         self.answers.append((call, error))
 
     # Sending.
@@ -530,7 +515,8 @@ class CallerProtocol(Generic[WaiterT]):
         self.send_streams(call, now)
 
     def _goodbye(self, frame: wire.Goodbye, _now: float) -> None:
-        error = ProtocolError if frame.is_final else ConnectionLost
+        kind: type[LiferaftError] = ConnectionLost if self.state.is_bound else Unreachable
+        error = ProtocolError if frame.is_final else kind
         self._quit(error(f"the host ended the connection: {frame.reason}"))
 
     def _host_leaves(self, _frame: wire.Leaving, _now: float) -> None:
@@ -544,7 +530,9 @@ class CallerProtocol(Generic[WaiterT]):
         if self.state is State.LEAVING and not any(
             call.sent_count for call in self.session.pending.values()
         ):
-            self._quit(ConnectionLost("the host stops"))
+            # So that the host knows that nobody comes back for an answer.
+            self._send_if_bound(wire.Ping(self.session.acked_below))
+            self._quit(ConnectionLost("the host stops"), is_owed=True)
 
     def _pong(self, _frame: wire.Pong, _now: float) -> None:
         """Do nothing more: that something was heard is all that a pong says."""
@@ -554,7 +542,12 @@ class CallerProtocol(Generic[WaiterT]):
         self.answers.append((call, outcome))
 
     def _quit(
-        self, reason: LiferaftError, *, address: str | None = None, is_lasting: bool = False
+        self,
+        reason: LiferaftError,
+        *,
+        address: str | None = None,
+        is_lasting: bool = False,
+        is_owed: bool = False,
     ) -> None:
         self.trouble = reason
         self.is_trouble_lasting = is_lasting
@@ -563,7 +556,7 @@ class CallerProtocol(Generic[WaiterT]):
                 if not call.sent_count:
                     self._answer(call, copy_error(reason))
         if self.leave is None:
-            self.leave = Leave(reason, address, is_lasting)
+            self.leave = Leave(reason, address, is_lasting, is_owed)
 
 
 def _is_refusal(frame: wire.Reply | wire.Failure) -> bool:

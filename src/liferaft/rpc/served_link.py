@@ -168,6 +168,9 @@ class ServedLink:
                 raise Unauthenticated(text)
             name, dispatcher = self._server.find(asked)
             difference = find_difference(frame.signatures, dispatcher)
+            if self._server.turns_away(self.session, dispatcher):
+                self.end("the host stops", is_final=False)
+                return
             if difference is None:
                 await dispatcher.admit(self.session, is_resumed=frame.is_resumed, send=self.send)
                 self._bound[asked] = self._bound[name] = dispatcher
@@ -187,6 +190,8 @@ class ServedLink:
         finally:
             self._binding.discard(asked)
         self.send(encode(answer))
+        if self._server.is_draining:
+            self.send(encode(wire.Leaving()))
 
     def _call(self, call: wire.Call, data: bytes, now: float) -> None:
         if self.session is None:

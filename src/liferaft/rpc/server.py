@@ -36,6 +36,9 @@ WARNINGS_MAX: Final = 20
 INCARNATION_BYTES: Final = 16
 LEAVING_INTERVAL: Final = 0.2
 """Seconds between two requests to leave: a link may lose some of them."""
+RETURN_WITHIN: Final = 5.0
+"""Seconds after its last word in which a caller that lost its link comes back for its answers, if
+it is there at all: it takes a silent host for gone after three."""
 SWEEP_INTERVAL: Final = 5.0
 """Seconds between looks for links whose peer went away without a word."""
 
@@ -85,7 +88,7 @@ class Server:
         self._dropped: dict[ServedLink, None] = {}
         self._warnings = 0
         self._tasks: dict[asyncio.Task[None], None] = {}
-        self._is_draining = False
+        self.is_draining = False
         self._link_ended = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -131,26 +134,34 @@ class Server:
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL, self._sweep)
 
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109 - not an error when it is up
-        """Listen no longer, have the callers leave, and wait until they have.
+        """Let nobody new in, have the callers leave, and wait until they have.
 
-        Calls that they have under way are answered first. After `timeout` seconds it returns,
-        whoever is left.
+        Calls that they have under way are answered first: who lost its link may come back for its
+        answers. After `timeout` seconds it returns, whoever is left.
         """
         if self._listener is None:
             return
-        self._is_draining = True
-        await self._listener.close()
+        self.is_draining = True
         leaving = encode(wire.Leaving())
         until = self.loop.time() + timeout
-        while self._links and (left := until - self.loop.time()) > 0:
+        while self._is_waited_for() and (left := until - self.loop.time()) > 0:
             for served in list(self._links):
-                if served in self._greeting:
-                    served.end("the host stops", is_final=False)
-                else:
+                if served not in self._greeting:
                     served.send(leaving)
             self._link_ended.clear()
             # Whoever is first: the next link to end, or the time to ask again.
             await _wait_at_most(self._link_ended, min(left, LEAVING_INTERVAL))
+
+    def _is_waited_for(self) -> bool:
+        """Whether a caller is here, or may come back for answers that nobody else has."""
+        since = self.loop.time() - RETURN_WITHIN
+        return len(self._links) > len(self._greeting) or any(
+            each.owes_since(since) for each in self.dispatchers.values()
+        )
+
+    def turns_away(self, session: bytes, dispatcher: Dispatcher) -> bool:
+        """Whether a session is not let in any more: only those that are owed answers still are."""
+        return self.is_draining and not dispatcher.is_owed(session)
 
     async def stop(self) -> None:
         """Stop to listen and close every link; what is being executed is the dispatchers' to end.
@@ -163,8 +174,7 @@ class Server:
         assert self._sweeper is not None
         self._sweeper.cancel()
         self._tell_warnings()
-        if not self._is_draining:
-            await listener.close()
+        await listener.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -221,7 +231,7 @@ class Server:
 
     def _accept(self, link: Link) -> None:
         is_full = len(self._links) >= self.limits.connections_max
-        if self._listener is None or self._is_draining or (is_full and not self._make_room()):
+        if self._listener is None or (is_full and not self._make_room()):
             self.warn(link.peer, "there are too many connections")
             link.abort()
             return

@@ -11,6 +11,7 @@ Time comes in as `now`, in seconds; there is no clock, no I/O and no randomness 
 """
 
 import enum
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
@@ -124,6 +125,32 @@ class PendingCall(Generic[WaiterT]):
         # Another object than the connection's, which a reference leads to.
         self.object_name: str | None = None
 
+    def end(self, heard_at: float) -> float:
+        """Return when it is given up, if its host was heard of then, and is not until the end."""
+        end = math.inf if self.deadline is None else self.deadline
+        if self.patience is not None:
+            end = min(end, max(self.since, heard_at) + self.patience)
+        return end
+
+    def due(self, heard_at: float, *, is_sending: bool) -> float | None:
+        """Return when there is something to do for it: its end, or a repeat where it is sent."""
+        if self.streams is not None:
+            return self._due_with(self.streams, heard_at, is_sending=is_sending)
+        if not is_sending:
+            return self.deadline
+        if self.deadline is None or self.resend_at < self.deadline:
+            return self.resend_at
+        return self.deadline
+
+    def _due_with(
+        self, streams: "CallStreams", heard_at: float, *, is_sending: bool
+    ) -> float | None:
+        due = self.end(heard_at)
+        if is_sending:
+            of_streams = streams.due()
+            due = min(due, self.resend_at, math.inf if of_streams is None else of_streams)
+        return None if due == math.inf else due
+
     @property
     def may_run_twice(self) -> bool:
         """Whether the call may go on in another session: no stream and no reference does."""
@@ -194,6 +221,11 @@ class CalleeSession:
     def is_running(self) -> bool:
         """Whether a call of this session is being executed."""
         return bool(self._running)
+
+    @property
+    def is_owed(self) -> bool:
+        """Whether there is an answer, or will be, that the caller has not acknowledged."""
+        return bool(self._running or self._replies)
 
     @property
     def is_unused(self) -> bool:
