@@ -119,17 +119,24 @@ def test_what_goes_with_every_call_goes_beside_what_one_call_has() -> None:
     assert [{"within": "1.0"}, {"trace": "7", "within": "1.0"}] == [c.metadata for c in calls]
 
 
-@pytest.mark.parametrize("numbers", [[5], [-5]])
-def test_a_call_with_references_that_was_not_sent_ends_with_its_session(numbers: list[int]) -> None:
-    """Its numbers mean nothing to the next one; -5 is what the host had sent as 5."""
+@pytest.mark.parametrize(
+    "where", [{"exported": [5, -5]}, {"object_name": "Counter#5"}, {"exported": [5]}]
+)
+def test_a_call_that_was_not_sent_ends_with_its_session_if_it_counts_on_the_hosts_references(
+    where: dict[str, Any],
+) -> None:
+    """The host had sent 5, which comes home as -5; another 5 is this side's, and goes on."""
     hand = Hand()
-    hand.protocol.call(INCREMENT, (1,), now=0.0, deadline=None, waiter="w", exported=numbers)
+    hand.protocol.call(INCREMENT, (1,), now=0.0, deadline=None, waiter="w", **where)
     hand.call()
     hand.protocol.begin_anew("the host was not heard of")
 
-    [outcome] = hand.outcomes()
-    assert isinstance(outcome, Unreachable)
-    assert [1] == list(hand.protocol.session.pending), "the other goes on in the next session"
+    outcomes, numbers = hand.outcomes(), list(hand.protocol.session.pending)
+    if where == {"exported": [5]}:
+        assert ([], [1, 2]) == (outcomes, numbers)
+    else:
+        assert [Unreachable] == [type(outcome) for outcome in outcomes]
+        assert [1] == numbers, "the other goes on in the next session"
 
 
 def test_a_call_that_was_never_sent_says_so_whatever_became_of_the_link() -> None:

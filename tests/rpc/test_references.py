@@ -525,6 +525,28 @@ async def test_a_call_with_what_leads_home_is_not_made_at_a_host_that_restarted(
             await call
 
 
+async def test_a_call_that_was_not_sent_takes_its_references_to_a_host_that_restarted() -> None:
+    async def double(number: int) -> int:
+        return 2 * number
+
+    watcher = WatcherObject()
+    async with world() as here:
+        await here.bank.keep(WatcherObject())
+        await here.host.astop()
+        calls = [
+            asyncio.ensure_future(here.bank.apply(double, 3)),
+            asyncio.ensure_future(here.bank.watch([watcher, watcher])),
+            asyncio.ensure_future(here.bank.same(watcher, WatcherObject())),
+        ]
+        await asyncio.sleep(0.1)
+        await here.host.astart()
+
+        assert [6, [10, 20], False] == await asyncio.gather(*calls)
+        assert ["opened", "opened"] == watcher.seen
+        await here.settle()
+        assert (0, 0) == (here.exports_of_caller, here.exports_of_host)
+
+
 async def test_what_goes_home_is_not_let_go_of_before_it_has_arrived() -> None:
     """A lost answer comes again, and what is let go of meanwhile must not overtake it."""
     inside = MemoryNetwork()
@@ -780,6 +802,24 @@ async def test_a_call_that_was_given_up_is_not_begun_any_more() -> None:
 
     assert [] == kept
     assert (0, 0) == held
+
+
+def test_what_is_kept_has_its_number_still_and_is_held_as_often_as_it_is_to_be_let_out() -> None:
+    table = ReferenceTable(make_stub=lambda *_: None, on_release=lambda: None)
+    keep = Interface.of(Bank).methods["keep"]
+    watcher, other = WatcherObject(), WatcherObject()
+    for each in (watcher, watcher, watcher, other):
+        table.arguments_out(keep, (each,))
+
+    table.clear([1, 1, 77])
+
+    assert 1 == table.export_count
+    assert ((1,), [1]) == table.arguments_out(keep, (watcher,))
+    table.release([(1, 2)])
+    assert 1 == table.export_count
+    table.release([(1, 1)])
+    assert 0 == table.export_count
+    assert ((3,), [3]) == table.arguments_out(keep, (other,))
 
 
 def test_of_arguments_of_which_one_is_wrong_nothing_has_come_in() -> None:

@@ -415,9 +415,14 @@ class CallDriver:
             self._references.take_back(exported)
 
     def _forget_references(self) -> None:
-        """Know that the peer has forgotten all references, or never knew them."""
+        """Know that the peer has forgotten all references, or never knew them.
+
+        Calls that go on were not sent yet: they take theirs along to whoever gets them.
+        """
         if self._references is not None:
-            self._references.clear()
+            unsent = self._protocol.session.pending.values()
+            kept = [number for call in unsent for number in call.exported or ()]
+            self._references.clear(kept)
 
     def _release_soon(self) -> None:
         """Tell the peer what was let go of, at the end of this turn; called from any thread."""

@@ -300,12 +300,13 @@ class CallerProtocol(Generic[WaiterT]):
     def forget(self) -> None:
         """Know that the host has forgotten all references.
 
-        Calls that were not sent yet have some in their arguments, or go to what one leads to.
+        Of the calls that were not sent yet those go on that only refer to objects of this side: see
+        `CallDriver._forget_references`.
         """
         self.epoch += 1
         self.has_forgotten = True
         for call in list(self.session.pending.values()):
-            if not call.sent_count and call.has_references:
+            if not call.sent_count and call.counts_on_the_host:
                 text = f"{call.method.name}: the host changed, and forgot the references"
                 self._answer(call, Unreachable(text))
 

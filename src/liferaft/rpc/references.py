@@ -10,7 +10,7 @@ import inspect
 import threading
 import types
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from liferaft.errors import InvalidArgument, NoSuchObject, Overloaded
@@ -275,11 +275,22 @@ class ReferenceTable:
                     self._stub_numbers.pop(stub, None)
             self._dropped(count)
 
-    def clear(self) -> None:
-        """Forget everything: the peer is gone, or has forgotten."""
+    def clear(self, kept: Sequence[int] = ()) -> None:
+        """Forget everything: the peer is gone, or has forgotten.
+
+        Our objects of the numbers that are `kept` are still to be let out, as often as given.
+        """
         with self._lock:
-            self._exports.clear()
+            exports, self._exports = self._exports, {}
             self._numbers.clear()
+            for number in kept:
+                exported = exports.get(number)
+                if exported is None:
+                    continue  # the peer has let go of more than it got
+                if number not in self._exports:
+                    self._exports[number], exported.count = exported, 0
+                    self._numbers[_identity(exported.value)] = number
+                exported.count += 1
             self._imports.clear()
             self._stub_numbers.clear()
             self._counts.clear()

@@ -161,6 +161,12 @@ class PendingCall(Generic[WaiterT]):
         """Whether it goes to what a reference leads to, or has references in its arguments."""
         return self.object_name is not None or bool(self.exported)
 
+    @property
+    def counts_on_the_host(self) -> bool:
+        """Whether it goes to an object that the host had referred to, or refers to one of those."""
+        is_home = any(number < 0 for number in self.exported or ())
+        return self.object_name is not None or is_home
+
 
 class CallerSession(Generic[WaiterT]):
     """The caller's half: numbers and unanswered calls, in the order of their numbers."""
