@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter as Tally
+from collections.abc import AsyncIterator
 from typing import Any, Protocol, Self
 
 import pytest
@@ -19,6 +20,7 @@ from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc.balancing import Balance
+from liferaft.rpc.caller import core_of
 from liferaft.rpc.host import CalleeStub
 from liferaft.rpc.interception import Invocation, Proceed
 
@@ -32,6 +34,8 @@ class Worker(Protocol):
     async def hold(self) -> str: ...
     @liferaft.idempotent
     async def hold_again(self) -> str: ...
+    def count(self, to: int) -> AsyncIterator[int]: ...
+    async def total(self, numbers: AsyncIterator[int]) -> int: ...
 
 
 class WorkerObject:
@@ -52,6 +56,13 @@ class WorkerObject:
 
     async def hold_again(self) -> str:
         return await self.hold()
+
+    async def count(self, to: int) -> AsyncIterator[int]:
+        for number in range(to):
+            yield number
+
+    async def total(self, numbers: AsyncIterator[int]) -> int:
+        return sum([number async for number in numbers])
 
 
 class Service:
@@ -214,6 +225,72 @@ async def test_without_any_host_a_call_waits_for_one_until_its_deadline() -> Non
         await asyncio.sleep(1)
         await service.start("c")
         assert "c" == await late
+        await liferaft.aclose(stub)
+
+
+async def numbers_below(end: int) -> AsyncIterator[int]:
+    for number in range(end):
+        yield number
+
+
+async def test_without_any_host_a_call_with_streams_waits_for_one_until_its_deadline() -> None:
+    async with Service() as service:
+        stub = await liferaft.aconnect(
+            Worker, ADDRESSES, balance="round-robin", network=service.network
+        )
+        for host in service.hosts.values():
+            await host.astop()
+        await asyncio.sleep(1)
+        with pytest.raises(Unreachable), liferaft.deadline(2):
+            await stub.total(numbers_below(4))
+        with pytest.raises(Unreachable), liferaft.deadline(2):
+            await anext(stub.count(4))
+
+        total = asyncio.ensure_future(stub.total(numbers_below(4)))
+        counted, dropped = stub.count(4), stub.count(4)
+        await asyncio.sleep(1)
+        del dropped
+        await service.start("c")
+
+        assert 6 == await total
+        assert [0, 1, 2, 3] == [number async for number in counted]
+        await liferaft.aclose(stub)
+
+
+async def test_a_stream_that_waits_for_a_host_ends_with_its_stub() -> None:
+    async with Service() as service:
+        stub = await liferaft.aconnect(
+            Worker, ADDRESSES, balance="round-robin", network=service.network
+        )
+        for host in service.hosts.values():
+            await host.astop()
+        await asyncio.sleep(1)
+        numbers = stub.count(4)
+        first = asyncio.ensure_future(anext(numbers))
+        await asyncio.sleep(1)
+        tasks = asyncio.all_tasks() - {first}
+        await liferaft.aclose(stub)
+
+        assert asyncio.all_tasks() & tasks == {asyncio.current_task()}
+        with pytest.raises(StubClosed):
+            await first
+
+
+async def test_a_stream_waits_for_a_host_for_as_long_as_it_is_given() -> None:
+    async with Service() as service:
+        stub = await liferaft.aconnect(
+            Worker, ADDRESSES, balance="round-robin", network=service.network, timeout=60
+        )
+        for host in service.hosts.values():
+            await host.astop()
+        await asyncio.sleep(1)
+        began_at = asyncio.get_running_loop().time()
+        connection = core_of(stub).connection
+        count = connection.interface.methods["count"]
+
+        with pytest.raises(Unreachable):
+            await anext(connection.start_streaming(count, (4,), time_left=2.0).reader())
+        assert 2 <= asyncio.get_running_loop().time() - began_at < 3
         await liferaft.aclose(stub)
 
 

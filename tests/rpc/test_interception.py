@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import gc
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
 
 import pytest
 
 import liferaft
-from liferaft.errors import ConfigurationError, Overloaded
+from liferaft.errors import ConfigurationError, DeadlineExceeded, Overloaded, StubClosed
 from liferaft.link.base import Network
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
@@ -30,6 +31,7 @@ class Sums(Protocol):
     async def hang(self) -> None: ...
     async def total(self, numbers: AsyncIterator[int]) -> int: ...
     def upwards(self, start: int) -> AsyncIterator[int]: ...
+    def endless(self) -> AsyncIterator[int]: ...
     def blocking_upwards(self, start: int) -> AsyncIterator[int]: ...
     @liferaft.oneway
     async def tell(self, what: str) -> None: ...
@@ -59,9 +61,14 @@ class SumsObject:
         return sum([number async for number in numbers])
 
     async def upwards(self, start: int) -> AsyncIterator[int]:
+        for number in range(start, start + 1000):
+            yield number
+
+    async def endless(self) -> AsyncIterator[int]:
         try:
-            for number in range(start, start + 1000):
+            for number in itertools.count():
                 yield number
+                await asyncio.sleep(0.1)
         finally:
             self.closed += 1
 
@@ -235,17 +242,51 @@ async def test_a_stream_that_is_given_up_ends_at_the_host(how: str) -> None:
         at_host=[Recorder("host", events)],
         at_caller=[Recorder("caller", events)],
     ) as (stub, sums):
-        numbers = stub.upwards(0)
+        numbers = stub.endless()
         await anext(numbers)
         if how == "close":
             await numbers.aclose()  # type: ignore[attr-defined]
-        del numbers
-        gc.collect()
+        else:
+            del numbers
+            gc.collect()
         await asyncio.sleep(1)
         assert 1 == sums.closed
 
     assert ["caller before", "host before"] == events[:2]
     assert {"caller CancelledError", "caller after", "host after"} <= set(events)
+
+
+async def test_what_ends_a_stream_early_is_its_readers_to_hear_and_not_the_loops() -> None:
+    async def passing(invocation: Invocation, proceed: Proceed) -> Any:
+        return await proceed(invocation)
+
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    async with sums_at(MemoryNetwork(), at_host=[], at_caller=[passing]) as (stub, _):
+        with liferaft.deadline(1):
+            numbers = stub.endless()
+        await asyncio.sleep(2)
+        with pytest.raises(DeadlineExceeded):
+            [number async for number in numbers]
+        del numbers
+        gc.collect()
+
+    assert [] == told
+
+
+async def test_a_stream_that_was_not_let_through_yet_ends_with_its_stub() -> None:
+    async def never(_: Invocation, __: Proceed) -> Any:
+        await asyncio.get_running_loop().create_future()
+
+    async with sums_at(MemoryNetwork(), at_host=[], at_caller=[never]) as (stub, _):
+        first = asyncio.ensure_future(anext(stub.upwards(0)))
+        given_up = stub.upwards(0)
+        await given_up.aclose()  # type: ignore[attr-defined]
+        assert [] == [number async for number in given_up]
+        await liferaft.aclose(stub)
+
+        with pytest.raises(StubClosed):
+            await first
 
 
 async def test_a_stream_cannot_be_begun_twice() -> None:

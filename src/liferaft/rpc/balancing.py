@@ -15,9 +15,9 @@ import msgspec
 from liferaft.errors import OutcomeUnknown, Refused, Unreachable
 from liferaft.rpc import deadline as ambient
 from liferaft.rpc.caller_state import GivenBack
-from liferaft.rpc.caller_streams import StreamedCall
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import MethodSignature
+from liferaft.rpc.later_stream import Follow, StartedStream, Tasks, begin_later
 
 Balance = Literal["failover", "round-robin", "least-pending"]
 """How a stub uses several addresses: one after the other, or all of them in either way."""
@@ -35,6 +35,8 @@ class BalancedConnection:
         self._connections = list(connections)
         self._choose = _CHOICES[balance]
         self._turn = 0
+        # Calls with streams that wait for a host.
+        self._tasks: Tasks = {}
 
     @property
     def address_text(self) -> str:
@@ -93,10 +95,8 @@ class BalancedConnection:
             while True:
                 left = None if until is None else until - loop.time()
                 connection = self._pick()
-                if not connection.is_bound and not self.is_closed:
-                    with contextlib.nullcontext() if left is None else ambient.deadline(left):
-                        await self.wait_bound()
-                    continue
+                if not connection.is_bound:
+                    connection, left = await self._wait_for_one(left)
                 try:
                     return await connection.call(
                         method, arguments, time_left=left, metadata=metadata
@@ -121,9 +121,8 @@ class BalancedConnection:
         metadata: Mapping[str, str] | None = None,
     ) -> Any:
         """Return the result of a call that has streams, at whichever host is chosen first."""
-        return await self._pick().call_streaming(
-            method, arguments, time_left=time_left, metadata=metadata
-        )
+        connection, left = await self._wait_for_one(time_left)
+        return await connection.call_streaming(method, arguments, time_left=left, metadata=metadata)
 
     def start_streaming(
         self,
@@ -132,11 +131,23 @@ class BalancedConnection:
         *,
         time_left: float | None,
         metadata: Mapping[str, str] | None = None,
-    ) -> StreamedCall:
-        """Begin a call that has streams, at whichever host is chosen first."""
-        return self._pick().start_streaming(
-            method, arguments, time_left=time_left, metadata=metadata
-        )
+    ) -> StartedStream:
+        """Begin a call that has streams, at whichever host is chosen first, once there is one."""
+        connection = self._pick()
+        if connection.is_bound or self.is_closed:
+            return connection.start_streaming(
+                method, arguments, time_left=time_left, metadata=metadata
+            )
+
+        async def begin(follow: Follow) -> None:
+            connection, left = await self._wait_for_one(time_left)
+            await follow(
+                lambda: connection.start_streaming(
+                    method, arguments, time_left=left, metadata=metadata
+                )
+            )
+
+        return begin_later(begin, tasks=self._tasks, is_closed=lambda: self.is_closed)
 
     def notify(
         self,
@@ -155,7 +166,25 @@ class BalancedConnection:
 
     async def aclose(self) -> None:
         """Close, and wait until the sockets are closed."""
+        tasks = list(self._tasks)
+        self.close()
         await asyncio.gather(*(connection.aclose() for connection in self._connections))
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _wait_for_one(self, time_left: float | None) -> tuple[CallerConnection, float | None]:
+        """Return the connection for the next call once a host is there, and the time left then.
+
+        Raises what `wait_bound` does.
+        """
+        loop = asyncio.get_running_loop()
+        until = None if time_left is None else loop.time() + time_left
+        while True:
+            left = None if until is None else until - loop.time()
+            connection = self._pick()
+            if connection.is_bound or self.is_closed:
+                return connection, left
+            with contextlib.nullcontext() if left is None else ambient.deadline(left):
+                await self.wait_bound()
 
     def _pick(self) -> CallerConnection:
         """Return the connection for the next call: a bound one if there is any."""

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from liferaft.rpc import cancellation
-from liferaft.rpc.interception import Interceptor, Invocation, cannot_be_made_again, chained
+from liferaft.rpc.interception import Interceptor, Invocation, chained
 from liferaft.rpc.interface import MethodSignature
+from liferaft.rpc.later_stream import cannot_be_made_again
 from liferaft.rpc.workers import Job
 
 

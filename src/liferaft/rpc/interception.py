@@ -6,17 +6,23 @@ host between session and method: a call that is repeated on the way is seen once
 and hosts without interceptors do not come through here.
 """
 
-import asyncio
 import contextlib
-import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 
-from liferaft.errors import ConfigurationError
 from liferaft.rpc import deadline as ambient
 from liferaft.rpc.interface import Interface, MethodSignature
+from liferaft.rpc.later_stream import (
+    Follow,
+    LaterStream,
+    StartedStream,
+    Tasks,
+    begin_later,
+    cannot_be_made_again,
+    spawn,
+)
 
 
 class Invocation(msgspec.Struct, frozen=True):
@@ -59,11 +65,6 @@ Interceptor = Callable[[Invocation, Proceed], Awaitable[Any]]
 """Stands around calls; the first of several is outermost."""
 
 
-def cannot_be_made_again() -> ConfigurationError:
-    """Return the error for an interceptor that lets a call with streams go on twice."""
-    return ConfigurationError("a call with a stream has begun: it cannot be made again")
-
-
 def chained(interceptors: Sequence[Interceptor], innermost: Proceed) -> Proceed:
     """Return what goes through all interceptors, the first of them first."""
     proceed = innermost
@@ -77,19 +78,6 @@ def _around(interceptor: Interceptor, proceed: Proceed) -> Proceed:
         return interceptor(invocation, proceed)
 
     return through
-
-
-class StartedStream(Protocol):
-    """A call that has begun, and whose result is a stream."""
-
-    def reader(self) -> AsyncIterator[Any]:
-        """Return the result."""
-
-    async def ended(self) -> None:
-        """Wait until the call has ended; raises what it raised. Cancelling does not end it."""
-
-    def cancel(self) -> None:
-        """Give the call up, if it has not ended."""
 
 
 class Connection(Protocol):
@@ -173,7 +161,7 @@ class InterceptedConnection:
         self.timeout = inner.timeout
         self._inner = inner
         self._interceptors = tuple(interceptors)
-        self._tasks: dict[asyncio.Task[Any], None] = {}
+        self._tasks: Tasks = {}
 
     @property
     def address_text(self) -> str:
@@ -243,26 +231,23 @@ class InterceptedConnection:
         *,
         time_left: float | None,
         metadata: Mapping[str, str] | None = None,
-    ) -> "InterceptedStream":
+    ) -> LaterStream:
         """See `Connection`; the interceptors see the call end when its stream does."""
-        items: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
-        async def send(invocation: Invocation) -> None:
-            if items.done():
-                raise cannot_be_made_again()
-            started = self._inner.start_streaming(
-                method, invocation.arguments, time_left=time_left, metadata=invocation.metadata
-            )
-            items.set_result(started.reader())
-            try:
-                await started.ended()
-            except asyncio.CancelledError:
-                started.cancel()
-                raise
+        def begin(follow: Follow) -> Awaitable[Any]:
+            def send(invocation: Invocation) -> Awaitable[None]:
+                return follow(
+                    lambda: self._inner.start_streaming(
+                        method,
+                        invocation.arguments,
+                        time_left=time_left,
+                        metadata=invocation.metadata,
+                    )
+                )
 
-        call = self._spawn(self._through(method, arguments, metadata, send))
-        call.add_done_callback(functools.partial(_stream_ended, items))
-        return InterceptedStream(call, items)
+            return self._through(method, arguments, metadata, send)
+
+        return begin_later(begin, tasks=self._tasks, is_closed=lambda: self.is_closed)
 
     def notify(
         self,
@@ -276,7 +261,7 @@ class InterceptedConnection:
         async def send(invocation: Invocation) -> None:
             self._inner.notify(method, invocation.arguments, metadata=invocation.metadata)
 
-        self._spawn(self._through(method, arguments, metadata, send))
+        spawn(self._through(method, arguments, metadata, send), self._tasks)
 
     def close(self) -> None:
         """See `Connection`."""
@@ -289,12 +274,6 @@ class InterceptedConnection:
         for task in self._tasks:
             task.cancel()
         await self._inner.aclose()
-
-    def _spawn(self, work: Awaitable[Any]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(_awaited(work))
-        self._tasks[task] = None
-        task.add_done_callback(self._tasks.pop)
-        return task
 
     def _through(
         self,
@@ -318,70 +297,6 @@ class InterceptedConnection:
         return chained(self._interceptors, send)(invocation)
 
 
-class InterceptedStream(AsyncIterator[Any]):
-    """A result that is a stream, once the interceptors have let its call through.
-
-    Who drops it ends it, as with any other stream.
-    """
-
-    def __init__(self, call: "asyncio.Task[None]", items: "asyncio.Future[Any]") -> None:
-        self._call = call
-        self._items = items
-
-    def reader(self) -> "InterceptedStream":
-        """See `StartedStream`."""
-        return self
-
-    async def ended(self) -> None:
-        """See `StartedStream`."""
-        await asyncio.shield(self._call)
-
-    def cancel(self) -> None:
-        """See `StartedStream`."""
-        self._call.cancel()
-
-    async def __anext__(self) -> Any:
-        """Return the next item; raises what the call raised, as the interceptors let it."""
-        items = await asyncio.shield(self._items)
-        try:
-            if items is not None:
-                return await anext(items)
-        except StopAsyncIteration:
-            pass
-        await asyncio.wait([self._call])  # so that it is not cut short when this is dropped
-        raise StopAsyncIteration
-
-    async def some(self) -> list[Any]:
-        """Return the items that are there, at least one; none at the end."""
-        items = await asyncio.shield(self._items)
-        found: list[Any] = [] if items is None else await items.some()
-        if not found:
-            await asyncio.wait([self._call])  # as above
-        return found
-
-    async def aclose(self) -> None:
-        """End the stream. May be called again."""
-        self._call.cancel()
-
-    def __del__(self) -> None:
-        # Whoever collects garbage may be another thread, and the loop may have ended.
-        if not self._call.done():
-            with contextlib.suppress(RuntimeError):
-                self._call.get_loop().call_soon_threadsafe(self._call.cancel)
-
-
-def _stream_ended(items: "asyncio.Future[Any]", call: "asyncio.Task[None]") -> None:
-    """Tell a reader that has no items yet how the call ended; with items it hears from them."""
-    error = None if call.cancelled() else call.exception()
-    if items.done():
-        return
-    if error is None:
-        items.set_result(None)  # an interceptor answered by itself, or it was closed
-    else:
-        items.set_exception(error)
-        items.exception()  # it is the reader's to raise, if there is one
-
-
 def _bounded(
     time_left: float | None, timeout: float | None
 ) -> contextlib.AbstractContextManager[None]:
@@ -389,7 +304,3 @@ def _bounded(
     if time_left is None and ambient.time_left() is None:
         time_left = timeout
     return contextlib.nullcontext() if time_left is None else ambient.deadline(time_left)
-
-
-async def _awaited(work: Awaitable[Any]) -> None:
-    await work
