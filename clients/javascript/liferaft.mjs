@@ -355,8 +355,7 @@ export class Connection {
     if (this.#state !== "bound" && this.#state !== "leaving") return;
     this.#state = "leaving";
     if ([...this.#pending.values()].some((call) => call.sent)) return;
-    // So that the host knows that nobody comes back for an answer.
-    this.#send([KIND.PING, this.#ackedBelow()]);
+    this.#send([KIND.GOODBYE, "the host stops", true]);
     const socket = this.#socket;
     socket?.end(() => { if (socket === this.#socket) this.#leave(new Unreachable("the host stops")); });
   }

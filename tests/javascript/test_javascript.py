@@ -225,7 +225,7 @@ async def test_it_leaves_a_host_that_is_drained_and_takes_its_answers_along(pack
     await calls
     await told
 
-    assert not hosts[0]._dispatchers["things"].owes_since(0)
+    assert not hosts[0]._dispatchers["things"].is_missed(0), "it has said goodbye"
     await hosts[1].astop()
 
 

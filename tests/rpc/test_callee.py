@@ -157,6 +157,24 @@ async def test_acknowledged_replies_take_no_room() -> None:
     assert 0 == dispatcher._reply_bytes
 
 
+async def test_who_has_left_is_not_missed_and_may_be_let_in_again() -> None:
+    dispatcher = ObjectDispatcher(CounterObject(), Interface.of(Counter))
+    now = asyncio.get_running_loop().time()
+    assert not dispatcher.may_come_back(SESSION)
+
+    await dispatcher.admit(SESSION, is_resumed=False, send=lambda _: None)
+    assert dispatcher.may_come_back(SESSION)
+    assert [True, False] == [dispatcher.is_missed(moment) for moment in (now, now + 60)]
+
+    dispatcher.leave(SESSION)
+    assert not dispatcher.may_come_back(SESSION)
+    assert not dispatcher.is_missed(now)
+
+    await dispatcher.admit(SESSION, is_resumed=True, send=lambda _: None)
+    assert dispatcher.may_come_back(SESSION)
+    await dispatcher.stop()
+
+
 async def test_sessions_are_bounded_and_idle_ones_make_room() -> None:
     memory = Memory(sessions_max=1, session_idle_max=60.0)
     dispatcher = await dispatcher_of(CounterObject(), memory=memory)

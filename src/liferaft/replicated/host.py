@@ -128,12 +128,12 @@ class ReplicatedDispatcher:
     def acknowledge(self, session: bytes, acked_below: int) -> None:
         """Do nothing: only what the log carries may change the sessions."""
 
-    def is_owed(self, session: bytes) -> bool:  # noqa: ARG002 - see `Dispatcher`
-        """Nobody is: the answers lie in the state, and every node has them."""
+    def may_come_back(self, session: bytes) -> bool:  # noqa: ARG002 - see `Dispatcher`
+        """Nobody needs to: the answers lie in the state, and every node has them."""
         return False
 
-    def owes_since(self, moment: float) -> bool:  # noqa: ARG002 - see `Dispatcher`
-        """Nobody is owed anything."""
+    def is_missed(self, since: float) -> bool:  # noqa: ARG002 - see `Dispatcher`
+        """Nobody is missed."""
         return False
 
     def address_of(self, leader: NodeId | None) -> str | None:

@@ -85,12 +85,12 @@ class ReadOnlyDispatcher:
     def acknowledge(self, session: bytes, acked_below: int) -> None:
         """Do nothing: no reply is kept."""
 
-    def is_owed(self, session: bytes) -> bool:  # noqa: ARG002 - see `Dispatcher`
-        """Nobody is: no answer is kept."""
+    def may_come_back(self, session: bytes) -> bool:  # noqa: ARG002 - see `Dispatcher`
+        """Nobody needs to: no answer is kept."""
         return False
 
-    def owes_since(self, moment: float) -> bool:  # noqa: ARG002 - see `Dispatcher`
-        """Nobody is owed anything."""
+    def is_missed(self, since: float) -> bool:  # noqa: ARG002 - see `Dispatcher`
+        """Nobody is missed."""
         return False
 
     def _may_answer_at_once(self, request: Request) -> bool:

@@ -217,7 +217,7 @@ class ObjectDispatcher:
         now = self._clock()
         known = self._sessions.get(session)
         if known is not None:
-            known.active_at = now
+            known.active_at, known.has_left = now, False
             return
         if is_resumed:
             raise SessionExpired("the host dropped the session: it was idle for too long")
@@ -318,14 +318,15 @@ class ObjectDispatcher:
             known.acknowledge(acked_below)
             self._reply_bytes += known.reply_bytes - bytes_before
 
-    def is_owed(self, session: bytes) -> bool:
+    def may_come_back(self, session: bytes) -> bool:
         """See `Dispatcher`."""
         known = self._sessions.get(session)
-        return known is not None and known.is_owed
+        return known is not None and not known.has_left
 
-    def owes_since(self, moment: float) -> bool:
+    def is_missed(self, since: float) -> bool:
         """See `Dispatcher`."""
-        return any(each.is_owed and each.active_at >= moment for each in self._sessions.values())
+        sessions = self._sessions.values()
+        return any(each.active_at >= since and not each.has_left for each in sessions)
 
     def answered(self, session: bytes, data: bytes) -> None:
         """See `Dispatcher`."""
@@ -336,6 +337,9 @@ class ObjectDispatcher:
 
     def leave(self, session: bytes) -> None:
         """See `Dispatcher`."""
+        known = self._sessions.get(session)
+        if known is not None:
+            known.has_left = True
         self.references.leave(session)
 
     def result_out(self, execution: _Execution, result: Any) -> tuple[Any, list[Any]]:

@@ -43,14 +43,14 @@ class Leave(msgspec.Struct, frozen=True):
     """End the link, and connect anew: to `address` if there is one, else to the next known.
 
     `reason` is what calls that were never sent get when their deadline passes first. `is_lasting`
-    says that a repeat will end the same way, so that calls need not wait for it. With `is_owed` the
-    host shall still get what was sent last.
+    says that a repeat will end the same way, so that calls need not wait for it. With `has_parted`
+    the host shall still hear the goodbye that was said.
     """
 
     reason: LiferaftError
     address: str | None = None
     is_lasting: bool = False
-    is_owed: bool = False
+    has_parted: bool = False
 
 
 class GivenBack(OutcomeUnknown):

@@ -94,7 +94,7 @@ class CallerConnection(CallDriver):
         self._inquiry: asyncio.Task[None] | None = None
         self._link: Link | None = None
         self._line: _Line | None = None
-        # The last link that was left with something to say.
+        # The last link that was left with a goodbye.
         self._parting: Link | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._callbacks: CallbackHost | None = None
@@ -247,7 +247,7 @@ class CallerConnection(CallDriver):
     def _leave(self, leave: Leave) -> None:
         if leave.address is not None:
             self._redirected(leave.address)
-        if leave.is_owed and self._link is not None:
+        if leave.has_parted and self._link is not None:
             self._parting = self._link
             self._parting.close()
         if self._line is not None:

@@ -142,13 +142,16 @@ class Dispatcher(Protocol):
         """Take the answer to a call of one of the caller's objects; raises `ProtocolError`."""
 
     def leave(self, session: bytes) -> None:
-        """Learn that the caller has ended its session."""
+        """Learn that the caller has ended its session, or has got all that it wants of this host.
+
+        It may come again, and is admitted anew then.
+        """
 
     def acknowledge(self, session: bytes, acked_below: int) -> None:
         """Learn that the session needs no reply below `acked_below` any more."""
 
-    def is_owed(self, session: bytes) -> bool:
-        """Whether the session has answers to get from this host that no other can give."""
+    def may_come_back(self, session: bytes) -> bool:
+        """Whether the session was here, and has not left: nobody else has its answers."""
 
-    def owes_since(self, moment: float) -> bool:
+    def is_missed(self, since: float) -> bool:
         """Whether there is such a session that was heard of since then, in the loop's time."""

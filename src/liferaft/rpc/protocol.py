@@ -531,9 +531,8 @@ class CallerProtocol(Generic[WaiterT]):
         if self.state is State.LEAVING and not any(
             call.sent_count for call in self.session.pending.values()
         ):
-            # So that the host knows that nobody comes back for an answer.
-            self._send_if_bound(wire.Ping(self.session.acked_below))
-            self._quit(ConnectionLost("the host stops"), is_owed=True)
+            self._send_if_bound(wire.Goodbye("the host stops", is_final=True))
+            self._quit(ConnectionLost("the host stops"), has_parted=True)
 
     def _pong(self, _frame: wire.Pong, _now: float) -> None:
         """Do nothing more: that something was heard is all that a pong says."""
@@ -548,7 +547,7 @@ class CallerProtocol(Generic[WaiterT]):
         *,
         address: str | None = None,
         is_lasting: bool = False,
-        is_owed: bool = False,
+        has_parted: bool = False,
     ) -> None:
         self.trouble = reason
         self.is_trouble_lasting = is_lasting
@@ -557,7 +556,7 @@ class CallerProtocol(Generic[WaiterT]):
                 if not call.sent_count:
                     self._answer(call, copy_error(reason))
         if self.leave is None:
-            self.leave = Leave(reason, address, is_lasting, is_owed)
+            self.leave = Leave(reason, address, is_lasting, has_parted)
 
 
 def _is_refusal(frame: wire.Reply | wire.Failure) -> bool:

@@ -37,8 +37,8 @@ INCARNATION_BYTES: Final = 16
 LEAVING_INTERVAL: Final = 0.2
 """Seconds between two requests to leave: a link may lose some of them."""
 RETURN_WITHIN: Final = 5.0
-"""Seconds after its last word in which a caller that lost its link comes back for its answers, if
-it is there at all: it takes a silent host for gone after three."""
+"""Seconds after its last word in which a caller that lost its link comes back, if it is there at
+all: it takes a silent host for gone after three."""
 SWEEP_INTERVAL: Final = 5.0
 """Seconds between looks for links whose peer went away without a word."""
 
@@ -153,15 +153,15 @@ class Server:
             await _wait_at_most(self._link_ended, min(left, LEAVING_INTERVAL))
 
     def _is_waited_for(self) -> bool:
-        """Whether a caller is here, or may come back for answers that nobody else has."""
+        """Whether a caller is here, or lost its link not long ago."""
         since = self.loop.time() - RETURN_WITHIN
         return len(self._links) > len(self._greeting) or any(
-            each.owes_since(since) for each in self.dispatchers.values()
+            each.is_missed(since) for each in self.dispatchers.values()
         )
 
     def turns_away(self, session: bytes, dispatcher: Dispatcher) -> bool:
-        """Whether a session is not let in any more: only those that are owed answers still are."""
-        return self.is_draining and not dispatcher.is_owed(session)
+        """Whether a session is not let in any more: only those that were here still are."""
+        return self.is_draining and not dispatcher.may_come_back(session)
 
     async def stop(self) -> None:
         """Stop to listen and close every link; what is being executed is the dispatchers' to end.

@@ -217,6 +217,8 @@ class CalleeSession:
         self.forgotten_below = 1
         self.reply_bytes = 0
         self.active_at = 0.0
+        # Whether the caller has said that it wants nothing more of this host.
+        self.has_left = False
         self._replies_max = replies_max
         self._reply_bytes_max = reply_bytes_max
         self._replies: dict[int, CallFrame] = {}
@@ -227,11 +229,6 @@ class CalleeSession:
     def is_running(self) -> bool:
         """Whether a call of this session is being executed."""
         return bool(self._running)
-
-    @property
-    def is_owed(self) -> bool:
-        """Whether there is an answer, or will be, that the caller has not acknowledged."""
-        return bool(self._running or self._replies)
 
     @property
     def is_unused(self) -> bool:
