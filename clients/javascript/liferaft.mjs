@@ -40,6 +40,7 @@ export class Connection {
   #name = null;
   #heardAt = 0;
   #pingedAt = 0;
+  #askedAt = 0; // first, after a time in which nothing was asked of the host
   #asksAt = 0;
   #trouble = new Unreachable("no connection was made yet");
   #waiting = [];
@@ -122,11 +123,16 @@ export class Connection {
     }
     this.#pending.set(number, call);
     signal?.addEventListener("abort", () => this.#cancel(call, signal.reason), { once: true });
+    if (this.#pending.size === 1) this.#hostIsAsked();
     if (this.#state === "bound") this.#sendCall(call, RESEND_FIRST_MS);
     for (const stream of outgoing) {
       stream.run(number, (frame) => this.#sendIfBound(frame)).catch((error) => this.#cancel(call, error));
     }
     return call;
+  }
+
+  #hostIsAsked() {
+    if (this.#askedAt <= this.#heardAt) this.#askedAt = Date.now();
   }
 
   #ackedBelow() {
@@ -179,10 +185,13 @@ export class Connection {
     }
     if (this.#state !== "bound" && this.#state !== "leaving" && this.#asksAt <= now) this.#ask();
     const isBusy = this.#pending.size > 0 || this.#state !== "bound";
-    if (now - this.#heardAt > (isBusy ? SILENCE_MAX_MS : 3 * IDLE_PING_MS)) {
+    // An idle host may have been silent for long because it was not asked.
+    const silentSince = isBusy ? Math.max(this.#heardAt, this.#askedAt) : this.#heardAt;
+    if (now - silentSince > (isBusy ? SILENCE_MAX_MS : 3 * IDLE_PING_MS)) {
       this.#leave(new Unreachable("the host no longer answers"));
     } else if (now - Math.max(this.#heardAt, this.#pingedAt) > (isBusy ? BUSY_PING_MS : IDLE_PING_MS)) {
       this.#pingedAt = now;
+      if (!this.#pending.size) this.#hostIsAsked();
       this.#send([KIND.PING, this.#ackedBelow()]);
     }
   }

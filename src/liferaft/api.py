@@ -5,6 +5,7 @@ of them; the forms that begin with "a" run on the running loop.
 """
 
 import asyncio
+import functools
 import random as random_module
 from collections.abc import Sequence
 from typing import TypeVar, get_args
@@ -24,6 +25,7 @@ from liferaft.rpc.caller import CallerStubCreator, core_of, needs_bridge
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.description import Description
 from liferaft.rpc.directory import DIRECTORY_OBJECT, Directory, read_description
+from liferaft.rpc.failover import FailoverConnection
 from liferaft.rpc.host import CalleeStub
 from liferaft.rpc.interception import Connection, InterceptedConnection, Interceptor
 from liferaft.rpc.interface import Interface
@@ -326,26 +328,24 @@ def _connection(
     if balance not in get_args(Balance):
         known = ", ".join(map(repr, get_args(Balance)))
         raise ConfigurationError(f"balance is {balance!r}, but there are {known}")
-    is_balanced = balance != "failover"
-    connections = [
-        CallerConnection(
-            group,
-            interface=interface,
-            network=network,
-            random=random_module.SystemRandom(),
-            object=name,
-            timeout=timeout,
-            gives_back=is_balanced,
-            token=token,
-            metadata=metadata,
-            interceptors=interceptors,
-            callback_interceptors=callback_interceptors,
-        )
-        for group in ([[each] for each in addresses] if is_balanced else [addresses])
-    ]
-    connection: Connection = connections[0]
-    if is_balanced:
-        connection = BalancedConnection(connections, balance)
+    make = functools.partial(
+        CallerConnection,
+        interface=interface,
+        network=network,
+        random=random_module.SystemRandom(),
+        object=name,
+        timeout=timeout,
+        gives_back=balance != "failover",
+        token=token,
+        metadata=metadata,
+        interceptors=interceptors,
+        callback_interceptors=callback_interceptors,
+    )
+    connection: Connection
+    if balance == "failover":
+        connection = FailoverConnection(addresses, make)
+    else:
+        connection = BalancedConnection([make([each]) for each in addresses], balance)
     return InterceptedConnection(connection, interceptors) if interceptors else connection
 
 

@@ -203,6 +203,17 @@ async def test_it_does_not_wait_for_a_machine_that_is_gone(package: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.processes
+async def test_it_keeps_a_host_that_it_did_not_ask_for_a_while(package: Path) -> None:
+    async with (
+        await liferaft.aserve(ThingsObject(), Things, "127.0.0.1:0", name="things") as first,
+        await liferaft.aserve(ThingsObject(), Things, "127.0.0.1:0", name="things") as second,
+    ):
+        addresses = f"{first.address},{second.address}"
+        await run(package, "idle.test.mjs", LIFERAFT_ADDRESSES=addresses)
+
+
+@pytest.mark.slow
+@pytest.mark.processes
 async def test_it_leaves_a_host_that_is_drained_and_takes_its_answers_along(package: Path) -> None:
     is_called = asyncio.Event()
 

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from liferaft.link.address import parse_address, parse_addresses
 from liferaft.link.base import Network
 from liferaft.rpc.callee import Memory, ObjectDispatcher
-from liferaft.rpc.caller import CallerStubCreator
+from liferaft.rpc.caller import CallerStubCreator, core_of
 from liferaft.rpc.connection import CallerConnection
+from liferaft.rpc.failover import FailoverConnection
 from liferaft.rpc.interface import Interface, idempotent, oneway, raises
 from liferaft.rpc.server import Limits, Server
 
@@ -155,3 +156,10 @@ async def connected(
         yield CallerStubCreator(Interface.of(interface)).create(connection)
     finally:
         await connection.aclose()
+
+
+def connection_of(stub: object) -> CallerConnection:
+    """Return the connection that a stub without balance calls over, beneath its interceptors."""
+    connection: Any = core_of(stub).connection
+    failover: FailoverConnection = getattr(connection, "_inner", connection)
+    return failover.current

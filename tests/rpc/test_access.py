@@ -16,6 +16,7 @@ from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc.access import Tokens, new_token, read_token
+from tests.rpc.objects import connection_of
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
 
@@ -181,7 +182,7 @@ async def test_no_token_shows_in_logs_texts_or_errors(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     stub: Any = await world.as_(READER)
-    connection = stub._liferaft.connection
+    connection = connection_of(stub)
     with pytest.raises(PermissionDenied) as denied:
         await stub.write("x")
     with pytest.raises(Unauthenticated) as refused:

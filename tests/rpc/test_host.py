@@ -183,13 +183,13 @@ async def test_the_link_to_a_host_that_was_left_ends_with_the_stub_at_the_latest
     network = MemoryNetwork()
     leaky = LeakyNetwork(network, seed=1, outgoing=Leak(delay_min=1.0, delay_max=1.0))
     host = await serve_slow(network, "a", SlowObject())
-    stub = await liferaft.aconnect(Slow, "memory:a", network=leaky)
+    stub = await liferaft.aconnect(Slow, "memory:a,memory:b", network=leaky)
     (link,) = leaky.links
     server = host._server
     assert server is not None
 
     stopping = asyncio.ensure_future(host.astop(drain=30))
-    await asyncio.sleep(BACKOFF_FIRST / 4)  # before it connects anew
+    await asyncio.sleep(BACKOFF_FIRST / 4)  # before it comes back
     assert link.is_closed
     assert 1 == server.connection_count
     left_at = asyncio.get_running_loop().time()
@@ -216,6 +216,22 @@ async def test_who_does_not_finish_in_time_is_cut_off() -> None:
         with pytest.raises(OutcomeUnknown):
             await call
     await liferaft.aclose(stub)
+
+
+@pytest.mark.parametrize("idle", [2.0, 2.9, 3.0, 4.9, 5.1, 8.0])
+async def test_a_host_that_takes_its_time_after_a_pause_is_not_left(idle: float) -> None:
+    network = MemoryNetwork()
+    slow = SlowObject()
+    hosts = [await serve_slow(network, "a", slow), await serve_slow(network, "b", SlowObject())]
+    stub = await liferaft.aconnect(Slow, "memory:a,memory:b", network=network)
+
+    for count in (1, 2):
+        await asyncio.sleep(idle)
+        assert count == await stub.add(1)
+
+    await liferaft.aclose(stub)
+    for host in hosts:
+        await host.astop()
 
 
 async def test_callers_without_work_leave_at_once() -> None:

@@ -364,6 +364,36 @@ def test_a_late_redirect_moves_nobody(number: int) -> None:
     assert hand.protocol.leave is None
 
 
+def test_a_call_that_another_connection_took_over_is_sent_there_and_nothing_else_is_taken() -> None:
+    here, there = Hand(), Hand()
+    for hand in (here, there):
+        hand.bind()
+        hand.call(VALUE)
+    moved, stays = here.call(VALUE), here.call(VALUE)
+    here.protocol.session.settle(moved.number)
+    there.call(VALUE)
+    there.sent()
+
+    there.protocol.take_over(moved, there.now)
+    (sent,) = there.sent()
+    here.protocol.cancel(moved)
+
+    assert isinstance(sent, wire.Call)
+    assert moved.number == sent.number == 3
+    assert stays in here.protocol.session.pending.values()
+
+
+def test_a_host_that_is_being_left_is_left_at_once_when_it_owes_nothing() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.protocol.is_parting = True
+    hand.protocol.link_lost(Unreachable("lost"))
+
+    assert [wire.Goodbye("the host stops", is_final=True)] == hand.bind()
+    assert hand.protocol.leave is not None
+    assert hand.protocol.leave.has_parted
+
+
 def test_silence_is_asked_about_and_then_left() -> None:
     hand = Hand()
     hand.bind()
@@ -372,6 +402,57 @@ def test_silence_is_asked_about_and_then_left() -> None:
     assert [(5.0, wire.Ping(1)), (10.0, wire.Ping(1))] == sent
     assert hand.protocol.leave is not None
     assert isinstance(hand.protocol.leave.reason, Unreachable)
+
+
+def left_at(hand: Hand, until: float) -> float | None:
+    """Return when the host was left, if it was by then."""
+    while hand.protocol.leave is None and (due := hand.protocol.deadline()) is not None:
+        if due > until:
+            return None
+        hand.now = max(hand.now, due)
+        hand.protocol.time_passed(hand.now)
+    return hand.now
+
+
+def test_a_host_is_not_taken_for_silent_because_it_was_not_asked() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.now = 4.5
+    hand.call()
+
+    assert 7.5 == left_at(hand, 20.0)
+
+
+def test_calls_that_end_early_do_not_hide_that_a_host_is_silent() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.now = 4.5
+    while hand.protocol.leave is None and hand.now < 20:
+        hand.call(deadline=hand.now + 0.4)
+        left_at(hand, hand.now + 0.4)
+
+    assert 7.5 <= hand.now < 8
+
+
+def test_a_ping_that_an_idle_host_has_not_answered_is_a_question_too() -> None:
+    hand = Hand()
+    hand.bind()
+    assert [(5.0, wire.Ping(1))] == hand.pass_time(6.0)
+    hand.call()
+
+    assert 8.0 == left_at(hand, 20.0)
+
+
+def test_a_host_that_was_heard_of_while_it_owed_an_answer_is_left_three_seconds_later() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.call()
+    hand.now = 1.0
+    hand.give(wire.Working(1))
+    assert left_at(hand, 3.5) is None
+    hand.call()
+
+    assert 4.0 == left_at(hand, 20.0)
 
 
 def test_a_ping_that_is_due_is_sent_however_its_time_was_rounded() -> None:

@@ -14,8 +14,8 @@ from liferaft.link.base import Network
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
-from liferaft.rpc.caller import core_of
 from liferaft.rpc.interception import Invocation, Proceed
+from tests.rpc.objects import connection_of
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
 
@@ -292,7 +292,7 @@ async def test_of_what_a_call_that_was_turned_away_carried_nobody_holds_anything
             await shop.buy(PurseObject(), 7)
         gc.collect()
         await asyncio.sleep(1)
-        connection: Any = core_of(shop).connection
+        connection = connection_of(shop)
         (dispatcher,) = host._dispatchers.values()
         tables = [connection.references, *dispatcher.references._tables.values()]
 

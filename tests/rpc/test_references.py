@@ -32,11 +32,11 @@ from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
 from liferaft.rpc import references, wire
 from liferaft.rpc.callee_references import HostReferences
-from liferaft.rpc.caller import core_of
 from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.host import CalleeStub
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.references import HOST_LEASE, ReferenceTable
+from tests.rpc.objects import connection_of
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
 
@@ -173,7 +173,7 @@ class World:
 
     @property
     def exports_of_caller(self) -> int:
-        connection: Any = core_of(self.bank).connection
+        connection = connection_of(self.bank)
         count: int = connection.references.export_count
         return count
 
@@ -681,7 +681,7 @@ async def test_references_of_others_are_no_ones_to_call() -> None:
         await here.bank.open("ada")
         stranger = await liferaft.aconnect(Bank, "memory:bank", network=here.network)
         method = Interface.of(Account).methods["deposit"]
-        connection: Any = core_of(stranger).connection
+        connection = connection_of(stranger)
         for name in ("Bank#1", "Bank#2", "Bank#x", "Bank#", "Bank#99999999999999999999", "#1"):
             with pytest.raises(NoSuchObject):
                 await connection.call(method, (1,), object=name)
@@ -701,7 +701,7 @@ def test_many_references_made_and_dropped_leave_nothing() -> None:
         (dispatcher,) = host._dispatchers.values()
         (table,) = dispatcher.references._tables.values()
         assert table.export_count < 100
-        assert len(core_of(maker).connection.references._counts) < 100  # type: ignore[attr-defined]
+        assert len(connection_of(maker).references._counts) < 100
         liferaft.close(maker)
 
 
@@ -796,7 +796,7 @@ async def test_a_call_that_was_given_up_is_not_begun_any_more() -> None:
             await keeper.keep(AccountObject("ada"))
         network.heal_all()
         await asyncio.sleep(5)
-        connection: Any = core_of(keeper).connection
+        connection = connection_of(keeper)
         held = connection.references.export_count, connection.pending_count
         await liferaft.aclose(keeper)
 

@@ -20,10 +20,10 @@ import liferaft
 from liferaft.errors import DeadlineExceeded, Overloaded, RemoteError, Unreachable
 from liferaft.interceptors import Interceptor, retry
 from liferaft.link.memory import MemoryNetwork
-from liferaft.rpc.caller import core_of
 from liferaft.rpc.host import CalleeStub
 from liferaft.rpc.interception import Invocation, Proceed
 from tests.rpc.foul_weather import QUIET, TOLD, foul_weather, leaky
+from tests.rpc.objects import connection_of
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
 
@@ -161,8 +161,7 @@ class HubCaller:
 
     @property
     def references(self) -> Any:
-        connection: Any = core_of(self.stub).connection
-        return getattr(connection, "_inner", connection).references
+        return connection_of(self.stub).references
 
     async def run(self) -> None:
         await self.connect()

@@ -27,6 +27,7 @@ from liferaft.rpc.host import CalleeStub
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.wire import Cancel, Chunk
 from tests.rpc.foul_weather import QUIET, TOLD, foul_weather, leaky
+from tests.rpc.objects import connection_of
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
 
@@ -163,8 +164,8 @@ class Scene:
     @property
     def open_calls(self) -> int:
         """How many callbacks are being executed at the caller."""
-        connection: Any = self.reader._liferaft.connection  # type: ignore[attr-defined] # a stub
-        return len(connection._callbacks._dispatcher._executions)
+        callbacks = connection_of(self.reader)._callbacks
+        return 0 if callbacks is None else len(callbacks._dispatcher._executions)
 
 
 async def test_a_host_reads_writes_and_does_both() -> None:

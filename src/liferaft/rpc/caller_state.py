@@ -8,6 +8,7 @@ import enum
 import msgspec
 
 from liferaft.errors import ConnectionLost, LiferaftError, OutcomeUnknown, Unreachable
+from liferaft.rpc import wire
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -21,6 +22,41 @@ class Timing(msgspec.Struct, frozen=True):
     silence_busy_max: float = 3.0
     ping_idle: float = 5.0
     silence_idle_max: float = 15.0
+
+
+class Silence:
+    """For how long the host of a link has said nothing, though it was asked; the loop's time."""
+
+    def __init__(self, timing: Timing) -> None:
+        self.heard_at = 0.0
+        self._timing = timing
+        self._pinged_at = 0.0
+        # When it was asked first, after a time in which nothing was asked of it.
+        self._asked_at = 0.0
+
+    def begin(self, now: float) -> None:
+        """Know that the link is new."""
+        self.heard_at = self._pinged_at = now
+
+    def ask(self, now: float) -> None:
+        """Know that an idle host is asked something; what it has not answered yet comes first."""
+        if self._asked_at <= self.heard_at:
+            self._asked_at = now
+
+    def ping(self, now: float, *, is_busy: bool) -> None:
+        """Know that the host is asked whether it is there."""
+        self._pinged_at = now
+        if not is_busy:
+            self.ask(now)
+
+    def dues(self, *, is_busy: bool) -> tuple[float, float]:
+        """Return when the host is to be asked whether it is there, and when it counts as gone."""
+        timing, since = self._timing, max(self.heard_at, self._pinged_at)
+        if is_busy:
+            # An idle host may have been silent for long because it was not asked.
+            silent_since = max(self.heard_at, self._asked_at)
+            return since + timing.ping_busy, silent_since + timing.silence_busy_max
+        return since + timing.ping_idle, self.heard_at + timing.silence_idle_max
 
 
 class State(enum.Enum):
@@ -55,6 +91,13 @@ class Leave(msgspec.Struct, frozen=True):
 
 class GivenBack(OutcomeUnknown):
     """A call that its host may have executed, and that may go to another. Never leaves rpc."""
+
+
+def is_refusal(frame: wire.Reply | wire.Failure) -> bool:
+    """Return whether a host turned a copy of a call away that another might take."""
+    if not isinstance(frame, wire.Failure) or frame.kind != "liferaft":
+        return False
+    return frame.type_name in {"Overloaded", "NoLeader", "Refused"}
 
 
 def why_unsent(trouble: LiferaftError) -> LiferaftError:

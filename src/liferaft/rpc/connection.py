@@ -10,7 +10,7 @@ import os
 import weakref
 from collections.abc import Sequence
 from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from liferaft.errors import (
     AddressError,
@@ -23,7 +23,7 @@ from liferaft.errors import (
 )
 from liferaft.link.address import Address, parse_address
 from liferaft.link.base import Link, Network
-from liferaft.rpc import wire
+from liferaft.rpc import parting, wire
 from liferaft.rpc.addresses import AddressBook
 from liferaft.rpc.bridge import FORKED
 from liferaft.rpc.buffers import CallFrame
@@ -36,7 +36,10 @@ from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.protocol import CallerProtocol
 from liferaft.rpc.references import CALLER_LEASE
-from liferaft.rpc.session import RESEND_CAP
+from liferaft.rpc.session import RESEND_CAP, PendingCall
+
+if TYPE_CHECKING:
+    from liferaft.rpc.failover import FailoverConnection
 
 logger = logging.getLogger("liferaft.rpc")
 
@@ -76,6 +79,8 @@ class CallerConnection(CallDriver):
         `callback_interceptors` those of what the host calls here.
         """
         self._book = AddressBook(addresses, random)
+        self._random = random
+        self._owner: FailoverConnection | None = None
         protocol: CallerProtocol[Waiter] = CallerProtocol(
             object_name=object,
             signatures=interface.signatures,
@@ -119,8 +124,13 @@ class CallerConnection(CallDriver):
         """Whether a host has the object and calls are sent at once."""
         return self._protocol.state is State.BOUND
 
-    def open(self) -> None:
-        """Begin to connect, and to reconnect when the link is lost; called once, on the loop."""
+    def open(self, owner: "FailoverConnection | None" = None) -> None:
+        """Begin to connect, and to reconnect when the link is lost; called once, on the loop.
+
+        Where there is an `owner`, this connection ends when its host stops, and that one has the
+        calls.
+        """
+        self._owner = owner
         self._check_open()
         assert self._keeper is None
         self._loop = asyncio.get_running_loop()
@@ -158,10 +168,11 @@ class CallerConnection(CallDriver):
 
     def close(self) -> None:
         """End the connection; unanswered calls raise `StubClosed`. May be called again."""
+        if self._parting is not None:
+            self._parting.abort()
         if self._is_closed:
             return
-        self._is_closed = True
-        _open.discard(self)
+        self._set_closed("is closed")
         self._protocol.fail_all(StubClosed(f"the {self.interface.name} stub was closed"))
         if self._verdict is not None and not self._verdict.done():
             self._verdict.set_exception(StubClosed(f"the {self.interface.name} stub was closed"))
@@ -169,12 +180,7 @@ class CallerConnection(CallDriver):
         if self._link is not None:
             self._link.send(encode(wire.Goodbye("closed by the caller", is_final=True)))
             self._link.close()
-        if self._parting is not None:
-            self._parting.abort()
         self._carry_out()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         if self._keeper is not None:
             self._keeper.cancel()
 
@@ -198,6 +204,8 @@ class CallerConnection(CallDriver):
             self._protocol.receive(frames, self._loop.time())
             if self._protocol.incoming:
                 self._take_incoming()
+            if self._protocol.state is State.LEAVING and self._heir is None:
+                self._part()
         except ProtocolError as error:
             logger.warning("%s: %s; the connection is closed", self.address_text, ascii(str(error)))
             self._leave(Leave(error))
@@ -261,7 +269,7 @@ class CallerConnection(CallDriver):
             logger.warning("a host redirects to %s: %s", ascii(text), error)
 
     async def _keep_connected(self) -> None:
-        while True:
+        while not self._has_parted():
             self._check_lease()
             address, is_gone = self._book.current, True
             timeout = self._book.connect_timeout
@@ -272,11 +280,65 @@ class CallerConnection(CallDriver):
                 reason = str(error) or f"no link within {timeout:g} s"
                 self._protocol.link_lost(Unreachable(f"{address}: {reason}"))
                 self._carry_out()
+                self._hand_over(is_refused=isinstance(error, LiferaftError))
             else:
                 is_gone = await self._use(link)
+            if self._has_parted():
+                break
             stays = self._protocol.is_trouble_lasting
             pause = self._book.turn(self._loop.time(), is_gone=is_gone, stays=stays)
             await asyncio.sleep(pause)
+        await self._end_parted()
+
+    # Leaving a host that is about to stop.
+
+    def _has_parted(self) -> bool:
+        """Whether the host was left for good: it owes nothing any more."""
+        return self._heir is not None and not self._protocol.session.pending
+
+    def _part(self) -> None:
+        """Leave new calls to the owner, and end once those are answered that the host has."""
+        if self._owner is None:
+            return
+        here, others = self._book.current, self._book.others
+        self._book = AddressBook([here], self._random)
+        self._heir, self._protocol.is_parting = self._owner, True
+        self._owner.succeed(self, [*others, here])
+        if self._verdict is not None and not self._verdict.done():
+            self._verdict.set_result(None)
+
+    def _hand_over(self, *, is_refused: bool) -> None:
+        """Give the host up, if it was to stop and is gone."""
+        protocol = self._protocol
+        is_late = self._loop.time() - protocol.heard_at > parting.GONE_AFTER
+        if self._owner is not None and self._heir is not None and (is_refused or is_late):
+            self._owner.take_over(parting.give_up(protocol))
+            self._carry_out()
+
+    def take_over(self, calls: Sequence[PendingCall[Waiter]]) -> None:
+        """Have calls answered that another host did not answer, and that do no harm twice."""
+        for call in calls:
+            self._protocol.take_over(call, self._loop.time())
+        self._carry_out()
+
+    async def _end_parted(self) -> None:
+        """Close quietly: the stub lives on, and so may stubs of what the host had referred to."""
+        assert self._owner is not None
+        self._protocol.forget()
+        self._carry_out()
+        self._set_closed("has left its host, which stopped")
+        if self._callbacks is not None:
+            await self._callbacks.stop()
+        if self._parting is not None:
+            await self._parting.wait_closed()
+        self._owner.parted(self)
+
+    def _set_closed(self, why: str) -> None:
+        self._is_closed, self._why_closed = True, why
+        _open.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _check_lease(self) -> None:
         """Begin a new session when the host was not heard of for as long as a lease of references.

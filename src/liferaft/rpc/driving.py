@@ -8,7 +8,7 @@ not said may be retried, never arms a timer per call, and makes no links: who de
 import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -43,10 +43,10 @@ UNANSWERED_MAX: Final = 16_384
 """Calls without an answer on one connection: a caller without a brake is stopped here."""
 
 
-class _ThreadWaiter:
+class ThreadWaiter:
     """Where a thread waits for the outcome of its call: what a future is to a task, and no more."""
 
-    __slots__ = ("_is_done", "_lock", "_outcome", "call")
+    __slots__ = ("_is_done", "_lock", "_outcome", "call", "driver")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -54,6 +54,7 @@ class _ThreadWaiter:
         self._is_done = False
         self._outcome: Any = None
         self.call: PendingCall[Any] | None = None
+        self.driver: CallDriver | None = None
 
     def done(self) -> bool:
         """Return whether there is an outcome."""
@@ -69,6 +70,48 @@ class _ThreadWaiter:
         """Return the outcome, once it is there."""
         with self._lock:
             return self._outcome
+
+
+class Heir(Protocol):
+    """Who takes the calls of a connection that is leaving its host; references stay behind."""
+
+    async def call(
+        self,
+        method: MethodSignature,
+        arguments: tuple[Any, ...] | msgspec.Raw,
+        *,
+        time_left: float | None = None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> Any:
+        """See `CallDriver`."""
+
+    def start_streaming(
+        self,
+        method: MethodSignature,
+        arguments: tuple[Any, ...],
+        *,
+        time_left: float | None,
+        metadata: Mapping[str, str] | None = None,
+    ) -> StreamedCall:
+        """See `CallDriver`."""
+
+    def notify(
+        self,
+        method: MethodSignature,
+        arguments: tuple[Any, ...] | msgspec.Raw,
+        *,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """See `CallDriver`."""
+
+    def begin(
+        self,
+        waiter: ThreadWaiter,
+        method: MethodSignature,
+        arguments: tuple[Any, ...] | msgspec.Raw,
+        time_left: float | None,
+    ) -> None:
+        """See `CallDriver`."""
 
 
 class CallDriver:
@@ -96,6 +139,8 @@ class CallDriver:
         self._references: ReferenceTable | None = None
         self._first_reference = 1
         self._is_release_due = False
+        # Who has the calls once this connection leaves its host; for who derives from this.
+        self._heir: Heir | None = None
         # Whoever waits for the connection's state; for who derives from this.
         self._verdict: asyncio.Future[None] | None = None
 
@@ -142,7 +187,12 @@ class CallDriver:
             time_left = self.timeout
         # Written out, as this is done for every call.
         is_full = len(protocol.session.pending) >= UNANSWERED_MAX
-        if self._is_closed or is_full or (time_left is not None and time_left <= 0):
+        is_moved = self._heir is not None or self._is_closed
+        if is_moved or is_full or (time_left is not None and time_left <= 0):
+            if self._heir is not None and object is None:
+                return await self._heir.call(
+                    method, arguments, time_left=time_left, metadata=metadata
+                )
             self._check_callable(method, time_left)
         exported: list[int] | None = None
         if method.has_references:
@@ -190,8 +240,8 @@ class CallDriver:
         `tell` has the loop call a function, or raises. The thread decodes the result itself. Not
         for methods that have streams or references, and never for the loop's own thread.
         """
-        waiter = _ThreadWaiter()
-        tell(self._begin, waiter, method, arguments, time_left)
+        waiter = ThreadWaiter()
+        tell(self.begin, waiter, method, arguments, time_left)
         try:
             outcome = waiter.wait()
         except BaseException:  # an interrupt while waiting: nobody waits any more
@@ -201,14 +251,19 @@ class CallDriver:
             return read_result(self.interface.name, method, outcome)
         raise decode_failure(outcome, method.declared) if type(outcome) is wire.Failure else outcome
 
-    def _begin(
+    def begin(
         self,
-        waiter: "_ThreadWaiter",
+        waiter: ThreadWaiter,
         method: MethodSignature,
         arguments: msgspec.Raw | tuple[Any, ...],
         time_left: float | None,
     ) -> None:
+        """Begin a call that a thread waits for; what is wrong with it is its outcome."""
+        if self._heir is not None:
+            self._heir.begin(waiter, method, arguments, time_left)
+            return
         now = self._loop.time()
+        waiter.driver = self
         try:
             self._check_callable(method, time_left)
             waiter.call = self._protocol.call(
@@ -229,10 +284,11 @@ class CallDriver:
         else:
             self._carry_out()
 
-    def _give_up(self, waiter: "_ThreadWaiter") -> None:
-        if waiter.call is not None and not waiter.done():
-            self._protocol.cancel(waiter.call)
-            self._carry_out()
+    def _give_up(self, waiter: ThreadWaiter) -> None:
+        driver = waiter.driver
+        if driver is not None and waiter.call is not None and not waiter.done():
+            driver._protocol.cancel(waiter.call)  # noqa: SLF001 - of its own class
+            driver._carry_out()  # noqa: SLF001
 
     def start_streaming(
         self,
@@ -248,6 +304,10 @@ class CallDriver:
         It ends with its streams. Without an ambient deadline it has none, and ends early when
         nothing is heard of the host for as long as a call of this connection may take.
         """
+        if self._heir is not None and object is None:
+            return self._heir.start_streaming(
+                method, arguments, time_left=time_left, metadata=metadata
+            )
         if self._is_closed:
             raise StubClosed(f"{self.interface.name}.{method.name}: the stub {self._why_closed}")
         protocol, now = self._protocol, self._loop.time()
@@ -312,6 +372,9 @@ class CallDriver:
         object: str | None = None,  # noqa: A002 - as in call
     ) -> None:
         """Send a one-way call; it is lost when there is no connection."""
+        if self._heir is not None and object is None:
+            self._heir.notify(method, arguments, metadata=metadata)
+            return
         if self._is_closed:
             raise StubClosed(f"{self.interface.name}.{method.name}: the stub {self._why_closed}")
         try:

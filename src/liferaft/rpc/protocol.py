@@ -14,7 +14,6 @@ from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from liferaft import errors
 from liferaft.errors import (
     ConnectionLost,
     DeadlineExceeded,
@@ -43,16 +42,14 @@ from liferaft.rpc.buffers import (
 from liferaft.rpc.caller_state import (
     GivenBack,
     Leave,
+    Silence,
     State,
     Timing,
     copy_error,
+    is_refusal,
     why_unsent,
 )
-from liferaft.rpc.codec import (
-    decode_frame,
-    encode,
-    our_error,
-)
+from liferaft.rpc.codec import decode_frame, encode, our_error
 from liferaft.rpc.interface import MethodSignature
 from liferaft.rpc.session import (
     RESEND_CAP,
@@ -104,18 +101,18 @@ class CallerProtocol(Generic[WaiterT]):
         self._asked = object_name
         self._signatures = signatures
         self._draw_session = draw_session
-        self._timing = timing or Timing()
+        self._silence = Silence(timing or Timing())
         self.session: CallerSession[WaiterT] = CallerSession(draw_session())
         self.round_trip = RoundTrip()
         self.is_durable = False
+        # Set by the driver once other connections have the new calls: no host is kept any more.
+        self.is_parting = False
         self._bound_incarnation: bytes | None = None
         self._incarnation = b""
         self._handshake_at = 0.0
         self._handshake_interval = 0.0
-        self._heard_at = 0.0
         # When the host said anything last, whatever links there were since.
         self.heard_at = 0.0
-        self._pinged_at = 0.0
         self._due: float | None = None
         self._frame_bytes_max = frame_bytes_max
         self._gives_back = gives_back
@@ -132,14 +129,14 @@ class CallerProtocol(Generic[WaiterT]):
         self.leave = None
         if type(self.trouble) is Unreachable:
             self.trouble = Unreachable("the host does not answer the handshake")
-        self._heard_at = self._pinged_at = now
+        self._silence.begin(now)
         self._handshake_interval = self.round_trip.interval
         self._shake_hands(now)
 
     def attached(self, now: float) -> None:
         """Go on over another link, on which the handshake is somebody else's business."""
         self.state = State.BOUND
-        self._heard_at = self._pinged_at = now
+        self._silence.begin(now)
         for call in list(self.session.pending.values()):
             self._send_call(call, self.round_trip.interval, now)
         self._due = self._next_due()
@@ -158,9 +155,9 @@ class CallerProtocol(Generic[WaiterT]):
             for call in list(self.session.pending.values()):
                 text = f"{call.method.name}: {self.trouble}"
                 if not call.sent_count:
-                    self._answer(call, Unreachable(text))
+                    self.answer(call, Unreachable(text))
                 elif call.may_run_twice and self.state is State.DOWN:
-                    self._answer(call, GivenBack(text))
+                    self.answer(call, GivenBack(text))
 
     def call(
         self,
@@ -202,13 +199,15 @@ class CallerProtocol(Generic[WaiterT]):
         call.exported, call.object_name = exported, object_name
         if streams is not None:
             call.streams, call.patience, call.since = streams, patience, now
-        if self.state is State.BOUND:
+        if self.state is State.BOUND or (self.state is State.LEAVING and object_name is not None):
             self.outgoing.append(frame)
             call.sent_count = 1
             call.sent_at = now
             call.interval = self.round_trip.interval
             call.resend_at = now + call.interval + travel_time(frame)
-        due = call.due(self._heard_at, is_sending=call.sent_count > 0)
+            if len(session.pending) == 1:
+                self._silence.ask(now)
+        due = call.due(self._silence.heard_at, is_sending=call.sent_count > 0)
         if due is not None and (self._due is None or due < self._due):
             self._due = due
         return call
@@ -239,17 +238,19 @@ class CallerProtocol(Generic[WaiterT]):
     def cancel(self, call: PendingCall[WaiterT]) -> None:
         """Give up on a call, and tell the host."""
         if call.exported is not None and call.sent_count:
-            # Its answer is waited for: who got the references in it, or in its arguments, is known
-            # only then.
+            # Its answer is waited for: who got the references in it, or in its arguments, it tells.
             call.deadline, call.is_given_up = None, True
             self._send_if_bound(wire.Cancel(call.number))
-        elif self.session.settle(call.number) is call and call.sent_count:
+        elif self.session.pending.get(call.number) is call:
+            self.session.settle(call.number)
+            if not call.sent_count:
+                return
             self._send_if_bound(wire.Cancel(call.number))
             self._leave_when_done()
 
     def receive(self, frames: list[bytes], now: float) -> None:
         """Take what one socket read brought; raises `ProtocolError` when it cannot be read."""
-        self._heard_at = self.heard_at = now
+        self._silence.heard_at = self.heard_at = now
         for data in frames:
             frame = decode_frame(data)
             if type(frame) is wire.Reply:
@@ -262,7 +263,7 @@ class CallerProtocol(Generic[WaiterT]):
     def time_passed(self, now: float) -> None:
         """Do what is due: deadlines, repeats, pings, giving up on a silent host."""
         for call in list(self.session.pending.values()):
-            if call.end(self._heard_at) <= now:
+            if call.end(self._silence.heard_at) <= now:
                 self._expire(call)
             elif self.state is State.BOUND or (self.state is State.LEAVING and call.sent_count):
                 if call.resend_at <= now:
@@ -274,13 +275,11 @@ class CallerProtocol(Generic[WaiterT]):
             return
         if not self.state.is_bound and self._handshake_at <= now:
             self._shake_hands(now)
-        ping, silence_max = self._patience()
-        # Written as in _next_due: a difference may round to just below, and never become due.
-        if self._heard_at + silence_max <= now:
+        ping_at, gone_at = self._silence.dues(is_busy=self._is_busy)
+        if gone_at <= now:
             self._quit(Unreachable("the host no longer answers"))
-        elif max(self._heard_at, self._pinged_at) + ping <= now:
-            self._pinged_at = now
-            self._send_if_bound(wire.Ping(self.session.acked_below))
+        elif ping_at <= now:
+            self._ping(now)
         self._due = self._next_due()
 
     def deadline(self) -> float | None:
@@ -290,12 +289,19 @@ class CallerProtocol(Generic[WaiterT]):
     def fail_all(self, error: LiferaftError) -> None:
         """Answer every call with `error`: the connection is being closed."""
         for call in list(self.session.pending.values()):
-            self._answer(call, error)
+            self.answer(call, error)
 
     def begin_anew(self, why: str) -> None:
         """Begin a new session while there is no link: calls that were sent get `SessionExpired`."""
         assert self.state is State.DOWN
         self._session_expired(why)
+
+    def take_over(self, call: PendingCall[WaiterT], now: float) -> None:
+        """Take a call that was not answered in another session, and may run twice."""
+        self.session.take_over(call)
+        if self.state is State.BOUND:
+            self._send_call(call, self.round_trip.interval, now)
+        self._due = self._next_due()
 
     def forget(self) -> None:
         """Know that the host has forgotten all references.
@@ -308,25 +314,21 @@ class CallerProtocol(Generic[WaiterT]):
         for call in list(self.session.pending.values()):
             if not call.sent_count and call.counts_on_the_host:
                 text = f"{call.method.name}: the host changed, and forgot the references"
-                self._answer(call, Unreachable(text))
+                self.answer(call, Unreachable(text))
 
     # Time.
 
-    def _patience(self) -> tuple[float, float]:
-        timing = self._timing
-        if self.session.pending or not self.state.is_bound:
-            return timing.ping_busy, timing.silence_busy_max
-        return timing.ping_idle, timing.silence_idle_max
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self.session.pending) or not self.state.is_bound
 
     def _next_due(self) -> float | None:
         dues = [
-            call.due(self._heard_at, is_sending=self._is_sending(call))
+            call.due(self._silence.heard_at, is_sending=self._is_sending(call))
             for call in self.session.pending.values()
         ]
         if self.state is not State.DOWN:
-            ping, silence_max = self._patience()
-            dues.append(max(self._heard_at, self._pinged_at) + ping)
-            dues.append(self._heard_at + silence_max)
+            dues += self._silence.dues(is_busy=self._is_busy)
             if not self.state.is_bound:
                 dues.append(self._handshake_at)
         return min((due for due in dues if due is not None), default=None)
@@ -354,6 +356,10 @@ class CallerProtocol(Generic[WaiterT]):
     def _send_if_bound(self, frame: wire.Frame) -> None:
         if self.state.is_bound:
             self.outgoing.append(encode(frame))
+
+    def _ping(self, now: float) -> None:
+        self._silence.ping(now, is_busy=bool(self.session.pending))
+        self._send_if_bound(wire.Ping(self.session.acked_below))
 
     def _shake_hands(self, now: float) -> None:
         if self.state is State.GREETING:
@@ -384,7 +390,7 @@ class CallerProtocol(Generic[WaiterT]):
         call.frame = with_outline(call.frame, outline)
         if len(call.frame) > self._frame_bytes_max and not call.sent_count:
             # It was taken before any host had said how much it bears.
-            self._answer(call, too_large(call.method.name, call.frame, self._frame_bytes_max))
+            self.answer(call, too_large(call.method.name, call.frame, self._frame_bytes_max))
             return
         self.outgoing.append(call.frame)
         call.sent_count += 1
@@ -415,20 +421,21 @@ class CallerProtocol(Generic[WaiterT]):
         for call in list(self.session.pending.values()):
             if call.sent_count and not call.may_run_twice:
                 name = call.method.name
-                self._answer(
+                self.answer(
                     call, OutcomeUnknown(f"the host restarted; {name} may have been executed")
                 )
 
     def _bound(self, frame: wire.Bound, now: float) -> None:
         if self.state is not State.BINDING or frame.asked != self._asked:
             return
-        self.state = State.BOUND
+        self.state = State.LEAVING if self.is_parting else State.BOUND
         self.object_name = frame.object
         self.is_trouble_lasting = False
         self.is_durable = frame.is_durable
         self._bound_incarnation = self._incarnation
         for call in list(self.session.pending.values()):
             self._send_call(call, self.round_trip.interval, now)
+        self._leave_when_done()
         self._due = self._next_due()
 
     def _unbound(self, frame: wire.Unbound, _now: float) -> None:
@@ -457,15 +464,13 @@ class CallerProtocol(Generic[WaiterT]):
             if call.sent_count and not call.may_run_twice:
                 self.answers.append((call, SessionExpired(message)))
                 continue
-            call.number = self.session.next_number
-            self.session.next_number += 1
-            self.session.pending[call.number] = call
+            self.session.take_over(call)
 
     def _answered(self, frame: wire.Reply | wire.Failure, now: float) -> None:
         call = self.session.pending.get(frame.number)
         if call is None:
             return
-        if call.sent_count > 1 and _is_refusal(frame):
+        if call.sent_count > 1 and is_refusal(frame):
             # This copy was turned away, but an earlier one may still be executed: elsewhere, or
             # later. So it is no answer yet, and the call is asked again.
             call.interval = min(2 * call.interval, RESEND_CAP)
@@ -479,10 +484,8 @@ class CallerProtocol(Generic[WaiterT]):
             self._leave_when_done()
 
     def _redirected(self, frame: wire.Redirect, _now: float) -> None:
-        is_current = (
-            frame.number in self.session.pending if frame.number else self.state is State.BINDING
-        )
-        if not is_current:
+        number, pending = frame.number, self.session.pending
+        if not (number in pending if number else self.state is State.BINDING):
             return  # a late repeat: what it spoke of has been answered since
         if frame.address is None:
             self._quit(NoLeader("the host does not know who serves the object at present"))
@@ -537,7 +540,8 @@ class CallerProtocol(Generic[WaiterT]):
     def _pong(self, _frame: wire.Pong, _now: float) -> None:
         """Do nothing more: that something was heard is all that a pong says."""
 
-    def _answer(self, call: PendingCall[WaiterT], outcome: Outcome) -> None:
+    def answer(self, call: PendingCall[WaiterT], outcome: Outcome) -> None:
+        """Give a call the outcome that it has, whether the host says so or not."""
         self.session.settle(call.number)
         self.answers.append((call, outcome))
 
@@ -554,22 +558,15 @@ class CallerProtocol(Generic[WaiterT]):
         if is_lasting:
             for call in list(self.session.pending.values()):
                 if not call.sent_count:
-                    self._answer(call, copy_error(reason))
+                    self.answer(call, copy_error(reason))
         if self.leave is None:
             self.leave = Leave(reason, address, is_lasting, has_parted)
-
-
-def _is_refusal(frame: wire.Reply | wire.Failure) -> bool:
-    """Return whether a host turned a copy of a call away that another might take."""
-    if not isinstance(frame, wire.Failure) or frame.kind != "liferaft":
-        return False
-    return frame.type_name in {"Overloaded", "NoLeader", "Refused"}
 
 
 def _receive_one(protocol: CallerProtocol[WaiterT], frame: wire.Frame, now: float) -> None:
     handle = _HANDLERS.get(type(frame))
     if handle is None:
-        raise errors.ProtocolError(f"a host does not send {type(frame).__name__}")
+        raise ProtocolError(f"a host does not send {type(frame).__name__}")
     handle(protocol, frame, now)
 
 

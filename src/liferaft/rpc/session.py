@@ -195,6 +195,12 @@ class CallerSession(Generic[WaiterT]):
         self.pending[number] = call
         return call
 
+    def take_over(self, call: PendingCall[WaiterT]) -> None:
+        """Keep a call of another session under the next number."""
+        call.number = self.next_number
+        self.next_number += 1
+        self.pending[call.number] = call
+
     def settle(self, number: int) -> PendingCall[WaiterT] | None:
         """Return the call that is answered by this, or None for a repeated answer."""
         return self.pending.pop(number, None)
