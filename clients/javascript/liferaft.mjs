@@ -23,6 +23,9 @@ const TICK_MS = 50;
 const SILENCE_MAX_MS = 3_000;
 const IDLE_PING_MS = 5_000;
 const BUSY_PING_MS = 500;
+const GROWS_AFTER_MS = 1_000; // the next part of a large answer comes within it
+const LARGE_BYTES = 64 * 1024;
+const BYTES_PER_MS_MIN = 128; // how fast a large call travels at least
 
 /** A connection to one object, kept up while it is open. */
 export class Connection {
@@ -40,6 +43,7 @@ export class Connection {
   #name = null;
   #heardAt = 0;
   #pingedAt = 0;
+  #grewAt = 0; // a part of a large frame came
   #askedAt = 0; // first, after a time in which nothing was asked of the host
   #asksAt = 0;
   #trouble = new Unreachable("no connection was made yet");
@@ -115,7 +119,8 @@ export class Connection {
     const rest = prepared(args.map((each) => (each instanceof Stream ? null : each)));
     const number = this.#next++;
     const until = outgoing.length ? Infinity : Date.now() + 1000 * timeout;
-    const call = { number, method, args: rest, until, idempotent, outgoing, sent: 0, interval: 0, resendAt: 0 };
+    const call = { number, method, args: rest, until, idempotent, outgoing };
+    Object.assign(call, { sent: 0, interval: 0, resendAt: 0, arrivesAt: 0 });
     call.outcome = new Promise((resolve, reject) => { Object.assign(call, { resolve, reject }); });
     if (streams) {
       const cancel = () => this.#cancel(call, null);
@@ -129,6 +134,11 @@ export class Connection {
       stream.run(number, (frame) => this.#sendIfBound(frame)).catch((error) => this.#cancel(call, error));
     }
     return call;
+  }
+
+  /** Whether a question would wait behind what is on its way, or its answer is coming. */
+  #isHeldUp(now) {
+    return this.#socket?.writableLength > LARGE_BYTES || now - this.#grewAt < GROWS_AFTER_MS;
   }
 
   #hostIsAsked() {
@@ -146,7 +156,8 @@ export class Connection {
     call.interval = interval;
     call.resendAt = Date.now() + interval;
     const { number, method, args } = call;
-    this.#send([KIND.CALL, number, this.#ackedBelow(), this.#name, method, left, args, this.metadata]);
+    const size = this.#send([KIND.CALL, number, this.#ackedBelow(), this.#name, method, left, args, this.metadata]);
+    if (size > LARGE_BYTES) call.arrivesAt ||= Date.now() + size / BYTES_PER_MS_MIN;
   }
 
   #settle(call, error, result) {
@@ -174,7 +185,8 @@ export class Connection {
         const text = `${call.method}: no answer within the deadline; it may have been executed`;
         this.#cancel(call, call.sent ? new DeadlineExceeded(text) : this.#trouble);
       } else if (this.#state === "bound" || (this.#state === "leaving" && call.sent)) {
-        if (call.resendAt <= now) this.#sendCall(call, Math.min(2 * call.interval, RESEND_MAX_MS));
+        if (call.resendAt <= now && this.#isHeldUp(now)) call.resendAt = now + call.interval;
+        else if (call.resendAt <= now) this.#sendCall(call, Math.min(2 * call.interval, RESEND_MAX_MS));
         for (const stream of call.outgoing) stream.repeat(call.number, (frame) => this.#sendIfBound(frame), now);
       }
     }
@@ -186,7 +198,8 @@ export class Connection {
     if (this.#state !== "bound" && this.#state !== "leaving" && this.#asksAt <= now) this.#ask();
     const isBusy = this.#pending.size > 0 || this.#state !== "bound";
     // An idle host may have been silent for long because it was not asked.
-    const silentSince = isBusy ? Math.max(this.#heardAt, this.#askedAt) : this.#heardAt;
+    const arriving = [...this.#pending.values()].map((call) => call.arrivesAt);
+    const silentSince = isBusy ? Math.max(this.#heardAt, this.#askedAt, ...arriving) : this.#heardAt;
     if (now - silentSince > (isBusy ? SILENCE_MAX_MS : 3 * IDLE_PING_MS)) {
       this.#leave(new Unreachable("the host no longer answers"));
     } else if (now - Math.max(this.#heardAt, this.#pingedAt) > (isBusy ? BUSY_PING_MS : IDLE_PING_MS)) {
@@ -212,7 +225,9 @@ export class Connection {
       if (socket !== this.#socket) return;
       try {
         this.#heardAt = Date.now();
-        for (const bytes of splitter.feed(data)) this.#receive(decodeFrame(bytes), bytes);
+        const frames = splitter.feed(data);
+        if (!frames.length) this.#grewAt = this.#heardAt;
+        for (const bytes of frames) this.#receive(decodeFrame(bytes), bytes);
       } catch (error) {
         if (!(error instanceof ProtocolError)) throw error;
         this.#leave(error);
@@ -224,6 +239,7 @@ export class Connection {
 
   #lost() {
     this.#state = "down";
+    for (const call of this.#pending.values()) call.arrivesAt = 0;
     this.#socket = null;
     if (this.#isClosed) return;
     const pause = this.#addresses.turn(Date.now(), this.#isGone);
@@ -238,7 +254,10 @@ export class Connection {
   }
 
   #send(frame) {
-    if (this.#socket?.writable) this.#socket.write(framed(frame));
+    if (!this.#socket?.writable) return 0;
+    const bytes = framed(frame);
+    this.#socket.write(bytes);
+    return bytes.length;
   }
 
   #sendIfBound(frame) {
@@ -344,7 +363,9 @@ export class Connection {
 
   #working(number) {
     const call = this.#pending.get(number);
-    if (call) call.resendAt = Date.now() + (call.interval = WORKING_MS);
+    if (!call) return;
+    call.resendAt = Date.now() + (call.interval = WORKING_MS);
+    call.arrivesAt = -1; // it is there
   }
 
   #chunk(frame, bytes) {

@@ -40,6 +40,7 @@ class NotFound(Exception):
 class Things(Protocol):
     async def item(self, text: str, priority: int = 1) -> Item: ...
     async def echo(self, value: Any) -> Any: ...
+    async def size(self, value: bytes) -> int: ...
     async def bytes(self, value: bytes) -> bytes: ...
     async def twice(self, values: np.ndarray) -> np.ndarray: ...
     async def add(self, number: int) -> int: ...
@@ -69,6 +70,9 @@ class ThingsObject:
 
     async def echo(self, value: Any) -> Any:
         return value
+
+    async def size(self, value: bytes) -> int:
+        return len(value)
 
     async def bytes(self, value: bytes) -> bytes:
         return value
@@ -199,6 +203,17 @@ async def test_it_does_not_wait_for_a_machine_that_is_gone(package: Path) -> Non
         with silent_address() as silent:
             addresses = f"{silent},{host.address}"
             await run(package, "failover.test.mjs", LIFERAFT_ADDRESSES=addresses)
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+async def test_it_does_not_leave_a_host_that_a_large_call_is_on_its_way_to(package: Path) -> None:
+    slow = Leak(bytes_per_second=1_000_000)
+    network = LeakyNetwork(SystemNetwork(), seed=4, incoming=slow)
+    async with await liferaft.aserve(
+        ThingsObject(), Things, "127.0.0.1:0", name="things", network=network
+    ) as host:
+        await run(package, "slow.test.mjs", LIFERAFT_ADDRESS=host.address)
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ class Recorder:
         self.times: list[float] = []
         self.ends: list[LiferaftError | None] = []
         self.pressure: list[str] = []
+        self.parts = 0
         self._changed = asyncio.Event()
         link.start(self)
 
@@ -31,6 +32,11 @@ class Recorder:
         assert not self.ends, "link_closed is the last callback"
         self.batches.append(frames)
         self.times.extend([asyncio.get_running_loop().time()] * len(frames))
+        self._changed.set()
+
+    def bytes_received(self) -> None:
+        assert not self.ends, "link_closed is the last callback"
+        self.parts += 1
         self._changed.set()
 
     def link_closed(self, reason: LiferaftError | None) -> None:

@@ -187,6 +187,50 @@ class TestCut:
         assert [None] == pair.here.ends
 
 
+class TestParts:
+    """A frame that takes long for its length comes in parts, as on a real line."""
+
+    async def test_they_are_told_until_it_is_whole(self) -> None:
+        pair = await leaky_pair(incoming=Leak(bytes_per_second=1000))
+        for _ in range(2):
+            pair.there.link.send(bytes(3000))
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(2.9)
+        while_it_comes = pair.here.parts
+        await asyncio.sleep(10)
+
+        assert (11, 23) == (while_it_comes, pair.here.parts)
+        assert 2 == len(pair.here.frames)
+
+    async def test_nothing_is_told_of_what_is_cut_off_or_closed(self) -> None:
+        pair = await leaky_pair(incoming=Leak(bytes_per_second=1000))
+        pair.there.link.send(bytes(9000))
+        await asyncio.sleep(1.1)
+        pair.leaky.cut()
+        before = pair.here.parts
+        await asyncio.sleep(1)
+        while_cut = pair.here.parts - before
+        pair.leaky.heal()
+        await asyncio.sleep(0.3)
+        once_healed = pair.here.parts - before
+        pair.leaky.close()
+        await asyncio.sleep(3)
+
+        assert [4, 0, 1] == [before, while_cut, once_healed]
+        assert once_healed == pair.here.parts - before
+
+    async def test_a_part_within_the_link_inside_is_told(self) -> None:
+        pair = await leaky_pair()
+        pair.leaky.bytes_received()
+        pair.leaky.cut()
+        pair.leaky.bytes_received()
+        pair.leaky.heal()
+        pair.leaky.close()
+        pair.leaky.bytes_received()
+
+        assert 1 == pair.here.parts
+
+
 class TestEnds:
     async def test_close_lets_held_frames_go_first(self) -> None:
         pair = await leaky_pair(outgoing=SLOW)

@@ -5,13 +5,9 @@ import asyncio
 import pytest
 
 from liferaft.errors import ConnectionLost, LiferaftError, ProtocolError
+from liferaft.link.base import BYTES_PER_SECOND_MIN
 from liferaft.link.frames import encode_frame
-from liferaft.link.stream import (
-    FRAME_BYTES_PER_SECOND_MIN,
-    JOINED_BYTES_MAX,
-    StreamLink,
-    StreamShares,
-)
+from liferaft.link.stream import JOINED_BYTES_MAX, StreamLink, StreamShares
 from liferaft.link.turns import FRAMES_PER_TURN_MAX
 from tests.link.recorder import Recorder, pass_turns
 
@@ -330,8 +326,11 @@ class TestPressure:
 
         assert [(True, False), (False, False)] == held
 
-    async def test_it_is_given_up_when_it_takes_nothing_for_a_while(self) -> None:
-        link = make_link(is_accepted=True)
+    @pytest.mark.parametrize("is_accepted", [True, False])
+    async def test_it_is_given_up_when_it_takes_nothing_for_a_while(
+        self, is_accepted: bool
+    ) -> None:
+        link = make_link(is_accepted=is_accepted)
         transport = FakeTransport(link, unsent_bytes=2_000_000)
         recorder = Recorder(link)
         await pass_turns()
@@ -378,6 +377,7 @@ class Ignore:
 
     def frames_received(self, frames: list[bytes]) -> None: ...
     def link_closed(self, reason: LiferaftError | None) -> None: ...
+    def bytes_received(self) -> None: ...
     def sending_paused(self) -> None: ...
     def sending_resumed(self) -> None: ...
 
@@ -396,6 +396,17 @@ class TestHalfFrames:
         assert FRAME_TIMEOUT == pytest.approx(now() - began)
         assert isinstance(reason, ProtocolError)
         assert "the peer: a frame was still half received after 10.0 s" == str(reason)
+
+    async def test_whose_frame_is_half_received_is_known_to_be_there(self) -> None:
+        link = make_link()
+        FakeTransport(link)
+        recorder = Recorder(link)
+        await pass_turns()
+        frame = encode_frame(bytes(100), FRAME_BYTES_MAX)
+        for at in range(0, len(frame), 52):
+            link.data_received(frame[at : at + 52])
+
+        assert (1, 1) == (recorder.parts, len(recorder.frames))
 
     async def test_single_bytes_do_not_keep_a_frame_alive(self) -> None:
         link = make_link()
@@ -417,7 +428,7 @@ class TestHalfFrames:
         there = Recorder(link)
         await pass_turns()
         began = now()
-        length = 20 * FRAME_BYTES_PER_SECOND_MIN
+        length = 20 * BYTES_PER_SECOND_MIN
         link.data_received(length.to_bytes(4, "big"))
         await end_of(there)
 

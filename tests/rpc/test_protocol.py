@@ -17,12 +17,14 @@ from liferaft.errors import (
     SessionExpired,
     Unreachable,
 )
+from liferaft.link.base import BYTES_PER_SECOND_MIN
 from liferaft.link.frames import joined
 from liferaft.rpc import wire
 from liferaft.rpc.caller_state import State
 from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.protocol import CallerProtocol
+from liferaft.rpc.session import travel_time
 from tests.rpc.objects import Counter
 
 INTERFACE = Interface.of(Counter)
@@ -373,6 +375,7 @@ def test_a_call_that_another_connection_took_over_is_sent_there_and_nothing_else
     here.protocol.session.settle(moved.number)
     there.call(VALUE)
     there.sent()
+    moved.begun_at, moved.has_arrived = 7.0, True
 
     there.protocol.take_over(moved, there.now)
     (sent,) = there.sent()
@@ -380,6 +383,7 @@ def test_a_call_that_another_connection_took_over_is_sent_there_and_nothing_else
 
     assert isinstance(sent, wire.Call)
     assert moved.number == sent.number == 3
+    assert not moved.has_arrived
     assert stays in here.protocol.session.pending.values()
 
 
@@ -453,6 +457,92 @@ def test_a_host_that_was_heard_of_while_it_owed_an_answer_is_left_three_seconds_
     hand.call()
 
     assert 4.0 == left_at(hand, 20.0)
+
+
+def test_a_call_is_not_sent_again_while_a_large_answer_comes() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.call()
+    hand.sent()
+    for _ in range(20):
+        hand.protocol.bytes_received(hand.now)
+        assert [] == hand.pass_time(hand.now + 0.4)
+
+    assert hand.protocol.leave is None
+    sent = hand.pass_time(hand.now + 2.0)
+    assert wire.Call in {type(frame) for _, frame in sent}
+
+
+def test_nothing_more_is_sent_or_judged_while_what_was_sent_waits_to_leave() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.call()
+    hand.sent()
+    hand.protocol.set_clogged(hand.now, is_clogged=True)
+    assert [] == hand.pass_time(100.0)
+    assert hand.protocol.leave is None
+
+    hand.protocol.set_clogged(hand.now, is_clogged=False)
+    assert 103.0 == left_at(hand, 200.0)
+
+
+def test_an_idle_host_is_asked_again_once_what_was_sent_has_left() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.protocol.set_clogged(hand.now, is_clogged=True)
+    assert [] == hand.pass_time(6.0)
+    hand.protocol.set_clogged(hand.now, is_clogged=False)
+
+    assert [(11.0, wire.Ping(1))] == hand.pass_time(12.0)
+
+
+def test_a_new_link_is_not_clogged() -> None:
+    hand = Hand()
+    hand.bind()
+    hand.protocol.set_clogged(hand.now, is_clogged=True)
+    hand.protocol.link_lost(Unreachable("lost"))
+    hand.bind()
+
+    assert [(5.0, wire.Ping(1))] == hand.pass_time(6.0)
+
+
+def test_a_large_call_is_given_time_by_its_length_until_the_host_says_that_it_has_it() -> None:
+    size_bytes = 10 * BYTES_PER_SECOND_MIN
+    left = []
+    for has_arrived in (False, True):
+        hand = Hand()
+        hand.bind()
+        call = hand.call()
+        call.frame = bytes(size_bytes)
+        assert size_bytes / 2**20 == travel_time(call.frame)
+        if has_arrived:
+            hand.now = 1.0
+            hand.give(wire.Working(call.number))
+        call.resend_at = 1000.0
+        left.append(left_at(hand, 50.0))
+
+    assert [13.0, 4.0] == left
+
+
+def test_a_large_call_has_to_arrive_anew_over_each_link_and_once_over_one() -> None:
+    hand = Hand()
+    hand.protocol.call(INCREMENT, (1,), now=0.0, deadline=None, waiter="w")
+    (call,) = hand.protocol.session.pending.values()
+    hand.bind()
+    hand.give(wire.Working(call.number))
+    begun = [call.begun_at]
+    assert call.has_arrived
+    hand.now = 3.0
+    hand.give(wire.Pong())
+    hand.pass_time(5.0)
+    begun.append(call.begun_at)
+    hand.protocol.link_lost(Unreachable("lost"))
+    hand.bind()
+    begun.append(call.begun_at)
+
+    assert [0.0, 0.0, 5.0] == begun
+    assert call.sent_count > 2
+    assert not call.has_arrived
 
 
 def test_a_ping_that_is_due_is_sent_however_its_time_was_rounded() -> None:

@@ -19,6 +19,9 @@ from liferaft.link.frames import Sendable
 FRAME_BYTES_MAX = 64 * 1024 * 1024
 """The default bound of one frame: snapshot chunks and large results fit, a length bomb does not."""
 
+BYTES_PER_SECOND_MIN = 128 * 1024
+"""How fast a large frame must come at least: 1 Mbit/s, a poor mobile line."""
+
 HIGH_WATER_BYTES = 1024 * 1024
 LOW_WATER_BYTES = 256 * 1024
 """How much may wait to be sent before `sending_paused`, and be left before `sending_resumed`."""
@@ -29,6 +32,9 @@ class Receiver(Protocol):
 
     def frames_received(self, frames: list[bytes]) -> None:
         """Take the frames of one socket read, in the order in which they arrived; never empty."""
+
+    def bytes_received(self) -> None:
+        """Learn that a part of a frame came, and nothing whole: the peer is there."""
 
     def link_closed(self, reason: LiferaftError | None) -> None:
         """Learn, exactly once and as the last callback, that the link has ended.

@@ -151,6 +151,10 @@ class LeakyDirection:
         """Whether the held frames are above the high-water mark, and not yet below the low one."""
         return self._is_full
 
+    def is_on_the_way(self, now: float) -> bool:
+        """Whether a frame is passing that takes long for its length."""
+        return self._line_free_at > now
+
     def counts(self) -> LeakCounts:
         """Return what happened so far."""
         return LeakCounts(

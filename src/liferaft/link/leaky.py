@@ -13,6 +13,7 @@ How a link's end and its faults go together, as on a real line:
 import asyncio
 from collections.abc import Callable
 from random import Random
+from typing import Final
 
 import msgspec
 
@@ -20,6 +21,9 @@ from liferaft.errors import ConnectionLost, LiferaftError
 from liferaft.link.base import Link, Receiver
 from liferaft.link.frames import Sendable, joined
 from liferaft.link.leak import Leak, LeakCounts, LeakyDirection
+
+GROWTH_INTERVAL: Final = 0.25
+"""Seconds between two parts of a frame that takes long for its length."""
 
 
 class LeakyStatistics(msgspec.Struct, frozen=True):
@@ -72,6 +76,7 @@ class LeakySocket:
         self._is_closed_here = False
         self._is_link_ended = False
         self._is_ended = False
+        self._growth_timer: asyncio.TimerHandle | None = None
         self._reason: LiferaftError | None = None
         self._is_link_paused = False
         self._is_told_paused = False
@@ -161,6 +166,7 @@ class LeakySocket:
         """Let frames that arrived meet their fate."""
         if not self.is_closed:
             self._incoming.take(frames)
+            self._watch_growth()
 
     def link_closed(self, reason: LiferaftError | None) -> None:
         """Learn that the link inside has ended; whether that shows is decided in `_settle`."""
@@ -168,6 +174,11 @@ class LeakySocket:
         self._reason = reason
         self._outgoing.drop()
         self._settle()
+
+    def bytes_received(self) -> None:
+        """Learn that a part of a frame came to the link inside; what is cut off learns nothing."""
+        if self._receiver is not None and not self.is_closed and not self.incoming.is_cut:
+            self._receiver.bytes_received()
 
     def sending_paused(self) -> None:
         """Learn that too much waits to be sent in the link inside."""
@@ -194,6 +205,17 @@ class LeakySocket:
             self.outgoing = msgspec.structs.replace(self.outgoing, is_cut=is_cut)
         if incoming:
             self.incoming = msgspec.structs.replace(self.incoming, is_cut=is_cut)
+
+    def _watch_growth(self) -> None:
+        """Tell now and then that parts come of what takes long to come whole."""
+        if self._growth_timer is None and self._incoming.is_on_the_way(self._loop.time()):
+            self._growth_timer = self._loop.call_later(GROWTH_INTERVAL, self._tell_growth)
+
+    def _tell_growth(self) -> None:
+        self._growth_timer = None
+        if not self._is_ended and self._incoming.is_on_the_way(self._loop.time()):
+            self.bytes_received()
+            self._watch_growth()
 
     def _settle(self) -> None:
         """Do what has become due: close the link inside, tell the end, or tell of pressure."""

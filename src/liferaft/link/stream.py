@@ -24,16 +24,20 @@ from collections.abc import Callable
 from typing import cast
 
 from liferaft.errors import ConnectionLost, LiferaftError, ProtocolError
-from liferaft.link.base import HIGH_WATER_BYTES, LOW_WATER_BYTES, Link, Receiver
+from liferaft.link.base import (
+    BYTES_PER_SECOND_MIN,
+    HIGH_WATER_BYTES,
+    LOW_WATER_BYTES,
+    Link,
+    Receiver,
+)
 from liferaft.link.budget import Budget
 from liferaft.link.frames import FrameSplitter, Sendable, encode_header
 from liferaft.link.turns import FRAMES_PER_TURN_MAX, Turns
 
 FRAME_TIMEOUT = 10.0
-"""Seconds that a frame may stay half received, and a closing link may make no headway."""
-
-FRAME_BYTES_PER_SECOND_MIN = 128 * 1024
-"""A large frame may take longer, by its length at this rate: 1 Mbit/s, a poor mobile line."""
+"""Seconds that a frame may stay half received, beside what its length takes at the least rate, and
+that what is sent may make no headway."""
 
 UNCOUNTED_BYTES_MAX = 16 * 1024
 """What each link may hold without being counted in a budget: a thousand links, 16 MiB."""
@@ -264,6 +268,7 @@ class StreamLink(asyncio.Protocol):
             if held_bytes > UNCOUNTED_BYTES_MAX:
                 self._shares.receiving.note(self)
         if not frames:
+            self._receiver.bytes_received()
             return
         if self._backlog or not self._shares.turns.is_served_at_once(len(frames)):
             self._wait_for_turns(frames)
@@ -280,7 +285,7 @@ class StreamLink(asyncio.Protocol):
         self._is_sending_paused = True
         if self._accept is not None:
             self._hold_reading()
-            self._watch_sending(self._taken_bytes())
+        self._watch_sending(self._taken_bytes())
         if self._receiver is not None and not self._is_closed:
             self._receiver.sending_paused()
 
@@ -438,7 +443,7 @@ class StreamLink(asyncio.Protocol):
         self._frame_timer = None
         if self._frame_since is None:
             return
-        allowed = self._frame_timeout + self._splitter.announced_bytes / FRAME_BYTES_PER_SECOND_MIN
+        allowed = self._frame_timeout + self._splitter.announced_bytes / BYTES_PER_SECOND_MIN
         due = self._frame_since + allowed
         if self._loop.time() < due:
             self._frame_timer = self._loop.call_at(due, self._check_frame)

@@ -107,6 +107,9 @@ class _Side:
         del reason
         self._ended.set()
 
+    def bytes_received(self) -> None:
+        """See `Receiver`; a frame is passed on once it is whole."""
+
     def sending_paused(self) -> None:
         """See `Receiver`; the link that was accepted reads nothing more by itself then."""
 

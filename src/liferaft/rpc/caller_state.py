@@ -4,11 +4,16 @@ Plain data of `liferaft.rpc.protocol`, which decides about all of it. Pure.
 """
 
 import enum
+import math
+from typing import Final
 
 import msgspec
 
 from liferaft.errors import ConnectionLost, LiferaftError, OutcomeUnknown, Unreachable
 from liferaft.rpc import wire
+
+GROWS_AFTER: Final = 1.0
+"""Seconds within which the next part of a large answer comes, or the answer is asked for again."""
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -28,15 +33,37 @@ class Silence:
     """For how long the host of a link has said nothing, though it was asked; the loop's time."""
 
     def __init__(self, timing: Timing) -> None:
-        self.heard_at = 0.0
+        # When the link was made; when that was, or the host heard of over it; and when over any.
+        self.begun_at = self.heard_at = self.word_at = 0.0
         self._timing = timing
         self._pinged_at = 0.0
         # When it was asked first, after a time in which nothing was asked of it.
         self._asked_at = 0.0
+        # When a part of a frame came last, and whether what was sent still waits to leave.
+        self._grew_at = -math.inf
+        self._is_clogged = False
 
     def begin(self, now: float) -> None:
         """Know that the link is new."""
-        self.heard_at = self._pinged_at = now
+        self.begun_at = self.heard_at = self._pinged_at = now
+        self._is_clogged = False
+
+    def hears(self, now: float) -> None:
+        """Know that the host said something."""
+        self.heard_at = self.word_at = now
+
+    def grows(self, now: float) -> None:
+        """Know that a part of a large frame came."""
+        self.heard_at = self.word_at = self._grew_at = now
+
+    def set_clogged(self, now: float, *, is_clogged: bool) -> None:
+        """Know whether what was sent still waits to leave; the host is asked once it has left."""
+        self._is_clogged = is_clogged
+        self._asked_at = self._pinged_at = now
+
+    def is_held_up(self, now: float) -> bool:
+        """Whether a question would wait behind what is on its way, or its answer is coming."""
+        return self._is_clogged or now - self._grew_at < GROWS_AFTER
 
     def ask(self, now: float) -> None:
         """Know that an idle host is asked something; what it has not answered yet comes first."""
@@ -49,12 +76,17 @@ class Silence:
         if not is_busy:
             self.ask(now)
 
-    def dues(self, *, is_busy: bool) -> tuple[float, float]:
-        """Return when the host is to be asked whether it is there, and when it counts as gone."""
+    def dues(self, *, is_busy: bool, arrives_at: float) -> tuple[float, float]:
+        """Return when the host is to be asked whether it is there, and when it counts as gone.
+
+        What is under way `arrives_at` that time at the latest: it has no answer before.
+        """
+        if self._is_clogged:
+            return math.inf, math.inf
         timing, since = self._timing, max(self.heard_at, self._pinged_at)
         if is_busy:
             # An idle host may have been silent for long because it was not asked.
-            silent_since = max(self.heard_at, self._asked_at)
+            silent_since = max(self.heard_at, self._asked_at, arrives_at)
             return since + timing.ping_busy, silent_since + timing.silence_busy_max
         return since + timing.ping_idle, self.heard_at + timing.silence_idle_max
 

@@ -211,6 +211,15 @@ class CallerConnection(CallDriver):
             self._leave(Leave(error))
         self._carry_out()
 
+    def bytes_received(self) -> None:
+        """Learn that a part of a large frame came over the present link."""
+        self._protocol.bytes_received(self._loop.time())
+
+    def set_clogged(self, *, is_clogged: bool) -> None:
+        """Learn whether what was sent over the present link still waits to leave."""
+        self._protocol.set_clogged(self._loop.time(), is_clogged=is_clogged)
+        self._carry_out()
+
     def _take_incoming(self) -> None:
         """Have the host's calls of objects that it refers to executed."""
         incoming, self._protocol.incoming = self._protocol.incoming, []
@@ -451,11 +460,20 @@ class _Line:
         """See `Receiver`."""
         self.end(reason)
 
+    def bytes_received(self) -> None:
+        """See `Receiver`."""
+        if self.is_current:
+            self._connection.bytes_received()
+
     def sending_paused(self) -> None:
         """See `Receiver`; what waits to be sent is bounded by `UNANSWERED_MAX` already."""
+        if self.is_current:
+            self._connection.set_clogged(is_clogged=True)
 
     def sending_resumed(self) -> None:
         """See `Receiver`."""
+        if self.is_current:
+            self._connection.set_clogged(is_clogged=False)
 
 
 def _after_fork() -> None:

@@ -111,6 +111,9 @@ class _Question:
         del reason
         self._tell(None)
 
+    def bytes_received(self) -> None:
+        """See `Receiver`; the answers are small."""
+
     def sending_paused(self) -> None:
         """See `Receiver`; next to nothing is sent."""
 

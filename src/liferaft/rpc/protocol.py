@@ -29,6 +29,7 @@ from liferaft.errors import (
     Unreachable,
 )
 from liferaft.link.base import FRAME_BYTES_MAX
+from liferaft.rpc import caller_state as states
 from liferaft.rpc import wire
 from liferaft.rpc.buffers import (
     CallFrame,
@@ -39,16 +40,7 @@ from liferaft.rpc.buffers import (
     too_large,
     with_outline,
 )
-from liferaft.rpc.caller_state import (
-    GivenBack,
-    Leave,
-    Silence,
-    State,
-    Timing,
-    copy_error,
-    is_refusal,
-    why_unsent,
-)
+from liferaft.rpc.caller_state import Leave, Silence, State, Timing, copy_error, why_unsent
 from liferaft.rpc.codec import decode_frame, encode, our_error
 from liferaft.rpc.interface import MethodSignature
 from liferaft.rpc.session import (
@@ -111,14 +103,17 @@ class CallerProtocol(Generic[WaiterT]):
         self._incarnation = b""
         self._handshake_at = 0.0
         self._handshake_interval = 0.0
-        # When the host said anything last, whatever links there were since.
-        self.heard_at = 0.0
         self._due: float | None = None
         self._frame_bytes_max = frame_bytes_max
         self._gives_back = gives_back
         self._token = token
         self._metadata = metadata  # beside every call
         self._stream_sign = -1 if calls_back else 1
+
+    @property
+    def heard_at(self) -> float:
+        """When the host said anything last, whatever links there were since."""
+        return self._silence.word_at
 
     # What the driver reports.
 
@@ -157,7 +152,7 @@ class CallerProtocol(Generic[WaiterT]):
                 if not call.sent_count:
                     self.answer(call, Unreachable(text))
                 elif call.may_run_twice and self.state is State.DOWN:
-                    self.answer(call, GivenBack(text))
+                    self.answer(call, states.GivenBack(text))
 
     def call(
         self,
@@ -202,7 +197,7 @@ class CallerProtocol(Generic[WaiterT]):
         if self.state is State.BOUND or (self.state is State.LEAVING and object_name is not None):
             self.outgoing.append(frame)
             call.sent_count = 1
-            call.sent_at = now
+            call.sent_at = call.begun_at = now
             call.interval = self.round_trip.interval
             call.resend_at = now + call.interval + travel_time(frame)
             if len(session.pending) == 1:
@@ -250,7 +245,7 @@ class CallerProtocol(Generic[WaiterT]):
 
     def receive(self, frames: list[bytes], now: float) -> None:
         """Take what one socket read brought; raises `ProtocolError` when it cannot be read."""
-        self._silence.heard_at = self.heard_at = now
+        self._silence.hears(now)
         for data in frames:
             frame = decode_frame(data)
             if type(frame) is wire.Reply:
@@ -258,7 +253,19 @@ class CallerProtocol(Generic[WaiterT]):
             elif type(frame) in _INCOMING:
                 self.incoming.append((frame, data))
             else:
-                _receive_one(self, frame, now)
+                handle = _HANDLERS.get(type(frame))
+                if handle is None:
+                    raise ProtocolError(f"a host does not send {type(frame).__name__}")
+                handle(self, frame, now)
+
+    def bytes_received(self, now: float) -> None:
+        """Know that a part of a large frame came: the host is there, and is answering."""
+        self._silence.grows(now)
+
+    def set_clogged(self, now: float, *, is_clogged: bool) -> None:
+        """Know whether what was sent still waits to leave; a peer that is gone is the link's."""
+        self._silence.set_clogged(now, is_clogged=is_clogged)
+        self._due = self._next_due()
 
     def time_passed(self, now: float) -> None:
         """Do what is due: deadlines, repeats, pings, giving up on a silent host."""
@@ -266,21 +273,27 @@ class CallerProtocol(Generic[WaiterT]):
             if call.end(self._silence.heard_at) <= now:
                 self._expire(call)
             elif self.state is State.BOUND or (self.state is State.LEAVING and call.sent_count):
-                if call.resend_at <= now:
-                    self._send_call(call, min(2 * call.interval, RESEND_CAP), now)
-                if call.streams is not None:
-                    self.send_streams(call, now)
+                self._repeat(call, now)
         if self.state is State.DOWN:
             self._due = self._next_due()
             return
         if not self.state.is_bound and self._handshake_at <= now:
             self._shake_hands(now)
-        ping_at, gone_at = self._silence.dues(is_busy=self._is_busy)
+        ping_at, gone_at = self._silence_dues()
         if gone_at <= now:
             self._quit(Unreachable("the host no longer answers"))
         elif ping_at <= now:
             self._ping(now)
         self._due = self._next_due()
+
+    def _repeat(self, call: PendingCall[WaiterT], now: float) -> None:
+        if call.resend_at <= now:
+            if self._silence.is_held_up(now):
+                call.resend_at = now + call.interval
+            else:
+                self._send_call(call, min(2 * call.interval, RESEND_CAP), now)
+        if call.streams is not None:
+            self.send_streams(call, now)
 
     def deadline(self) -> float | None:
         """Return when `time_passed` must be called next; it may be a little early."""
@@ -318,9 +331,11 @@ class CallerProtocol(Generic[WaiterT]):
 
     # Time.
 
-    @property
-    def _is_busy(self) -> bool:
-        return bool(self.session.pending) or not self.state.is_bound
+    def _silence_dues(self) -> tuple[float, float]:
+        pending = self.session.pending.values()
+        is_busy = bool(pending) or not self.state.is_bound
+        arrives_at = max((call.arrives_at for call in pending), default=0.0)
+        return self._silence.dues(is_busy=is_busy, arrives_at=arrives_at)
 
     def _next_due(self) -> float | None:
         dues = [
@@ -328,7 +343,7 @@ class CallerProtocol(Generic[WaiterT]):
             for call in self.session.pending.values()
         ]
         if self.state is not State.DOWN:
-            dues += self._silence.dues(is_busy=self._is_busy)
+            dues += self._silence_dues()
             if not self.state.is_bound:
                 dues.append(self._handshake_at)
         return min((due for due in dues if due is not None), default=None)
@@ -393,6 +408,8 @@ class CallerProtocol(Generic[WaiterT]):
             self.answer(call, too_large(call.method.name, call.frame, self._frame_bytes_max))
             return
         self.outgoing.append(call.frame)
+        if call.begun_at < self._silence.begun_at:
+            call.begun_at, call.has_arrived = now, False
         call.sent_count += 1
         call.sent_at = now
         call.interval = interval
@@ -470,7 +487,7 @@ class CallerProtocol(Generic[WaiterT]):
         call = self.session.pending.get(frame.number)
         if call is None:
             return
-        if call.sent_count > 1 and is_refusal(frame):
+        if call.sent_count > 1 and states.is_refusal(frame):
             # This copy was turned away, but an earlier one may still be executed: elsewhere, or
             # later. So it is no answer yet, and the call is asked again.
             call.interval = min(2 * call.interval, RESEND_CAP)
@@ -495,6 +512,7 @@ class CallerProtocol(Generic[WaiterT]):
     def _working(self, frame: wire.Working, now: float) -> None:
         call = self.session.pending.get(frame.number)
         if call is not None:
+            call.has_arrived = True
             if call.interval < WORKING_INTERVAL:
                 # It was asked again too soon, and so would the next ones be: none of them would be
                 # sent once only, and so none would tell how long an answer takes.
@@ -561,13 +579,6 @@ class CallerProtocol(Generic[WaiterT]):
                     self.answer(call, copy_error(reason))
         if self.leave is None:
             self.leave = Leave(reason, address, is_lasting, has_parted)
-
-
-def _receive_one(protocol: CallerProtocol[WaiterT], frame: wire.Frame, now: float) -> None:
-    handle = _HANDLERS.get(type(frame))
-    if handle is None:
-        raise ProtocolError(f"a host does not send {type(frame).__name__}")
-    handle(protocol, frame, now)
 
 
 _INCOMING: Final = frozenset({wire.Call, wire.Cancel, wire.Notify})

@@ -94,6 +94,10 @@ class ServedLink:
         self._handshake_timer.cancel()
         self._server.forget(self)
 
+    def bytes_received(self) -> None:
+        """See `Receiver`."""
+        self.heard_at = self._server.loop.time()
+
     def sending_paused(self) -> None:
         """See `Receiver`; the link reads nothing meanwhile, and sees to it that it goes on."""
         self.is_paused = True

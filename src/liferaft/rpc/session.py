@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from liferaft.link.base import BYTES_PER_SECOND_MIN
 from liferaft.rpc.buffers import CallFrame
 from liferaft.rpc.interface import MethodSignature
 
@@ -33,8 +34,8 @@ Frames are lost here by links that lose at random, not by queues that overflow, 
 does not help. With 30 % lost each way the slowest call in a hundred took 4.3 s under a cap of 2 s,
 1.2 s under 0.25 s."""
 LARGE_BYTES: Final = 64 * 1024
-LARGE_BYTES_PER_SECOND: Final = 16 * 1024 * 1024
-"""How fast a large call is taken to travel at least: it is not sent again while on its way."""
+LARGE_BYTES_PER_SECOND: Final = 1024 * 1024
+"""How fast a large call is taken to travel: it is not sent again while on its way."""
 WORKING_INTERVAL: Final = 2.0
 """Seconds between repeats of a call of which the host said that it is being executed."""
 
@@ -77,9 +78,11 @@ class PendingCall(Generic[WaiterT]):
     """A call without an answer yet. `waiter` is the driver's; nothing here looks at it."""
 
     __slots__ = (
+        "begun_at",
         "deadline",
         "exported",
         "frame",
+        "has_arrived",
         "interval",
         "is_given_up",
         "method",
@@ -111,6 +114,9 @@ class PendingCall(Generic[WaiterT]):
         self.sent_count = 0
         # Nobody waits for it any more, but for its answer: it must not be begun now.
         self.is_given_up = False
+        # When it was sent first over the present link; whether the host has said that it has it.
+        self.begun_at = -math.inf
+        self.has_arrived = False
         self.sent_at = 0.0
         self.interval = 0.0
         self.resend_at = 0.0
@@ -150,6 +156,14 @@ class PendingCall(Generic[WaiterT]):
             of_streams = streams.due()
             due = min(due, self.resend_at, math.inf if of_streams is None else of_streams)
         return None if due == math.inf else due
+
+    @property
+    def arrives_at(self) -> float:
+        """When a large call is at the host, at the latest: until then it may be silent."""
+        size_bytes = len(self.frame)
+        if size_bytes <= LARGE_BYTES or self.has_arrived or not self.sent_count:
+            return 0.0
+        return self.begun_at + size_bytes / BYTES_PER_SECOND_MIN
 
     @property
     def may_run_twice(self) -> bool:
@@ -197,7 +211,7 @@ class CallerSession(Generic[WaiterT]):
 
     def take_over(self, call: PendingCall[WaiterT]) -> None:
         """Keep a call of another session under the next number."""
-        call.number = self.next_number
+        call.number, call.begun_at = self.next_number, -math.inf
         self.next_number += 1
         self.pending[call.number] = call
 
