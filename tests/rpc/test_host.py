@@ -158,6 +158,23 @@ async def test_a_drained_host_waits_a_while_for_who_lost_its_link_and_no_longer(
         await under_way
 
 
+async def test_who_is_tired_of_waiting_for_a_host_that_is_drained_has_it_stopped() -> None:
+    network = MemoryNetwork()
+    host = await serve_slow(network, "a", SlowObject())
+    stub = await liferaft.aconnect(Slow, "memory:a", network=network, timeout=100)
+    call = asyncio.ensure_future(stub.add(50))
+    await asyncio.sleep(0.1)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await host.astop(drain=60)
+
+    async with await serve_slow(network, "a", SlowObject()):
+        with pytest.raises(OutcomeUnknown):
+            await call
+    await liferaft.aclose(stub)
+
+
 async def test_a_drained_host_lets_nobody_new_in() -> None:
     network = MemoryNetwork()
     slow = SlowObject()

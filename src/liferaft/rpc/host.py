@@ -153,12 +153,15 @@ class CalleeStub:
 
         With `drain`, in seconds, new callers are turned away, and those that are here finish what
         they have under way and turn to another address, before the rest is cut off. So no call is
-        lost when hosts are restarted one after the other.
+        lost when hosts are restarted one after the other. Cancelling it cuts the rest off at once.
         """
         server, self._server = self._server, None
-        if server is not None:
+        if server is None:
+            return
+        try:
             if drain:
                 await server.drain(drain)
+        finally:
             await server.stop()
             for dispatcher in self._dispatchers.values():
                 await dispatcher.stop()
