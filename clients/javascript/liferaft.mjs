@@ -198,11 +198,12 @@ export class Connection {
     if (this.#state !== "bound" && this.#state !== "leaving" && this.#asksAt <= now) this.#ask();
     const isBusy = this.#pending.size > 0 || this.#state !== "bound";
     // An idle host may have been silent for long because it was not asked.
+    const isAsking = isBusy || this.#pingedAt > this.#heardAt;
     const arriving = [...this.#pending.values()].map((call) => call.arrivesAt);
     const silentSince = isBusy ? Math.max(this.#heardAt, this.#askedAt, ...arriving) : this.#heardAt;
     if (now - silentSince > (isBusy ? SILENCE_MAX_MS : 3 * IDLE_PING_MS)) {
       this.#leave(new Unreachable("the host no longer answers"));
-    } else if (now - Math.max(this.#heardAt, this.#pingedAt) > (isBusy ? BUSY_PING_MS : IDLE_PING_MS)) {
+    } else if (now - Math.max(this.#heardAt, this.#pingedAt) > (isAsking ? BUSY_PING_MS : IDLE_PING_MS)) {
       this.#pingedAt = now;
       if (!this.#pending.size) this.#hostIsAsked();
       this.#send([KIND.PING, this.#ackedBelow()]);

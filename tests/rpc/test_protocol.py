@@ -403,7 +403,8 @@ def test_silence_is_asked_about_and_then_left() -> None:
     hand.bind()
     sent = hand.pass_time(20.0)
 
-    assert [(5.0, wire.Ping(1)), (10.0, wire.Ping(1))] == sent
+    pings = [(5.0 + step / 2, wire.Ping(1)) for step in range(20)]
+    assert pings == sent, "one that was lost says little"
     assert hand.protocol.leave is not None
     assert isinstance(hand.protocol.leave.reason, Unreachable)
 
@@ -441,7 +442,7 @@ def test_calls_that_end_early_do_not_hide_that_a_host_is_silent() -> None:
 def test_a_ping_that_an_idle_host_has_not_answered_is_a_question_too() -> None:
     hand = Hand()
     hand.bind()
-    assert [(5.0, wire.Ping(1))] == hand.pass_time(6.0)
+    assert [(5.0, wire.Ping(1))] == hand.pass_time(5.4)
     hand.call()
 
     assert 8.0 == left_at(hand, 20.0)
@@ -493,7 +494,7 @@ def test_an_idle_host_is_asked_again_once_what_was_sent_has_left() -> None:
     assert [] == hand.pass_time(6.0)
     hand.protocol.set_clogged(hand.now, is_clogged=False)
 
-    assert [(11.0, wire.Ping(1))] == hand.pass_time(12.0)
+    assert [(6.5, wire.Ping(1))] == hand.pass_time(6.9)
 
 
 def test_a_new_link_is_not_clogged() -> None:
@@ -503,7 +504,7 @@ def test_a_new_link_is_not_clogged() -> None:
     hand.protocol.link_lost(Unreachable("lost"))
     hand.bind()
 
-    assert [(5.0, wire.Ping(1))] == hand.pass_time(6.0)
+    assert [(5.0, wire.Ping(1))] == hand.pass_time(5.4)
 
 
 def test_a_large_call_is_given_time_by_its_length_until_the_host_says_that_it_has_it() -> None:

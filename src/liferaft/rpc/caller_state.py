@@ -88,7 +88,9 @@ class Silence:
             # An idle host may have been silent for long because it was not asked.
             silent_since = max(self.heard_at, self._asked_at, arrives_at)
             return since + timing.ping_busy, silent_since + timing.silence_busy_max
-        return since + timing.ping_idle, self.heard_at + timing.silence_idle_max
+        # One lost ping says little: those that follow come as soon as if it were busy.
+        pause = timing.ping_busy if self._pinged_at > self.heard_at else timing.ping_idle
+        return since + pause, self.heard_at + timing.silence_idle_max
 
 
 class State(enum.Enum):
