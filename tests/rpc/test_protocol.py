@@ -25,6 +25,7 @@ from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.interface import Interface
 from liferaft.rpc.protocol import CallerProtocol
 from liferaft.rpc.session import travel_time
+from liferaft.rpc.stream import CallStreams
 from tests.rpc.objects import Counter
 
 INTERFACE = Interface.of(Counter)
@@ -523,6 +524,19 @@ def test_a_large_call_is_given_time_by_its_length_until_the_host_says_that_it_ha
         left.append(left_at(hand, 50.0))
 
     assert [13.0, 4.0] == left
+
+
+def test_a_large_item_of_a_stream_is_given_time_by_its_length() -> None:
+    hand = Hand()
+    hand.bind()
+    streams = CallStreams(sending=(1,), receiving=())
+    call = hand.protocol.call(
+        INCREMENT, (1,), now=hand.now, deadline=None, waiter="w", streams=streams, patience=100.0
+    )
+    streams.senders[1].offer(msgspec.Raw(encode(bytes(10 * BYTES_PER_SECOND_MIN))))
+    hand.protocol.send_streams(call, hand.now)
+
+    assert 13 == round(left_at(hand, 50.0) or 0)
 
 
 def test_a_large_call_has_to_arrive_anew_over_each_link_and_once_over_one() -> None:

@@ -20,9 +20,15 @@ pytestmark = pytest.mark.looptime(noop_cycles=0)
 SIZE = 8_000_000
 
 
+ITEMS = 3
+ITEM_SIZE = 4_000_000
+
+
 class Store(Protocol):
     async def put(self, data: bytes) -> int: ...
     async def get(self, size: int) -> bytes: ...
+    async def put_all(self, items: AsyncIterator[bytes]) -> int: ...
+    def get_all(self, count: int, size: int) -> AsyncIterator[bytes]: ...
 
 
 class StoreObject:
@@ -36,6 +42,13 @@ class StoreObject:
     async def get(self, size: int) -> bytes:
         self.count_of_calls += 1
         return bytes(size)
+
+    async def put_all(self, items: AsyncIterator[bytes]) -> int:
+        return sum([len(item) async for item in items])
+
+    async def get_all(self, count: int, size: int) -> AsyncIterator[bytes]:
+        for _ in range(count):
+            yield bytes(size)
 
 
 @contextlib.asynccontextmanager
@@ -68,6 +81,31 @@ async def test_what_is_large_crosses_a_slow_link_once_and_as_fast_as_that_is(rat
         assert SIZE / rate <= loop.time() - put_at < SIZE / rate + 1
         assert (link,) == network.links, "it was not taken for silent"
         assert 2 == store.count_of_calls
+
+
+async def large_items() -> AsyncIterator[bytes]:
+    for _ in range(ITEMS):
+        yield bytes(ITEM_SIZE)
+
+
+@pytest.mark.parametrize("rate", [4_000_000, 1_000_000, 300_000])
+async def test_large_items_of_streams_cross_a_slow_link(rate: int) -> None:
+    leak = Leak(bytes_per_second=rate)
+    inside = MemoryNetwork()
+    network = LeakyNetwork(inside, seed=1, outgoing=leak, incoming=leak)
+    loop = asyncio.get_running_loop()
+    least = ITEMS * ITEM_SIZE / rate
+    async with store_at(inside, network) as (stub, _):
+        (link,) = network.links
+        began_at = loop.time()
+        assert ITEMS * ITEM_SIZE == await stub.put_all(large_items())
+        put_at = loop.time()
+        got = [len(item) async for item in stub.get_all(ITEMS, ITEM_SIZE)]
+
+        assert [ITEM_SIZE] * ITEMS == got
+        assert least <= put_at - began_at < 4 * least
+        assert least <= loop.time() - put_at < 4 * least
+        assert (link,) == network.links, "it was not taken for silent"
 
 
 async def test_a_host_does_not_end_a_link_on_which_a_large_call_is_coming() -> None:

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from liferaft.errors import ProtocolError
+from liferaft.link.base import BYTES_PER_SECOND_MIN
 from liferaft.rpc.codec import decode_frame, encode
+from liferaft.rpc.session import LARGE_BYTES_PER_SECOND
 from liferaft.rpc.stream import (
     RESEND_FIRST,
     WINDOW,
@@ -239,3 +241,57 @@ def test_nothing_comes_behind_the_end() -> None:
 def test_an_acknowledgement_of_what_was_never_sent_is_an_error() -> None:
     with pytest.raises(ProtocolError):
         Sender().take_credit(Credit(1, CHANNEL, 1, WINDOW, is_closed=False))
+
+
+def repeats(sender: Sender, until: float) -> list[float]:
+    """Move to `until` from due time to due time; return when anything was sent again."""
+    times = []
+    while (due := sender.due()) is not None and due <= until:
+        if list(sender.chunks(1, CHANNEL, due)):
+            times.append(round(due, 2))
+    return times
+
+
+def test_a_large_item_is_given_the_time_that_it_takes_before_it_is_sent_again() -> None:
+    sender = Sender()
+    sender.offer(raw(4 * LARGE_BYTES_PER_SECOND))
+    assert 1 == len(list(sender.chunks(1, CHANNEL, 0.0)))
+
+    assert [4.1, 12.3, 28.7, 61.2, 93.7] == repeats(sender, 100.0)
+
+
+def test_a_large_item_behind_a_small_one_is_not_sent_again_too_early() -> None:
+    sender = Sender()
+    sender.offer(raw(10))
+    list(sender.chunks(1, CHANNEL, 0.0))
+    sender.offer(raw(4 * LARGE_BYTES_PER_SECOND))
+    list(sender.chunks(1, CHANNEL, 0.05))
+
+    assert [4.15] == repeats(sender, 12.0)
+
+
+def test_small_items_that_are_lost_do_not_make_large_ones_slow() -> None:
+    sender = Sender()
+    sender.offer(raw(10))
+    list(sender.chunks(1, CHANNEL, 0.0))
+    assert 5 < len(repeats(sender, 5.0))
+    sender.take_credit(Credit(1, CHANNEL, 1, WINDOW_FIRST, is_closed=False))
+    sender.offer(raw(4 * LARGE_BYTES_PER_SECOND))
+    list(sender.chunks(1, CHANNEL, 5.0))
+
+    assert [9.1] == repeats(sender, 12.0)
+
+
+def test_a_large_item_arrives_by_its_length_at_the_least_rate_over_the_present_link() -> None:
+    streams, _ = pair()
+    sender = streams.senders[CHANNEL]
+    assert 0.0 == streams.arrives_at(3.0)
+    sender.offer(raw(10))
+    list(sender.chunks(1, CHANNEL, 0.0))
+    assert 0.0 == streams.arrives_at(3.0)
+    sender.offer(raw(10 * BYTES_PER_SECOND_MIN))
+    list(sender.chunks(1, CHANNEL, 5.0))
+
+    assert [15, 17] == [round(streams.arrives_at(since)) for since in (3.0, 7.0)]
+    sender.take_credit(Credit(1, CHANNEL, 2, WINDOW, is_closed=False))
+    assert 0.0 == streams.arrives_at(3.0)

@@ -159,11 +159,12 @@ class PendingCall(Generic[WaiterT]):
 
     @property
     def arrives_at(self) -> float:
-        """When a large call is at the host, at the latest: until then it may be silent."""
+        """When all that is large is at the host, at the latest: until then it may be silent."""
+        at = 0.0 if self.streams is None else self.streams.arrives_at(self.begun_at)
         size_bytes = len(self.frame)
         if size_bytes <= LARGE_BYTES or self.has_arrived or not self.sent_count:
-            return 0.0
-        return self.begun_at + size_bytes / BYTES_PER_SECOND_MIN
+            return at
+        return max(at, self.begun_at + size_bytes / BYTES_PER_SECOND_MIN)
 
     @property
     def may_run_twice(self) -> bool:

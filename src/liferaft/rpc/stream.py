@@ -23,8 +23,9 @@ from typing import Final
 import msgspec
 
 from liferaft.errors import ProtocolError
+from liferaft.link.base import BYTES_PER_SECOND_MIN
 from liferaft.rpc.codec import encode
-from liferaft.rpc.session import RESEND_CAP
+from liferaft.rpc.session import LARGE_BYTES_PER_SECOND, RESEND_CAP
 from liferaft.rpc.wire import Chunk, Credit
 
 RESULT: Final = 0
@@ -38,16 +39,20 @@ CHUNK_BYTES: Final = 64 * 1024
 """Small items travel together, up to so much."""
 RESEND_FIRST: Final = 0.1
 """Seconds until a chunk is sent again."""
+LARGE_BYTES: Final = 2 * CHUNK_BYTES
+"""Of a chunk that holds a large item, and takes its time."""
 
 
 class _Sent:
     """A chunk that was not acknowledged yet."""
 
-    __slots__ = ("chunk", "end")
+    __slots__ = ("chunk", "end", "sent_at", "size_bytes")
 
-    def __init__(self, chunk: Chunk, end: int) -> None:
+    def __init__(self, chunk: Chunk, end: int, sent_at: float) -> None:
         self.chunk = chunk
         self.end = end
+        self.sent_at = sent_at
+        self.size_bytes = _size(chunk)
 
 
 class Sender:
@@ -67,6 +72,8 @@ class Sender:
         self._sent: deque[_Sent] = deque()
         self._interval = RESEND_FIRST
         self._resend_at = 0.0
+        # How fast large chunks are taken to travel, in bytes a second.
+        self._rate: float = LARGE_BYTES_PER_SECOND
 
     @property
     def has_room(self) -> bool:
@@ -108,7 +115,7 @@ class Sender:
             self._interval = RESEND_FIRST
             self._resend_at = 0.0
         while self._sent and self._sent[0].end <= credit.received:
-            self._held_bytes -= _size(self._sent.popleft().chunk)
+            self._held_bytes -= self._sent.popleft().size_bytes
             self._interval = RESEND_FIRST
             self._resend_at = 0.0
         if credit.is_closed and not self.is_closed:
@@ -128,15 +135,41 @@ class Sender:
         """Return what must be sent now: what is new, and what was not acknowledged for too long."""
         if self._is_waiting and 0.0 < self._resend_at <= now:
             self._interval = min(2 * self._interval, RESEND_CAP)
-            self._resend_at = now + self._interval
+            if any(self._large()):
+                # One that is still on its way must not have its repeats queue up behind it.
+                self._rate = max(self._rate / 2, BYTES_PER_SECOND_MIN)
+            self._resend_at = now + self._resend_after
             probe = Chunk(number, channel, self._next_sequence - 1, [], is_last=False)
             yield from [sent.chunk for sent in self._sent] or [probe]
         while self._offered or self._is_end_offered:
             chunk = self._next_chunk(number, channel)
-            self._sent.append(_Sent(chunk, self._next_sequence))
+            self._sent.append(_Sent(chunk, self._next_sequence, now))
+            if self._sent[-1].size_bytes > LARGE_BYTES:
+                self._resend_at = max(self._resend_at, now + self._resend_after)
             yield chunk
         if self._is_waiting and self._resend_at == 0.0:
-            self._resend_at = now + self._interval
+            self._resend_at = now + self._resend_after
+
+    @property
+    def _resend_after(self) -> float:
+        large_bytes = max((sent.size_bytes for sent in self._large()), default=0)
+        return self._interval + large_bytes / self._rate
+
+    def arrives_at(self, since: float) -> float:
+        """Return when all that is large is on the other side, at the latest, of a link since then.
+
+        It is 0 when there is nothing.
+        """
+        return max(
+            (
+                max(since, sent.sent_at) + sent.size_bytes / BYTES_PER_SECOND_MIN
+                for sent in self._large()
+            ),
+            default=0.0,
+        )
+
+    def _large(self) -> Iterator[_Sent]:
+        return (sent for sent in self._sent if sent.size_bytes > LARGE_BYTES)
 
     def _next_chunk(self, number: int, channel: int) -> Chunk:
         items: list[msgspec.Raw] = []
@@ -269,6 +302,10 @@ class CallStreams:
         if any(receiver.needs_credit for receiver in self.receivers.values()):
             return 0.0
         return min(dues, default=None)
+
+    def arrives_at(self, since: float) -> float:
+        """See `Sender`: of all of them."""
+        return max((sender.arrives_at(since) for sender in self.senders.values()), default=0.0)
 
     def close(self) -> None:
         """Hold nothing more: the call has ended."""
