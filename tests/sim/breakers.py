@@ -43,13 +43,16 @@ from tests.sim.snapshot_breakers import SNAPSHOT_BREAKERS
 Breaker = Callable[[pytest.MonkeyPatch], None]
 
 PROFILE: dict[str, str] = {}
+LOAD: dict[str, float] = {}
 
 
-def under(profile: str) -> Callable[[Breaker], Breaker]:
-    """Say under which profile a breaker is found soonest."""
+def under(profile: str, *, load: float | None = None) -> Callable[[Breaker], Breaker]:
+    """Say under which profile a breaker is found soonest, and with how many commands a second."""
 
     def note(breaker: Breaker) -> Breaker:
         PROFILE[breaker.__name__] = profile
+        if load is not None:
+            LOAD[breaker.__name__] = load
         return breaker
 
     return note
@@ -309,7 +312,7 @@ def commit_an_older_term_by_counting(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(commitment, "next_commit_index", broken)
 
 
-@under("disk")
+@under("disk", load=150.0)
 def take_a_late_write_for_what_replaced_it(patch: pytest.MonkeyPatch) -> None:
     """Trap 17: the write of what was overwritten since ends, and says nothing of what is there."""
     truncate = RaftLog.truncate_from

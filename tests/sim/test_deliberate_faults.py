@@ -1,11 +1,12 @@
 """Each guard is taken out, and the simulator must see it, or its silence would prove nothing."""
 
+import msgspec
 import pytest
 
 from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.options import SimulationOptions
 from liferaft.sim.run import simulate
-from tests.sim.breakers import BREAKERS, PROFILE, Breaker
+from tests.sim.breakers import BREAKERS, LOAD, PROFILE, Breaker
 from tests.sim.group_breakers import GROUP_BREAKERS
 from tests.sim.group_breakers import PROFILE as GROUP_PROFILE
 from tests.sim.member_breakers import MEMBER_BREAKERS
@@ -18,7 +19,11 @@ SEEDS_MAX = 150
 @pytest.mark.parametrize("breaker", BREAKERS, ids=lambda breaker: breaker.__name__)
 def test_the_simulator_finds(breaker: Breaker, monkeypatch: pytest.MonkeyPatch) -> None:
     breaker(monkeypatch)
-    search(breaker, SimulationOptions(profile=PROFILE.get(breaker.__name__, "mixed")))
+    name = breaker.__name__
+    options = SimulationOptions(profile=PROFILE.get(name, "mixed"))
+    if name in LOAD:
+        options = msgspec.structs.replace(options, commands_per_second=LOAD[name])
+    search(breaker, options)
 
 
 @pytest.mark.slow
