@@ -72,18 +72,8 @@ class ThreadWaiter:
             return self._outcome
 
 
-class Heir(Protocol):
+class Heir(Connection, Protocol):
     """Who takes the calls of a connection that is leaving its host; references stay behind."""
-
-    async def call(
-        self,
-        method: MethodSignature,
-        arguments: tuple[Any, ...] | msgspec.Raw,
-        *,
-        time_left: float | None = None,
-        metadata: Mapping[str, str] | None = None,
-    ) -> Any:
-        """See `CallDriver`."""
 
     def start_streaming(
         self,
@@ -93,15 +83,6 @@ class Heir(Protocol):
         time_left: float | None,
         metadata: Mapping[str, str] | None = None,
     ) -> StreamedCall:
-        """See `CallDriver`."""
-
-    def notify(
-        self,
-        method: MethodSignature,
-        arguments: tuple[Any, ...] | msgspec.Raw,
-        *,
-        metadata: Mapping[str, str] | None = None,
-    ) -> None:
         """See `CallDriver`."""
 
     def begin(
