@@ -22,7 +22,8 @@ import msgspec
 from liferaft.errors import InvalidArgument
 from liferaft.link.frames import Gathered
 from liferaft.rpc.arrays import array_head, encode_array, flat_bytes, is_array, names_array
-from liferaft.rpc.codec import NESTING_MAX, encode, is_nested_too_deep, of_a_call
+from liferaft.rpc.codec import encode, of_a_call
+from liferaft.rpc.nesting import NESTING_MAX, is_nested_too_deep
 from liferaft.rpc.wire import Reply
 
 LARGE_BYTES: Final = 256 * 1024

@@ -6,7 +6,6 @@ a class that the interface declares, a class of liferaft.errors, or a `RemoteErr
 """
 
 import re
-import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
@@ -16,6 +15,7 @@ import msgspec
 from liferaft import errors
 from liferaft.errors import InvalidArgument, LiferaftError, ProtocolError, RemoteError
 from liferaft.rpc.arrays import decode_array, encode_array, read_extension
+from liferaft.rpc.nesting import NESTING_MAX, is_nested_too_deep
 from liferaft.rpc.wire import Failure, Frame
 
 NOTHING: Final = msgspec.Raw(b"\xc0")
@@ -24,31 +24,11 @@ NOTHING: Final = msgspec.Raw(b"\xc0")
 TRACEBACK_CHARACTERS_MAX: Final = 16 * 1024
 """A recursion error's traceback is long and says the same thing over and over."""
 
-NESTING_MAX: Final = 256
-"""How deep containers may lie in each other in a frame, at least; deeper ones may be refused."""
-
-_SPARE_LEVELS: Final = 400
-"""Decoding takes one level of Python's recursion limit (1,000) for each container. A frame that one
-place can read just so, and another, a few calls deeper, cannot, would be let into the log and then
-end every node that applies it. So a frame must be readable with this many levels to spare."""
-
-_SPARE: Final = b"\x91" * _SPARE_LEVELS
-_CONTAINERS: Final = bytes((*range(0x80, 0xA0), *range(0xDC, 0xE0)))
-_OTHERS: Final = bytes(sorted(set(range(256)) - set(_CONTAINERS)))
-_COUNTED_BYTES_MAX: Final = 16 * 1024
-"""Up to here counting what may begin a container is cheaper than skipping with levels to spare."""
-
 RETRY_AFTER_MAX: Final = 3600.0
 """Seconds; a host's hint beyond it is not believed."""
 
-_COPIED_BYTES_MAX: Final = 1024 * 1024
-"""Beyond it a copy of the frame costs more than 400 calls of a function."""
-_HAS_ONE_STACK: Final = sys.version_info < (3, 12)
-"""Whether Python's calls and those of extensions count towards the same limit."""
-
 _encoder: Final = msgspec.msgpack.Encoder(enc_hook=encode_array)
 _decoder: Final[msgspec.msgpack.Decoder[Frame]] = msgspec.msgpack.Decoder(Frame)
-_skip: Final = msgspec.msgpack.Decoder(msgspec.Raw).decode
 _PATH: Final = re.compile(r"(.*) - at `\$\[(\d+)\]([^`]*)`", re.DOTALL)
 """msgspec's own is the last: what a user's class raises may end like that, too."""
 
@@ -85,35 +65,6 @@ def decode_frame(data: bytes) -> Frame:
         return _decoder.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise ProtocolError(f"a frame that cannot be read: {error}") from error
-
-
-def is_nested_too_deep(data: bytes) -> bool:
-    """Return whether whoever decodes `data` later might run out of stack; see `_SPARE_LEVELS`.
-
-    Never so up to `NESTING_MAX` levels. Costs a few microseconds, and nothing for short data.
-    """
-    if len(data) <= NESTING_MAX:
-        return False
-    if len(data) <= _COUNTED_BYTES_MAX and len(data.translate(None, _OTHERS)) <= NESTING_MAX:
-        return False
-    try:
-        if len(data) > _COPIED_BYTES_MAX and _HAS_ONE_STACK:
-            _skip_deep_down(data, _SPARE_LEVELS)
-        else:
-            _skip(_SPARE + data)
-    except RecursionError:
-        return True
-    except msgspec.DecodeError:
-        return False  # it cannot be read at all, which is for its decoder to say
-    return False
-
-
-def _skip_deep_down(data: bytes, levels: int) -> None:
-    """Skip `data` with so many levels less: what `_SPARE` does, without a copy of the data."""
-    if levels:
-        _skip_deep_down(data, levels - 1)
-    else:
-        _skip(data)
 
 
 class ArgumentsCodec:

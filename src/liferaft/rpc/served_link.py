@@ -19,14 +19,9 @@ from liferaft.link.base import Link
 from liferaft.rpc import wire
 from liferaft.rpc.access import EVERYTHING, Roles
 from liferaft.rpc.buffers import CallFrame, outline_of
-from liferaft.rpc.codec import (
-    NESTING_MAX,
-    decode_frame,
-    encode,
-    encode_failure,
-    is_nested_too_deep,
-)
+from liferaft.rpc.codec import decode_frame, encode, encode_failure
 from liferaft.rpc.dispatch import Dispatcher, Redirected
+from liferaft.rpc.nesting import NESTING_MAX, is_nested_too_deep
 from liferaft.rpc.refusals import Refusals
 
 if TYPE_CHECKING:
