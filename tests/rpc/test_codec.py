@@ -22,7 +22,6 @@ from liferaft.errors import (
 )
 from liferaft.rpc import wire
 from liferaft.rpc.codec import (
-    NESTING_MAX,
     ArgumentsCodec,
     ExceptionCodec,
     decode_failure,
@@ -30,6 +29,7 @@ from liferaft.rpc.codec import (
     encode,
     encode_failure,
 )
+from liferaft.rpc.nesting import NESTING_MAX
 
 RAW = msgspec.Raw(b"\xc0")
 GOLDEN: list[tuple[wire.Frame, str]] = [
