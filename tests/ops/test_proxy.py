@@ -131,6 +131,21 @@ async def test_a_reset_is_seen_as_one_and_new_connections_work() -> None:
             assert b"HELLO" == await reader.readexactly(5)
 
 
+async def test_it_is_stopped_with_connections_open_and_says_nothing_of_it() -> None:
+    told: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    async with shouting_server() as target, ByteProxy(ANY, parse_address(target)) as proxy:
+        async with connected(proxy) as (reader, writer):
+            writer.write(b"hello")
+            assert b"HELLO" == await reader.read(5)
+
+            await proxy.stop()
+
+            assert b"" == await reader.read()
+        assert 0 == proxy.status().connections_open
+    assert [] == told
+
+
 async def test_new_connections_may_be_refused() -> None:
     async with proxied(Conditions(is_refusing=True)) as proxy:
         async with connected(proxy) as (reader, _):

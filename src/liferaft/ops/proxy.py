@@ -162,19 +162,19 @@ class ByteProxy:
         """Count bytes that went "up" to the target, or "down" from it."""
         self._bytes[direction] += count
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # A task of our own: asyncio asks one that it makes for its error, and a cancelled one too.
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks[task] = None
-        try:
-            if self.conditions.is_refusing:
-                self._refused += 1
-                _reset(writer)
-                return
-            number, self._made = self._made, self._made + 1
-            await self._pass_on(reader, writer, number)
-        finally:
-            del self._tasks[task]
+        task.add_done_callback(self._tasks.pop)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.conditions.is_refusing:
+            self._refused += 1
+            _reset(writer)
+            return
+        number, self._made = self._made, self._made + 1
+        await self._pass_on(reader, writer, number)
 
     async def _pass_on(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
