@@ -16,6 +16,7 @@ from liferaft.errors import (
     StubClosed,
     Unreachable,
 )
+from liferaft.link.address import parse_address
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
@@ -225,6 +226,23 @@ async def test_without_any_host_a_call_waits_for_one_until_its_deadline() -> Non
         await asyncio.sleep(1)
         await service.start("c")
         assert "c" == await late
+        await liferaft.aclose(stub)
+
+
+async def test_a_call_waits_for_whichever_host_comes_first_not_for_one_that_is_silent() -> None:
+    async with Service() as service:
+        leaky = LeakyNetwork(service.network, seed=1)
+        stub = await liferaft.aconnect(Worker, ADDRESSES, balance="round-robin", network=leaky)
+        leaky.cut_all()
+        await asyncio.sleep(60)
+        calls = [asyncio.ensure_future(stub.name()) for _ in service.hosts]
+        await asyncio.sleep(0.5)
+
+        leaky.heal(parse_address("memory:c"))
+
+        await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)
+        async with asyncio.timeout(0.1):
+            assert ["c"] * 3 == await asyncio.gather(*calls)
         await liferaft.aclose(stub)
 
 
