@@ -146,6 +146,24 @@ async def test_it_is_stopped_with_connections_open_and_says_nothing_of_it() -> N
     assert [] == told
 
 
+async def test_it_is_stopped_while_it_connects_and_lets_go_of_who_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connecting = asyncio.Event()
+
+    async def connect_for_ever(_: ByteProxy) -> None:
+        connecting.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(ByteProxy, "_connect", connect_for_ever)
+    async with ByteProxy(ANY, ANY) as proxy, connected(proxy) as (reader, _):
+        await connecting.wait()
+
+        await proxy.stop()
+
+        assert b"" == await reader.read()
+
+
 async def test_new_connections_may_be_refused() -> None:
     async with proxied(Conditions(is_refusing=True)) as proxy:
         async with connected(proxy) as (reader, _):

@@ -166,7 +166,12 @@ class ByteProxy:
         # A task of our own: asyncio asks one that it makes for its error, and a cancelled one too.
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks[task] = None
-        task.add_done_callback(self._tasks.pop)
+
+        def ended(_: asyncio.Task[None]) -> None:
+            del self._tasks[task]
+            writer.close()  # it may have been cancelled before it could do anything
+
+        task.add_done_callback(ended)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.conditions.is_refusing:
