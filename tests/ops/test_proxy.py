@@ -296,3 +296,24 @@ async def test_a_proxy_of_frames_is_controlled_too() -> None:
         assert 3 == await stub.increment()
         assert '"lost"' in await control.status()
         await liferaft.aclose(stub)
+
+
+async def test_a_proxy_of_frames_is_stopped_while_it_connects_and_lets_go_of_who_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connecting = asyncio.Event()
+
+    async def connect_for_ever(_: object) -> None:
+        connecting.set()
+        await asyncio.Event().wait()
+
+    async with FrameProxy(ANY, ANY) as proxy:
+        monkeypatch.setattr(proxy.network, "connect", connect_for_ever)
+        reader, writer = await asyncio.open_connection(proxy.address.host, proxy.address.port)
+        await connecting.wait()
+
+        await proxy.stop()
+
+        with contextlib.suppress(ConnectionResetError):
+            assert b"" == await reader.read()
+        writer.close()

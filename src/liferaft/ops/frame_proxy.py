@@ -70,7 +70,12 @@ class FrameProxy:
     def _accepted(self, link: Link) -> None:
         task = asyncio.get_running_loop().create_task(self._pass_on(link))
         self._tasks[task] = None
-        task.add_done_callback(self._tasks.pop)
+
+        def ended(_: asyncio.Task[None]) -> None:
+            del self._tasks[task]
+            link.abort()  # it may have been cancelled before it could do anything
+
+        task.add_done_callback(ended)
 
     async def _pass_on(self, client: Link) -> None:
         try:
