@@ -214,7 +214,7 @@ def _is_sound_name(name: NodeId) -> bool:
 
 
 def _are_indexes(*numbers: int) -> bool:
-    return all(0 <= number <= NUMBER_MAX for number in numbers)
+    return min(numbers) >= 0 and max(numbers) <= NUMBER_MAX
 
 
 def _are_sound_entries(message: AppendEntries) -> bool:

@@ -50,28 +50,28 @@ _here: ContextVar[SimulatedHost | None] = ContextVar("liferaft_simulated_host", 
 
 
 class _Handle(asyncio.TimerHandle):
-    """A callback that waits for its turn."""
+    """A callback that waits for its turn; only what is put off has a `when`."""
 
     __slots__ = ()
+    _when: float
 
     def __init__(
         self,
-        when: float,
         callback: Callable[..., object],
         args: tuple[object, ...],
         loop: "VirtualLoop",
         context: Context,
     ) -> None:
-        # What asyncio's own two constructors do, in one step: a run makes millions of handles.
+        # No more than the loop itself asks for: a run makes millions of handles.
         self._context = context
         self._loop = loop
         self._callback = callback
         self._args = args
         self._cancelled = False
-        self._repr = None
-        self._source_traceback = None
-        self._when = when
-        self._scheduled = False
+
+    @override
+    def __repr__(self) -> str:
+        return f"<callback {self._callback!r}{self._args!r}>"
 
     @override
     def cancel(self) -> None:
@@ -110,7 +110,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Run the callback after all that is ready already."""
         # An empty context is false, and still a context.
         context = contextvars.copy_context() if context is None else context
-        handle = _Handle(0.0, callback, args, self, context)
+        handle = _Handle(callback, args, self, context)
         self._now_ready.append(handle)
         return handle
 
@@ -179,7 +179,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> "_Handle":
         """Run the callback at a true time."""
         context = contextvars.copy_context() if context is None else context
-        handle = _Handle(when, callback, args, self, context)
+        handle = _Handle(callback, args, self, context)
+        handle._when = when  # noqa: SLF001 - the class is this module's own
         self._timer_count += 1
         heapq.heappush(self._timers, (when, self._timer_count, handle))
         return handle
@@ -203,36 +204,45 @@ class VirtualLoop(asyncio.BaseEventLoop):
     # What BaseEventLoop.run_forever calls.
 
     def _run_once(self) -> None:
+        """Run rounds until somebody stops the loop; asyncio would call once for each of them."""
         timers, ready = self._timers, self._now_ready
-        if not ready:
-            while timers and timers[0][2]._cancelled:  # noqa: SLF001 - the module's own class
-                heapq.heappop(timers)
-            if timers:
-                self.true_time = max(self.true_time, timers[0][0])
-            elif not self._stopping:  # type: ignore[attr-defined] # BaseEventLoop has it
-                raise SimulationStuck("every task waits, and nothing will ever wake one of them")
-        now = self.true_time
-        while timers and timers[0][0] <= now:
-            ready.append(heapq.heappop(timers)[2])
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle._cancelled:  # noqa: SLF001
-                self._run_handle(handle)
-
-    def _run_handle(self, handle: _Handle) -> None:
-        context = handle._context  # noqa: SLF001
-        if self._paused:
-            host = context.get(_here)
-            if host is not None and host in self._paused:
-                host.held.append(handle)
+        while True:
+            if not ready:
+                self._move_on()
+            now = self.true_time
+            while timers and timers[0][0] <= now:
+                ready.append(heapq.heappop(timers)[2])
+            for _ in range(len(ready)):
+                handle = ready.popleft()
+                if handle._cancelled or (self._paused and self._is_held(handle)):  # noqa: SLF001
+                    continue
+                try:
+                    handle._context.run(handle._callback, *handle._args)  # noqa: SLF001
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:  # noqa: BLE001 - whatever it is, the run must end
+                    message = f"{handle!r} raised {error!r}"
+                    self.call_exception_handler({"message": message, "exception": error})
+            if self._stopping:  # type: ignore[attr-defined] # BaseEventLoop has it
                 return
-        try:
-            context.run(handle._callback, *handle._args)  # noqa: SLF001
-        except (SystemExit, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - whatever it is, the run must not go on
-            message = f"{handle!r} raised {error!r}"
-            self.call_exception_handler({"message": message, "exception": error})
+
+    def _move_on(self) -> None:
+        """Let the clock jump to the next timer, for nothing is ready."""
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:  # noqa: SLF001 - the module's own class
+            heapq.heappop(timers)
+        if timers:
+            self.true_time = max(self.true_time, timers[0][0])
+        elif not self._stopping:  # type: ignore[attr-defined] # BaseEventLoop has it
+            raise SimulationStuck("every task waits, and nothing will ever wake one of them")
+
+    def _is_held(self, handle: _Handle) -> bool:
+        """Return whether the callback's machine is paused; then it waits there for its end."""
+        host = handle._context.get(_here)  # noqa: SLF001
+        if host is None or host not in self._paused:
+            return False
+        host.held.append(handle)
+        return True
 
     def _process_events(self, event_list: list[Any]) -> None:
         """No socket, no event."""

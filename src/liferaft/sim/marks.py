@@ -34,10 +34,10 @@ from liferaft.raft.messages import (
 )
 from liferaft.raft.state import Leader
 from liferaft.raft.types import NodeId
+from liferaft.sim import snapshot_marks
 from liferaft.sim.members import MEMBER_MARKS
 from liferaft.sim.programs import UPGRADE_MARKS
 from liferaft.sim.rests import GROUP_MARKS
-from liferaft.sim.snapshot_marks import SNAPSHOT_MARKS, mark_of_effect, mark_of_event
 
 if TYPE_CHECKING:
     from liferaft.sim.world import World
@@ -100,7 +100,7 @@ MARKS: Final = (
     "a write completes after its term was over",
     "entries are applied in several pieces",
     # Snapshots.
-    *SNAPSHOT_MARKS,
+    *snapshot_marks.SNAPSHOT_MARKS,
     # Clients.
     "several commands are proposed at once",
     "a command is turned away, and a leader is known",
@@ -162,10 +162,6 @@ class Marks:
         assert mark in _KNOWN, mark
         self._hits[mark] += 1
 
-    def _hit_if(self, mark: str | None) -> None:
-        if mark is not None:
-            self.hit(mark)
-
     def counts(self) -> dict[str, int]:
         """Return how often each mark was hit, those never hit left out."""
         known = (*MARKS, *MEMBER_MARKS, *UPGRADE_MARKS, *GROUP_MARKS)
@@ -193,12 +189,10 @@ class Marks:
             look = _EVENTS.get(type(event))
             if look is not None:
                 look(self, before, core, event)
-            self._hit_if(mark_of_event(event))
         for effect in effects:
             look = _EFFECTS.get(type(effect))
             if look is not None:
                 look(self, before, core, effect)
-            self._hit_if(mark_of_effect(effect))
         after = _observe(core)
         self._compare(node_id, before, after, core)
         self._before[node_id] = after
@@ -206,7 +200,7 @@ class Marks:
     # Events.
 
     def _received(self, before: _Before, core: RaftCore, event: Received) -> None:
-        look = _MESSAGES.get(type(event.message))
+        look = _RECEIVED.get(type(event.message))
         if look is not None:
             look(self, before, core, event.message)
 
@@ -300,18 +294,23 @@ class Marks:
         else:
             self.hit("a vote or term is persisted alone")
 
-    def _send(self, _before: _Before, core: RaftCore, effect: Send) -> None:
+    def _send(self, before: _Before, core: RaftCore, effect: Send) -> None:
         if effect.after:
             self.hit("a message waits for the disk")
-        message = effect.message
-        if isinstance(message, AppendEntries) and message.entries:
-            if message.entries[0].term < message.term:
-                self.hit("entries of an earlier term are sent")
-            role = core.state.role
-            if isinstance(role, Leader):
-                progress = role.progress.get(message.target)
-                if progress is not None and len(progress.inflight) > 1:
-                    self.hit("several messages are in flight to one follower")
+        look = _SENT.get(type(effect.message))
+        if look is not None:
+            look(self, before, core, effect.message)
+
+    def _entries_sent(self, _before: _Before, core: RaftCore, message: AppendEntries) -> None:
+        if not message.entries:
+            return
+        if message.entries[0].term < message.term:
+            self.hit("entries of an earlier term are sent")
+        role = core.state.role
+        if isinstance(role, Leader):
+            progress = role.progress.get(message.target)
+            if progress is not None and len(progress.inflight) > 1:
+                self.hit("several messages are in flight to one follower")
 
     def _apply(self, before: _Before, core: RaftCore, effect: Apply) -> None:
         if effect.entries[-1].index < core.commit_index:
@@ -350,8 +349,11 @@ class Marks:
             self.hit("a term is skipped")
         if before.role is not after.role:
             self._role_changed(node_id, before, after, core)
-        if after.last_index < before.last_index or (
-            _term_at(core, before.last_index) not in (None, before.last_term)
+        # Two logs whose last entries are the same are the same.
+        is_same = after.last_index == before.last_index and after.last_term == before.last_term
+        if not is_same and (
+            after.last_index < before.last_index
+            or _term_at(core, before.last_index) not in (None, before.last_term)
         ):
             self._truncated(before, core)
         if before.role_name == after.role_name == "leader" and (
@@ -419,9 +421,9 @@ def _observe(core: RaftCore) -> _Before:
     log = state.log
     return _Before(
         role=state.role,
-        role_name=core.role,
-        term=core.current_term,
-        commit_index=core.commit_index,
+        role_name=state.role.name,
+        term=state.hard_state.current_term,
+        commit_index=state.commit_index,
         last_index=log.last_index,
         stable_index=log.stable_index,
         last_term=log.last_term,
@@ -429,16 +431,29 @@ def _observe(core: RaftCore) -> _Before:
 
 
 _KNOWN: Final = frozenset((*MARKS, *MEMBER_MARKS, *UPGRADE_MARKS, *GROUP_MARKS))
+
+
+def _hits(look: snapshot_marks.Look) -> Callable[..., None]:
+    def hit_if_any(marks: Marks, _before: _Before, _core: RaftCore, seen: object) -> None:
+        mark = look(seen)
+        if mark is not None:
+            marks.hit(mark)
+
+    return hit_if_any
+
+
 _EVENTS: Final[Mapping[type, Callable[..., None]]] = {
     Received: Marks._received,  # noqa: SLF001 - the class's own table
     EntriesRead: Marks._entries_read,  # noqa: SLF001
     Stored: Marks._stored,  # noqa: SLF001
+    **{kind: _hits(look) for kind, look in snapshot_marks.OF_EVENTS.items()},
 }
-_MESSAGES: Final[Mapping[type[Message], Callable[..., None]]] = {
+_RECEIVED: Final[Mapping[type[Message], Callable[..., None]]] = {
     RequestVote: Marks._vote_request,  # noqa: SLF001
     RequestVoteReply: Marks._vote_reply,  # noqa: SLF001
     AppendEntries: Marks._append_entries,  # noqa: SLF001
     AppendEntriesReply: Marks._append_reply,  # noqa: SLF001
+    **{kind: _hits(look) for kind, look in snapshot_marks.OF_RECEIVED.items()},
 }
 _EFFECTS: Final[Mapping[type[Effect], Callable[..., None]]] = {
     Persist: Marks._persist,  # noqa: SLF001
@@ -449,4 +464,9 @@ _EFFECTS: Final[Mapping[type[Effect], Callable[..., None]]] = {
     Rejected: Marks._rejected,  # noqa: SLF001
     ReadReady: Marks._read_ready,  # noqa: SLF001
     ReadRejected: Marks._read_rejected,  # noqa: SLF001
+    **{kind: _hits(look) for kind, look in snapshot_marks.OF_EFFECTS.items()},
+}
+_SENT: Final[Mapping[type[Message], Callable[..., None]]] = {
+    AppendEntries: Marks._entries_sent,  # noqa: SLF001
+    **{kind: _hits(look) for kind, look in snapshot_marks.OF_SENT.items()},
 }

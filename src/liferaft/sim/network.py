@@ -414,7 +414,8 @@ class _SimulatedLink:
         if self._is_closed or self._network.is_cut(self._peer, self.local):
             return
         self._inbox += frames
-        self._schedule_read()
+        if not self._is_read_due:
+            self._read()
 
     def _schedule_read(self) -> None:
         if self._inbox and self._receiver is not None and not self._is_read_due:

@@ -1,13 +1,14 @@
 """What should happen sometimes with snapshots: seen in the events and effects of a turn.
 
-Each row names a mark and says of which event or effect it is; `Marks` counts them.
+For each type of event, effect and message there is what tells its mark; `Marks` counts them.
 """
 
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
 
-from liferaft.raft.effects import Compact, Effect, RestoreSnapshot, Send
-from liferaft.raft.events import Event, Received, SnapshotFetched, SnapshotLost, SnapshotStored
-from liferaft.raft.messages import InstallSnapshot, InstallSnapshotReply
+from liferaft.raft.effects import Compact, Effect, RestoreSnapshot
+from liferaft.raft.events import Event, SnapshotFetched, SnapshotLost, SnapshotStored
+from liferaft.raft.messages import InstallSnapshot, InstallSnapshotReply, Message
 
 SNAPSHOT_MARKS: Final = (
     "a snapshot is taken",
@@ -20,25 +21,30 @@ SNAPSHOT_MARKS: Final = (
     "the log is compacted",
 )
 
-
-def mark_of_event(event: Event) -> str | None:
-    """Return the mark that an event hits, None for most."""
-    if isinstance(event, SnapshotStored):
-        return "a snapshot is taken"
-    if isinstance(event, SnapshotLost):
-        return "a snapshot could not be fetched"
-    if isinstance(event, Received) and isinstance(event.message, InstallSnapshotReply):
-        is_useless = event.message.match_index > event.message.snapshot_index
-        return "a snapshot that was offered is not needed any more" if is_useless else None
-    return "a snapshot is fetched" if isinstance(event, SnapshotFetched) else None
+Look: TypeAlias = Callable[..., str | None]
+"""Returns the mark that something hits, None if it hits none."""
 
 
-def mark_of_effect(effect: Effect) -> str | None:
-    """Return the mark that an effect hits, None for most."""
-    if isinstance(effect, RestoreSnapshot):
-        kept = "the log behind it is kept" if effect.keeps_log else "the log begins anew"
-        return f"a snapshot is installed, and {kept}"
-    if isinstance(effect, Compact):
-        return "the log is compacted"
-    is_offer = isinstance(effect, Send) and isinstance(effect.message, InstallSnapshot)
-    return "a snapshot is offered" if is_offer else None
+def _answered(reply: InstallSnapshotReply) -> str | None:
+    is_useless = reply.match_index > reply.snapshot_index
+    return "a snapshot that was offered is not needed any more" if is_useless else None
+
+
+def _restored(effect: RestoreSnapshot) -> str:
+    kept = "the log behind it is kept" if effect.keeps_log else "the log begins anew"
+    return f"a snapshot is installed, and {kept}"
+
+
+OF_EVENTS: Final[Mapping[type[Event], Look]] = {
+    SnapshotStored: lambda _: "a snapshot is taken",
+    SnapshotFetched: lambda _: "a snapshot is fetched",
+    SnapshotLost: lambda _: "a snapshot could not be fetched",
+}
+OF_RECEIVED: Final[Mapping[type[Message], Look]] = {InstallSnapshotReply: _answered}
+OF_SENT: Final[Mapping[type[Message], Look]] = {
+    InstallSnapshot: lambda _: "a snapshot is offered",
+}
+OF_EFFECTS: Final[Mapping[type[Effect], Look]] = {
+    RestoreSnapshot: _restored,
+    Compact: lambda _: "the log is compacted",
+}

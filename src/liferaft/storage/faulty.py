@@ -42,10 +42,13 @@ class _Inode:
 
 
 class _Write:
-    """A change of a file that is not synced yet: `data` at `offset`, or a new size."""
+    """A change of a file that is not synced yet: `data` at `offset`.
+
+    As with all changes, a sync of its `owner`, the file or directory, makes it durable.
+    """
 
     def __init__(self, inode: _Inode, offset: int, data: bytes) -> None:
-        self.inode = inode
+        self.inode = self.owner = inode
         self.offset = offset
         self.data = data
 
@@ -54,7 +57,7 @@ class _Resize:
     """A change of a file's length that is not synced yet."""
 
     def __init__(self, inode: _Inode, size: int) -> None:
-        self.inode = inode
+        self.inode = self.owner = inode
         self.size = size
 
 
@@ -62,7 +65,7 @@ class _Naming:
     """A change of names in a directory that is not synced yet; None removes a name."""
 
     def __init__(self, directory: str, names: dict[str, _Inode | None]) -> None:
-        self.directory = directory
+        self.owner = directory
         self.names = names
 
 
@@ -443,7 +446,7 @@ class FaultyDisk(Disk):
 
     def _settle_before_failure(self, target: _Inode | str) -> None:
         for change in self._unsynced():
-            if _concerns(change, target):
+            if change.owner == target:
                 self._journal.remove(change)
                 self._lose(change)
 
@@ -454,10 +457,12 @@ class FaultyDisk(Disk):
             if not isinstance(each, _Sync):
                 pending.append(each)
                 continue
-            for change in pending:
-                if _concerns(change, each.target):
+            changes, pending = pending, []
+            for change in changes:
+                if change.owner == each.target:
                     self._make_durable(change)
-            pending = [change for change in pending if not _concerns(change, each.target)]
+                else:
+                    pending.append(change)
         self._journal = [*pending]
 
     def _unsynced(self) -> list[_Change]:
@@ -537,11 +542,3 @@ def _apply(content: bytearray, change: _Write | _Resize) -> None:
     # A write beyond the end leaves zeros between.
     content.extend(bytes(max(0, change.offset - len(content))))
     content[change.offset : change.offset + len(change.data)] = change.data
-
-
-def _concerns(change: "_Change | _Sync", target: "_Inode | str") -> bool:
-    """Return whether a sync of the file or directory `target` makes the change durable."""
-    if isinstance(change, _Sync):
-        return False
-    owner = change.directory if isinstance(change, _Naming) else change.inode
-    return owner is target if isinstance(target, _Inode) else owner == target
