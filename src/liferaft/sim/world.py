@@ -86,7 +86,6 @@ class World:
         lease_clock_error: float | None = None,
     ) -> None:
         self.seed: Final = seed
-        self._loop: Final = running_loop()
         self.network: Final = SimulatedNetwork(self.random("network"))
         self.node_ids: tuple[NodeId, ...] = ()
         self.nodes: Final[dict[NodeId, Life]] = {}
@@ -237,7 +236,7 @@ class World:
         for group, part in self.parts(node_id).items():
             for observer in self._observers:
                 name, core = in_group(group, node_id), part.driver.core
-                observer.born(name, core, lambda: self._loop.true_time)
+                observer.born(name, core, lambda: running_loop().true_time)
         return True
 
     def _make_node(self, node_id: NodeId) -> Life:
@@ -261,8 +260,8 @@ class World:
             network=self.network.host(node_id, self.machines[node_id]),
             disk=Mount(self.disks[node_id]),
             random=self.random(f"{node_id} life {life}"),
-            wall_clock=lambda: self.machines[node_id].clock.wall(self._loop.true_time),
-            work_clock=lambda: self._loop.true_time,
+            wall_clock=lambda: self.machines[node_id].clock.wall(running_loop().true_time),
+            work_clock=lambda: running_loop().true_time,
             level=self.programs.started(node_id),
             observer=lambda group: partial(self._observe, _Part(node_id, life, group)),
         )
@@ -518,7 +517,7 @@ class World:
         disk.capacity_bytes = None
         disk.has_short_reads = False
         self.calm_disk(node_id)
-        machine.clock.run_at(1.0, true=self._loop.true_time)
+        machine.clock.run_at(1.0, true=running_loop().true_time)
         machine.clock.wall_error = 0.0
         self.resume(node_id)
 
@@ -578,7 +577,7 @@ class World:
             self.programs.check(core.state.configurations.latest)
             if self.rests is not None:
                 self.rests.turn(node_id, group, core, self._made[node_id].rests(), events)
-            now, name = self._loop.true_time, in_group(group, node_id)
+            now, name = running_loop().true_time, in_group(group, node_id)
             for observer in self._observers:
                 observer.turn(name, now, core, events, effects)
         except InvariantViolated as violation:
