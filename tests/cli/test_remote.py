@@ -186,7 +186,7 @@ def test_nobody_at_the_address_is_said_at_once(capsys: pytest.CaptureFixture[str
     status = say("call", "unix:/nowhere/at/all", "todo.items", "--timeout", "0.01")
 
     assert ExitStatus.UNREACHABLE == status
-    assert "nobody answers at unix:/nowhere/at/all" in capsys.readouterr().err
+    assert "nobody answered at unix:/nowhere/at/all" in capsys.readouterr().err
 
 
 def test_shell_carries_out_what_a_pipe_brings(

@@ -162,7 +162,7 @@ class CallerConnection(CallDriver):
                     f"{reason} before it had answered: TLS on one side only, or a certificate that"
                     " is not taken, looks like this"
                 )
-            elif isinstance(reason, Unreachable):
+            elif isinstance(reason, Unreachable) and self.address_text not in str(reason):
                 reason = Unreachable(f"nobody answers at {self.address_text}: {reason}")
             raise reason from None
 
@@ -286,8 +286,8 @@ class CallerConnection(CallDriver):
                 async with asyncio.timeout(timeout):
                     link = await self._network.connect(address)
             except (LiferaftError, TimeoutError) as error:
-                reason = str(error) or f"no link within {timeout:g} s"
-                self._protocol.link_lost(Unreachable(f"{address}: {reason}"))
+                reason = str(error) or f"nobody answered at {address} within {timeout:g} s"
+                self._protocol.link_lost(Unreachable(reason))
                 self._carry_out()
                 self._hand_over(is_refused=isinstance(error, LiferaftError))
             else:

@@ -25,6 +25,10 @@ BLOCK_BYTES: Final = 512
 """What a disk writes at once, whole or not at all."""
 
 IDENTITY: Final = f"{DATA}/identity"
+MOMENTS_MAX: Final = 100
+MOMENT: Final = 0.01
+"""How often, and after how many seconds, it is looked whether a disk may be lost now."""
+
 REPAIR_SECONDS: Final = 1.5
 """How long it takes the operator to mend a disk, at most."""
 
@@ -284,9 +288,15 @@ async def _old_copy(world: World, draw: random_module.Random) -> None:
         return  # a copy of a damaged disk could never be mended
     image, taken_at = world.disks[node_id].image(), world.changed_at
     await asyncio.sleep(draw.uniform(0.5, 3.0))
-    if world.changed_at != taken_at:
-        return  # by other members, which it then believes in again, it might even lead alone
-    await _forget(world, draw, "old copy restored", lambda _: image, node_id)
+    await _forget(
+        world,
+        draw,
+        "old copy restored",
+        lambda _: image,
+        node_id,
+        # By other members, which it then believes in again, it might even lead alone.
+        is_possible=lambda: world.changed_at == taken_at,
+    )
 
 
 async def _forget(
@@ -295,9 +305,18 @@ async def _forget(
     kind: str,
     image: Callable[[NodeId], dict[str, bytes]],
     node_id: NodeId | None = None,
+    *,
+    is_possible: Callable[[], bool] = lambda: True,
 ) -> None:
+    """Wait for a moment at which a node may forget, and replace its disk."""
     node_id = node_id or draw.choice(world.node_ids)
-    if not world.can_forget(node_id):
+    for _ in range(MOMENTS_MAX):
+        if not is_possible():
+            return
+        if world.can_forget(node_id):
+            break
+        await asyncio.sleep(MOMENT)
+    else:
         return
     leaders = world.leaders()
     world.counts[kind] += 1
