@@ -1,6 +1,6 @@
 """How far a caller's connection has come, when its host counts as gone, and why a link is left.
 
-Plain data of `liferaft.rpc.protocol`, which decides about all of it. Pure.
+Plain data of `liferaft.rpc.protocol` and `liferaft.rpc.calls`, which decide about all of it. Pure.
 """
 
 import enum
