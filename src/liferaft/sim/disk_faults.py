@@ -18,6 +18,7 @@ from typing import Final
 
 from liferaft.raft.types import NodeId
 from liferaft.sim.chronicle import note
+from liferaft.sim.process_faults import restart
 from liferaft.sim.world import DATA, World
 from liferaft.storage.records import SEGMENT_HEADER_BYTES
 
@@ -37,7 +38,10 @@ def _failing(
     kind: str, operation: str, error: int
 ) -> Callable[[World, random_module.Random], Awaitable[None]]:
     async def fail(world: World, draw: random_module.Random) -> None:
-        """Let an operation fail once or twice: the node ends, and is started again."""
+        """Let an operation fail once or twice: the node ends, and is started again.
+
+        Then the power fails, now and then: what was taken for stored must be there.
+        """
         world.counts[kind] += 1
         node_id = draw.choice(world.node_ids)
         note(node_id)
@@ -45,6 +49,9 @@ def _failing(
         disk.fail(operation, error, count=draw.randint(1, 2))  # type: ignore[arg-type] # one of the three
         await asyncio.sleep(draw.uniform(0.1, 1.5))
         disk.heal()
+        if draw.random() < 0.5 and node_id in world.nodes:
+            world.strike(node_id)
+            await restart(world, node_id, after=draw.uniform(0.0, 0.5))
 
     return fail
 
