@@ -268,7 +268,7 @@ def _print_summary(console: Console, summary: Summary, elapsed: float) -> None:
         f"{summary.applied:,} entries applied"
     )
     console.print(
-        f"{summary.virtual_hours * 3600 / elapsed:,.0f} simulated seconds a second of this machine"
+        f"{summary.virtual_hours * 3600 / elapsed:,.1f} simulated seconds a second of this machine"
     )
     console.print(f"digest {summary.digest}")
     known = len(summary.marks) + len(summary.never)
