@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any, Protocol
 
 import pytest
@@ -10,7 +10,7 @@ import pytest
 import liferaft
 from liferaft.errors import NoSuchObject, OutcomeUnknown, StubClosed
 from liferaft.link.leaky_network import LeakyNetwork
-from liferaft.link.memory import MemoryNetwork
+from liferaft.link.memory import MemoryLink, MemoryNetwork
 from liferaft.rpc import wire
 from liferaft.rpc.caller import core_of
 from liferaft.rpc.codec import encode
@@ -18,7 +18,7 @@ from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.driving import ThreadWaiter
 from liferaft.rpc.host import CalleeStub
 from liferaft.rpc.parting import GONE_AFTER
-from tests.rpc.objects import connection_of
+from tests.rpc.objects import connection_of, connection_to
 
 pytestmark = pytest.mark.looptime(noop_cycles=0)
 
@@ -287,6 +287,82 @@ async def test_a_stub_that_is_closed_waits_for_no_host_that_is_drained(is_awaite
         assert asyncio.all_tasks() & tasks <= before
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert [StubClosed, StubClosed] == [type(outcomes[0]), type(outcomes[2])]
+
+
+@contextlib.contextmanager
+def held_open(peer: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[asyncio.Event]:
+    """Let the sockets of links to `peer` be closed when the event is set, or at the end."""
+    may_close = asyncio.Event()
+
+    async def wait_closed(link: MemoryLink) -> None:
+        if link.peer == peer:
+            await may_close.wait()
+
+    monkeypatch.setattr(MemoryLink, "wait_closed", wait_closed)
+    try:
+        yield may_close
+    finally:
+        may_close.set()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_stub_that_is_closed_waits_for_the_socket_of_the_host_that_it_left(
+    at_once: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with street() as here:
+
+        async def ask_and_close() -> None:
+            await here.stub.name(1)
+            if not at_once:
+                await asyncio.sleep(1)
+            await liferaft.aclose(here.stub)
+
+        with held_open("memory:a", monkeypatch):
+            closing = asyncio.ensure_future(ask_and_close())
+            await asyncio.sleep(0.1)
+            stopping = await here.drain("a")
+            await asyncio.sleep(10)
+
+            assert not closing.done()
+        await asyncio.gather(closing, stopping)
+
+
+async def test_a_connection_of_nodes_waits_for_the_socket_of_the_host_that_it_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has no stub that goes on with other connections, so it goes on itself."""
+    async with street() as here:
+        connection = connection_to(here.inside, House, "memory:a,memory:b")
+        await connection.wait_bound()
+        with held_open("memory:a", monkeypatch):
+            stopping = await here.drain("a")
+            await connection.wait_bound()
+            closing = asyncio.ensure_future(connection.aclose())
+            await asyncio.sleep(10)
+
+            assert not closing.done()
+        await asyncio.gather(closing, stopping)
+
+
+async def test_a_stub_that_is_closed_ends_the_socket_of_a_host_that_takes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with street() as here:
+        with held_open("memory:a", monkeypatch) as may_close:
+            abort = MemoryLink.abort
+
+            def abort_and_tell(link: MemoryLink) -> None:
+                abort(link)
+                may_close.set()
+
+            stopping = await here.drain("a")
+            await asyncio.sleep(1)
+            monkeypatch.setattr(MemoryLink, "abort", abort_and_tell)
+            closing = asyncio.ensure_future(liferaft.aclose(here.stub))
+            await asyncio.sleep(10)
+
+            assert closing.done()
+        await asyncio.gather(closing, stopping)
 
 
 async def test_who_connects_as_a_host_begins_to_stop_is_connected_to_the_next(
