@@ -350,8 +350,8 @@ def _network_counts(world: World) -> dict[str, int]:
 def _disk_counts(world: World) -> dict[str, int]:
     disks = world.disks.values()
     return {
-        "unsynced writes lost": sum(disk.lost_changes for disk in disks),
-        "torn writes": sum(disk.torn_writes for disk in disks),
+        "unsynced writes lost": sum(disk.platter.lost_changes for disk in disks),
+        "torn writes": sum(disk.platter.torn_writes for disk in disks),
     }
 
 
