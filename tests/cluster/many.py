@@ -51,6 +51,7 @@ class Many:
         self._policy = policy or SnapshotPolicy(entries=20)
         self._seed = seed
         self._lives = 0
+        self._life_of: dict[NodeId, int] = {}
         self._endings: list[asyncio.Task[None]] = []
         self._safety: dict[str, SafetyChecker] = {}
 
@@ -66,7 +67,8 @@ class Many:
             self.hosts[node_id] = host
 
     def _make(self, node_id: NodeId) -> GroupHost:
-        for group in self.groups:
+        life = self._life_of[node_id] = self._lives
+        for group in dict.fromkeys((*self.groups, *self._safety)):  # it may host more of itself
             self._checker(group).node_started(node_id)
 
         def parts(group: str) -> tuple[Appended, Callable[..., dict[str, object]]]:
@@ -89,7 +91,7 @@ class Many:
             network=self.network.host(node_id, self.computers[node_id]),
             disk=Mount(self.disks[node_id]),
             random=Random(f"{self._seed} {node_id} {self._lives}"),
-            observer=lambda group: self._observer(node_id, group),
+            observer=lambda group: self._observer(node_id, life, group),
             work_clock=lambda: running_loop().true_time,
         )
 
@@ -98,8 +100,10 @@ class Many:
             self._safety[group] = SafetyChecker(Configuration(voters=NODES))
         return self._safety[group]
 
-    def _observer(self, node_id: NodeId, group: str) -> Callable[..., None]:
+    def _observer(self, node_id: NodeId, life: int, group: str) -> Callable[..., None]:
         def observe(driver: Driver, events: list[Event], effects: list[Effect]) -> None:
+            if self._life_of.get(node_id) != life:
+                return  # a dead node's last twitch
             self.turns[group] = self.turns.get(group, 0) + 1
             self._checker(group).observe(node_id, driver.core, events, effects)
 
@@ -108,6 +112,7 @@ class Many:
     def crash(self, node_id: NodeId) -> None:
         """Cut a node's power: what was not synced is lost, in any part."""
         host = self.hosts.pop(node_id)
+        del self._life_of[node_id]
         self._endings.append(asyncio.get_running_loop().create_task(host.stop()))
         self.network.crash(node_id)
         self.disks[node_id].crash()
