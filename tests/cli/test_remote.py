@@ -186,7 +186,9 @@ def test_nobody_at_the_address_is_said_at_once(capsys: pytest.CaptureFixture[str
     status = say("call", "unix:/nowhere/at/all", "todo.items", "--timeout", "0.01")
 
     assert ExitStatus.UNREACHABLE == status
-    assert "nobody answered at unix:/nowhere/at/all" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "nobody answered at unix:/nowhere/at/all" in told
+    assert 1 == told.count("/nowhere/at/all")
 
 
 def test_shell_carries_out_what_a_pipe_brings(

@@ -8,10 +8,11 @@ import pytest
 
 from liferaft.cluster.envelope import Introduction, sealed
 from liferaft.cluster.introductions import Introductions
-from liferaft.cluster.links import MET_MAX
+from liferaft.cluster.links import MET_MAX, PEER_TIMING
 from liferaft.cluster.peers import Mailbox, Peers
 from liferaft.link.memory import MemoryNetwork
 from liferaft.raft.messages import Message, RequestVote
+from liferaft.rpc.caller_state import Silence
 
 
 class Remembering:
@@ -124,3 +125,17 @@ async def test_of_many_that_no_log_tells_of_the_oldest_give_way() -> None:
     await peers.stop()
 
     assert [True, False, False] == again
+
+
+def test_a_peer_that_is_silent_is_asked_ten_times_before_it_is_left() -> None:
+    silence = Silence(PEER_TIMING)
+    asked, answered_within = 0, 0.1
+    silence.begin(0.0)
+    while True:
+        ask_at, gone_at = silence.dues(is_busy=False, arrives_at=0.0)
+        if ask_at + answered_within > gone_at:
+            break
+        silence.ping(ask_at, is_busy=False)
+        asked += 1
+
+    assert (10, 2.0) == (asked, gone_at)

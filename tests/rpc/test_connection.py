@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import pytest
 
 from liferaft.errors import (
+    ConfigurationError,
     DeadlineExceeded,
     InterfaceMismatch,
     InvalidArgument,
@@ -24,7 +25,7 @@ from liferaft.link.address import Address, parse_address
 from liferaft.link.base import Link, Listener
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
-from liferaft.link.memory import MemoryNetwork
+from liferaft.link.memory import MemoryLink, MemoryNetwork
 from liferaft.rpc import driving as driving_module
 from liferaft.rpc.addresses import BACKOFF_FIRST, CONNECT_TIMEOUT_FIRST
 from liferaft.rpc.callee import Memory
@@ -412,6 +413,17 @@ async def test_nobody_at_the_address_is_reported_within_the_deadline() -> None:
     await connection.aclose()
 
     assert pytest.approx(2.0, abs=0.1) == loop.time()
+
+
+async def test_what_went_wrong_is_told_with_the_address_at_which_it_did() -> None:
+    class Careless(MemoryNetwork):
+        async def connect(self, address: Address) -> MemoryLink:
+            raise ConfigurationError("no certificate is there")
+
+    connection = connection_to(Careless(), Counter, "memory:a", timeout=2.0)
+    with pytest.raises(Unreachable, match=r"^memory:a: no certificate is there$"):
+        await connection.wait_bound()
+    await connection.aclose()
 
 
 async def test_a_call_that_was_never_sent_says_that_nothing_was_executed() -> None:

@@ -34,8 +34,8 @@ PEER_TIMING: Final = Timing(
     ping_busy=0.15, silence_busy_max=2.0, ping_idle=0.5, silence_idle_max=2.0
 )
 """One-way calls are never answered, so only pings tell that a peer's host went away without a word.
-One that is not answered is followed by others at the pace of `ping_busy`: eleven in a row are lost
-once in 1,600 times when 30 % of the frames are, both ways."""
+One that is not answered is followed by others at the pace of `ping_busy`: ten that could be
+answered in time are lost in a row once in 800 times when 30 % of the frames are, both ways."""
 
 MET_MAX: Final = 16
 """Nodes reached that no log has told of; the oldest give way, for anybody may name some."""

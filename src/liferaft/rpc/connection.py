@@ -287,6 +287,8 @@ class CallerConnection(CallDriver):
                     link = await self._network.connect(address)
             except (LiferaftError, TimeoutError) as error:
                 reason = str(error) or f"nobody answered at {address} within {timeout:g} s"
+                if str(address) not in reason:
+                    reason = f"{address}: {reason}"
                 self._protocol.link_lost(Unreachable(reason))
                 self._carry_out()
                 self._hand_over(is_refused=isinstance(error, LiferaftError))
