@@ -21,6 +21,12 @@ def nested(depth: int, innermost: bytes = b"\x01") -> msgspec.Raw:
     return msgspec.Raw(b"\x91" * depth + innermost)
 
 
+@pytest.fixture(params=["by the limit", "by rows"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have frames looked at as up to Python 3.13, and as from 3.14 on."""
+    monkeypatch.setattr(nesting, "_HAS_FIXED_LIMIT", request.param == "by the limit")
+
+
 KINDS = {
     "positive fixint": b"\x7f",
     "fixstr": b"\xbf" + b"s" * 31,
@@ -76,20 +82,50 @@ def test_what_lies_in_a_container_counts_by_itself() -> None:
 @pytest.mark.parametrize("beside", ["", LONG, LONG[:4_000], LONG * 20])
 def test_arrays_of_each_kind_may_be_so_deep_and_no_deeper(head: bytes, beside: str) -> None:
     assert not is_nested_too_deep(call(beside, msgspec.Raw(head * (NESTING_MAX - 8) + b"\x01")))
-    assert is_nested_too_deep(call(beside, msgspec.Raw(head * 1_000 + b"\x01")))
+    assert is_nested_too_deep(call(beside, msgspec.Raw(head * 700 + b"\x01")))
 
 
 @pytest.mark.parametrize("head", [b"\x81\xa1k", b"\xde\x00\x01\xa1k", b"\xdf\x00\x00\x00\x01\xa1k"])
 def test_maps_of_each_kind_may_be_so_deep_and_no_deeper(head: bytes) -> None:
     assert not is_nested_too_deep(call(LONG, msgspec.Raw(head * (NESTING_MAX - 8) + b"\x01")))
-    assert is_nested_too_deep(call(LONG, msgspec.Raw(head * 1_000 + b"\x01")))
+    assert is_nested_too_deep(call(LONG, msgspec.Raw(head * 700 + b"\x01")))
 
 
 @pytest.mark.parametrize("times", [1, 20])
 @pytest.mark.parametrize("before", [*range(VALUES_MAX + 2), 1_000])
 def test_what_is_deep_is_found_behind_any_number_of_values(before: int, times: int) -> None:
-    assert is_nested_too_deep(call(LONG * times, *range(before), nested(900)))
-    assert not is_nested_too_deep(call(LONG * times, *range(before), nested(200)))
+    assert is_nested_too_deep(call(LONG * times, *range(before), nested(700)))
+    assert not is_nested_too_deep(call(LONG * times, *range(before), nested(NESTING_MAX - 3)))
+
+
+@pytest.mark.parametrize("row", [nested(100), {"key": nested(100)}, [nested(20)] * 40, LONG])
+def test_many_rows_are_as_deep_as_the_deepest_of_them(row: object) -> None:
+    many = [row] * 300
+
+    assert not is_nested_too_deep(call(many))
+    assert not is_nested_too_deep(call([*many, nested(NESTING_MAX - 4), *many]))
+    assert is_nested_too_deep(call([*many, nested(700), *many]))
+    assert is_nested_too_deep(call([*many, {"key": [nested(700)]}, *many]))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_deep_is_found_behind_many_values_of_each_kind(kind: str) -> None:
+    beside = [msgspec.Raw(KINDS[kind])] * 2_000
+
+    assert not is_nested_too_deep(call(beside, {1: nested(NESTING_MAX - 4)}))
+    assert is_nested_too_deep(call(beside, {1: nested(700)}))
+
+
+def test_rows_that_each_hold_the_rest_of_all_are_followed_to_the_deepest() -> None:
+    def linked(links: int) -> msgspec.Raw:
+        rest = b"\xc0"
+        for _ in range(links):
+            rest = b"\x92" + encode("i" * 300) + rest
+        return msgspec.Raw(rest)
+
+    assert not is_nested_too_deep(call(linked(NESTING_MAX - 3)))
+    assert is_nested_too_deep(call(linked(700)))
+    assert is_nested_too_deep(call(LONG * 20, linked(700)))
 
 
 def test_what_looks_like_containers_in_a_long_string_is_none() -> None:
