@@ -128,6 +128,36 @@ def test_rows_that_each_hold_the_rest_of_all_are_followed_to_the_deepest() -> No
     assert is_nested_too_deep(call(LONG * 20, linked(700)))
 
 
+def test_what_is_deep_is_found_behind_what_lies_less_deep_in_a_map() -> None:
+    beside = [{"a": i, "b": [i, [i]]} for i in range(200)]
+
+    assert not is_nested_too_deep(call({"beside": beside, "deep": nested(NESTING_MAX - 4)}))
+    assert is_nested_too_deep(call({"beside": beside, "deep": nested(700)}))
+
+
+def test_rows_and_what_lies_in_them_count_together() -> None:
+    innermost = msgspec.Raw(b"\x81\xa1k" * 598 + encode(list(range(300))))
+
+    assert is_nested_too_deep(call(nested(5, bytes(innermost))))
+
+
+def test_a_frame_that_is_gone_over_too_often_is_looked_at_value_by_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bytes_seen = 0
+
+    def rows(part: bytes) -> list[msgspec.Raw]:
+        nonlocal bytes_seen
+        bytes_seen += len(part)
+        return msgspec.msgpack.decode(part, type=list[msgspec.Raw])
+
+    monkeypatch.setattr(nesting, "_rows", rows)
+    frame = call(msgspec.Raw(b"\x91" * 200 + encode(list(range(20_000)))))
+
+    assert not is_nested_too_deep(frame)
+    assert bytes_seen <= 8 * len(frame)
+
+
 def test_what_looks_like_containers_in_a_long_string_is_none() -> None:
     assert not is_nested_too_deep(call(b"\x91" * 65_536))
 
