@@ -208,3 +208,20 @@ async def test_a_rename_into_another_directory_is_whole_or_has_not_happened() ->
         outcomes.add((seed % 3 == 0, *disk.paths()))
 
     assert {(True, "/b/a"), (False, "/b/a"), (False, "/a")} == outcomes
+
+
+async def test_whoever_waits_for_a_write_is_told_while_it_is_under_way() -> None:
+    disk = FaultyDisk(Random(1))
+    file = await disk.run(lambda: disk.open("/a", create=True))
+    waiting = asyncio.create_task(disk.wait_for_write())
+    await asyncio.sleep(0)
+    await disk.run(lambda: file.read(0, 0))
+    was_told_of_a_read = waiting.done()
+    writing = asyncio.create_task(disk.run(lambda: file.write(0, b"data")))
+    await waiting
+
+    assert not was_told_of_a_read
+    assert not writing.done()
+    await disk.wait_for_write()  # at once: it is still under way
+    assert not writing.done()
+    await writing

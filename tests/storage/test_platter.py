@@ -1,5 +1,6 @@
 """What outlives the power, and what does not."""
 
+from collections import Counter
 from random import Random
 
 import pytest
@@ -29,6 +30,36 @@ def test_what_was_synced_outlives_the_power_and_nothing_else_is_sure_to() -> Non
     assert all(content.startswith(b"synced") for content in kept)
     assert {b"synced", b"syncedlate"} < kept
     assert any(b"\0" in content or len(content) in (7, 8, 9) for content in kept), "none was torn"
+
+
+def test_a_write_that_the_power_cut_off_ends_at_some_byte_or_has_holes() -> None:
+    kept: Counter[bytes] = Counter()
+    for seed in range(1_000):
+        platter = Platter(Random(seed))
+        inode = with_file(platter)
+        platter.change(Write(inode, 0, b"abcdefgh"))
+        platter.lose_power()
+        kept[bytes(platter.named("a/file").content)] += 1
+    beginnings = [b"abcdefgh"[:length] for length in range(1, 8)]
+    with_holes = [content for content in kept if b"\0" in content]
+
+    assert all(kept[beginning] > 10 for beginning in beginnings)
+    assert sum(kept[content] for content in with_holes) > 50
+
+
+def test_work_is_a_write_once_it_has_changed_something() -> None:
+    platter = Platter(Random(1))
+    inode = with_file(platter)
+    platter.begin_work()
+    before = platter.is_writing
+    platter.change(Write(inode, 0, b"data"))
+
+    assert not before
+    assert platter.is_writing
+    platter.sync(inode)
+    assert platter.is_writing, "what is synced counts as done at the end of the work only"
+    platter.end_work()
+    assert not platter.is_writing
 
 
 def test_a_sync_is_of_one_file_alone() -> None:

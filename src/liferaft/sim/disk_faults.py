@@ -13,12 +13,15 @@ itself, so these happen only where the others hold all that it had promised.
 import asyncio
 import errno
 import random as random_module
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
+from liferaft.raft.effects import Effect, Persist
+from liferaft.raft.events import Event
 from liferaft.raft.types import NodeId
 from liferaft.sim.chronicle import note
-from liferaft.sim.process_faults import restart
+from liferaft.sim.process_faults import await_power_cut, restart
+from liferaft.sim.trigger import Trigger
 from liferaft.sim.world import DATA, World
 from liferaft.storage.records import SEGMENT_HEADER_BYTES
 
@@ -49,7 +52,10 @@ def _failing(
         disk.fail(operation, error, count=draw.randint(1, 2))  # type: ignore[arg-type] # one of the three
         await asyncio.sleep(draw.uniform(0.1, 1.5))
         disk.heal()
-        if draw.random() < 0.5 and node_id in world.nodes:
+        if draw.random() >= 0.5:
+            return
+        await await_power_cut(world, draw, node_id)
+        if node_id in world.nodes:
             world.strike(node_id)
             await restart(world, node_id, after=draw.uniform(0.0, 0.5))
 
@@ -130,15 +136,33 @@ async def _overwritten_write(world: World, draw: random_module.Random) -> None:
     others = [node_id for node_id in world.node_ids if node_id != leader]
     disk = world.disks[leader]
     disk.stick()
+    trigger = Trigger(_Overwriting(), lambda _: None)
+    world.triggers.pull(leader, trigger)
     pairs = [(leader, other) for other in others] + [(other, leader) for other in others]
     undo = world.network.cut(*pairs)
     await asyncio.sleep(draw.uniform(0.6, 1.6))
     undo()
-    await asyncio.sleep(draw.uniform(0.05, 0.6))
+    await world.triggers.wait_pulled(leader, trigger)
+    await asyncio.sleep(draw.uniform(0.0, 0.1))
     world.disk_latency_max[leader] = 0.3  # so that the write of what replaced it takes its time
     disk.unstick()
     await asyncio.sleep(draw.uniform(0.2, 0.6))
     world.calm_disk(leader)
+
+
+class _Overwriting:
+    """Whether a turn of a node writes where it has written before, since this began to look."""
+
+    def __init__(self) -> None:
+        self._last_index = 0
+
+    def __call__(self, _events: Sequence[Event], effects: Sequence[Effect]) -> bool:
+        for effect in effects:
+            if isinstance(effect, Persist) and effect.entries:
+                if effect.entries[0].index <= self._last_index:
+                    return True
+                self._last_index = effect.entries[-1].index
+        return False
 
 
 Damage = Callable[[World, NodeId, random_module.Random], Callable[[], None] | None]

@@ -131,6 +131,16 @@ _MANY: Final = 10
 _FAR: Final = 50
 
 
+class _Writes(msgspec.Struct):
+    """What is known of one life's writes, by their marks.
+
+    `overwriting` is that of the write that replaces entries whose own is under way; 0 for none.
+    """
+
+    newest: int = 0
+    overwriting: int = 0
+
+
 class _Before(msgspec.Struct, frozen=True):
     """What a turn is compared with."""
 
@@ -141,6 +151,7 @@ class _Before(msgspec.Struct, frozen=True):
     last_index: int
     stable_index: int
     last_term: int
+    writes: _Writes
 
 
 class Marks:
@@ -170,7 +181,7 @@ class Marks:
     def born(self, node_id: NodeId, core: RaftCore, now: Callable[[], float]) -> None:
         """Look at a node before its first turn."""
         del now
-        before = self._before[node_id] = _observe(core)
+        before = self._before[node_id] = _observe(core, _Writes())
         if before.last_term < before.term and before.last_index:
             self.hit("a node starts with entries of a term that is not its own")
 
@@ -193,7 +204,7 @@ class Marks:
             look = _EFFECTS.get(type(effect))
             if look is not None:
                 look(self, before, core, effect)
-        after = _observe(core)
+        after = _observe(core, before.writes)
         self._compare(node_id, before, after, core)
         self._before[node_id] = after
 
@@ -277,16 +288,18 @@ class Marks:
         if any(not log.has(entry.index, entry.term) for entry in event.entries[-1:]):
             self.hit("what was read back was overwritten meanwhile")
 
-    def _stored(self, before: _Before, core: RaftCore, _event: Stored) -> None:
-        log = core.state.log
-        if log.handed_index < before.last_index and before.stable_index < before.last_index:
+    def _stored(self, before: _Before, core: RaftCore, event: Stored) -> None:
+        if event.mark < before.writes.overwriting:
             self.hit("a write completes for entries that were overwritten since")
-        if core.current_term > before.last_term and log.stable_index > before.stable_index:
+        before.writes.overwriting = 0
+        stable_index = core.state.log.stable_index
+        if core.current_term > before.last_term and stable_index > before.stable_index:
             self.hit("a write completes after its term was over")
 
     # Effects.
 
-    def _persist(self, _before: _Before, _core: RaftCore, effect: Persist) -> None:
+    def _persist(self, before: _Before, _core: RaftCore, effect: Persist) -> None:
+        before.writes.newest = effect.mark
         if effect.hard_state is None:
             self.hit("entries are persisted alone")
         elif effect.entries:
@@ -408,6 +421,8 @@ class Marks:
         self.hit("many entries are truncated" if is_many else "one entry is truncated")
         if before.stable_index >= first:
             self.hit("entries are truncated that were stored")
+        if before.stable_index < before.last_index:
+            before.writes.overwriting = before.writes.newest
 
 
 def _term_at(core: RaftCore, index: int) -> int | None:
@@ -416,7 +431,7 @@ def _term_at(core: RaftCore, index: int) -> int | None:
     return core.term_at(index) if log.base_index <= index <= log.last_index else None
 
 
-def _observe(core: RaftCore) -> _Before:
+def _observe(core: RaftCore, writes: _Writes) -> _Before:
     state = core.state
     log = state.log
     return _Before(
@@ -427,6 +442,7 @@ def _observe(core: RaftCore) -> _Before:
         last_index=log.last_index,
         stable_index=log.stable_index,
         last_term=log.last_term,
+        writes=writes,
     )
 
 

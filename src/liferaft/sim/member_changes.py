@@ -65,7 +65,11 @@ async def _ask_to_add(
 
 
 async def _promote(world: World, draw: Random) -> None:
-    """Let a learner become a voter."""
+    """Let a learner become a voter, one that is added for that if there is none."""
+    if not world.members.committed.learners:
+        name = await _fresh_node(world, draw)
+        if name is None or not await _ask_to_add(world, draw, name, is_learner=True):
+            return
 
     async def promote(admin: NodeAdmin) -> bool:
         learners = _names(await admin.members(), "learner")

@@ -13,6 +13,15 @@ from liferaft.sim.chronicle import note
 from liferaft.sim.trigger import Trigger
 from liferaft.sim.world import World
 
+AMID_A_WRITE: Final = 0.5
+"""How many of the power cuts wait for a write: a disk is idle for most of the time, and what is not
+synced is what they can lose."""
+
+WRITE_SECONDS_MAX: Final = 0.2
+"""How long, in virtual seconds, a write is waited for that may never come."""
+
+SHORTEST_WRITE: Final = 0.0005
+
 
 async def restart(world: World, node_id: NodeId, *, after: float) -> None:
     """Start a node that is down, unless somebody else has done so meanwhile."""
@@ -21,9 +30,23 @@ async def restart(world: World, node_id: NodeId, *, after: float) -> None:
         await world.start(node_id)
 
 
+async def await_power_cut(world: World, draw: random_module.Random, node_id: NodeId) -> None:
+    """Wait for the moment at which the power shall fail: now, or while the node writes."""
+    if draw.random() >= AMID_A_WRITE:
+        return
+    note(node_id)
+    try:
+        async with asyncio.timeout(WRITE_SECONDS_MAX):
+            await world.disks[node_id].wait_for_write()
+    except TimeoutError:
+        return
+    await asyncio.sleep(draw.uniform(0.0, SHORTEST_WRITE))
+
+
 async def _crash(world: World, draw: random_module.Random) -> None:
     """Let the power fail on one node."""
     node_id = draw.choice(world.node_ids)
+    await await_power_cut(world, draw, node_id)
     if node_id in world.nodes:
         world.counts["crash"] += 1
         world.strike(node_id)
@@ -43,13 +66,16 @@ async def _crash_of_leader(world: World, draw: random_module.Random) -> None:
     leader = world.leader()
     if leader is None:
         return
-    world.counts["crash of the leader"] += 1
-    world.strike(leader)
+    await await_power_cut(world, draw, leader)
+    if leader in world.nodes:
+        world.counts["crash of the leader"] += 1
+        world.strike(leader)
     await restart(world, leader, after=draw.uniform(0.0, 2.0))
 
 
 async def _crash_of_all(world: World, draw: random_module.Random) -> None:
     world.counts["crash of all"] += 1
+    await await_power_cut(world, draw, draw.choice(world.node_ids))
     for node_id in list(world.nodes):
         world.strike(node_id)
     downtime = draw.uniform(0.0, 0.5)
@@ -63,6 +89,7 @@ async def _crash_loop(world: World, draw: random_module.Random) -> None:
     world.counts["crash loop"] += 1
     node_id = draw.choice(world.node_ids)
     for _ in range(draw.randint(3, 8)):
+        await await_power_cut(world, draw, node_id)
         if node_id in world.nodes:
             world.strike(node_id)
         if node_id in world.down and node_id not in world.damaged:
@@ -78,6 +105,7 @@ async def _bounce(world: World, draw: random_module.Random) -> None:
     """Crash some nodes at once and start them again at once: what was promised must be there."""
     world.counts["bounce"] += 1
     bounced = draw.sample(world.node_ids, draw.randint(1, len(world.node_ids)))
+    await await_power_cut(world, draw, bounced[0])
     for node_id in bounced:
         if node_id in world.nodes:
             world.strike(node_id)
@@ -125,6 +153,7 @@ async def _crash_before_sync(world: World, draw: random_module.Random) -> None:
     world.triggers.pull(node_id, trigger)
     await world.triggers.wait_pulled(node_id, trigger)
     await asyncio.sleep(draw.uniform(0.0, world.disk_latency_max[node_id]))
+    await await_power_cut(world, draw, node_id)
     if node_id in world.nodes:
         world.counts["crash before a sync"] += 1
         world.strike(node_id)

@@ -132,6 +132,7 @@ class FaultyDisk(Disk):
         self._aborts: list[Callable[[], None]] = []
         self._is_stuck = False
         self._stuck: list[_Work] = []
+        self._awaiting_writes: list[asyncio.Future[None]] = []
 
     # The contract.
 
@@ -149,6 +150,8 @@ class FaultyDisk(Disk):
                 end = partial(reject, future, error)
             else:
                 end = partial(resolve, future, result)
+            if self._awaiting_writes and self.platter.is_writing:
+                self._tell_of_write()
             loop.call_later(self.latency(), self._end, life, end)
 
         crashed = OSError(errno.EIO, "the machine has crashed")
@@ -249,6 +252,13 @@ class FaultyDisk(Disk):
         """Let every operation succeed again; what is stuck goes on."""
         self._faults.clear()
         self.unstick()
+
+    async def wait_for_write(self) -> None:
+        """Wait until work is under way that changes something."""
+        if not self.platter.is_writing:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._awaiting_writes.append(future)
+            await future
 
     def stick(self) -> None:
         """Let no work come to an end until `unstick`: a device that has stopped to answer."""
@@ -354,6 +364,11 @@ class FaultyDisk(Disk):
             self.platter.fail_sync(target)
             raise
         self.platter.sync(target)
+
+    def _tell_of_write(self) -> None:
+        awaiting, self._awaiting_writes = self._awaiting_writes, []
+        for future in awaiting:
+            resolve(future, None)
 
     def _end_life(self) -> None:
         self.life += 1

@@ -89,6 +89,11 @@ class Platter:
         """Whether there is work whose time has not passed yet."""
         return self._under_way is not None
 
+    @property
+    def is_writing(self) -> bool:
+        """Whether the work under way has changed something: the power would find it half done."""
+        return self._under_way is not None and self._under_way < len(self._journal)
+
     def named(self, path: str) -> Inode:
         """Return the file of that name; raises `FileNotFoundError`."""
         inode = self.names.get(path)
@@ -222,13 +227,17 @@ class Platter:
                 self._make_durable(part)
 
     def _tear(self, write: Write) -> list[Write]:
-        """Return some parts of a write, cut at any byte: pages reach the platter in any order."""
+        """Return what of a write is kept, cut at any byte: its beginning, or any parts of it.
+
+        A file that grows is mostly cut off; pages reach the platter in any order now and then.
+        """
         length = len(write.data)
+        if self._random.random() < 0.5:
+            return [Write(write.inode, write.offset, write.data[: self._random.randint(0, length)])]
         cuts = sorted(self._random.randint(0, length) for _ in range(self._random.randint(1, 3)))
-        bounds = [0, *cuts, length]
         return [
             Write(write.inode, write.offset + start, write.data[start:stop])
-            for start, stop in pairwise(bounds)
+            for start, stop in pairwise([0, *cuts, length])
             if self._random.random() < 0.5
         ]
 
