@@ -206,7 +206,8 @@ def _advice(address: Address, error: Exception) -> str:
         return f"{address.host} is not the name of a known host: check how it is written"
     if number == errno.EADDRINUSE:
         return f"{address} is in use by another process: stop it or choose another port"
-    if number == errno.EADDRNOTAVAIL:
+    # From Python 3.13 on asyncio leaves the number out, in this case alone.
+    if number == errno.EADDRNOTAVAIL or (isinstance(error, OSError) and number is None):
         return f"{address.host} is not an address of this machine: choose one that is"
     if number in {errno.EACCES, errno.EPERM}:
         return f"{address} needs more rights than this process has: choose a port above 1023"

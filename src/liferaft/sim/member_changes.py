@@ -205,7 +205,11 @@ async def _crash_in_joint_phase(world: World, draw: Random) -> None:
 
 
 async def _split_joint_phase(world: World, draw: Random) -> None:
-    """Change the voters, and cut the leader off from the old ones in the midst of it."""
+    """Change the voters, and leave the leader with the smallest majority of the new ones.
+
+    Where a voter is replaced the others are a majority of the old ones: what is decided on one side
+    alone is not known on the other.
+    """
     leader = world.leader()
     if leader is None:
         return
@@ -219,17 +223,25 @@ async def _split_joint_phase(world: World, draw: Random) -> None:
 
     def split(leader: NodeId) -> None:
         world.counts["split joint phase"] += 1
-        ours = {leader, *begun[0].voters} - {draw.choice(begun[0].voters_outgoing)}
+        ours = {leader, *_smallest_majority(begun[0], leader, draw)}
         theirs = [each for each in world.node_ids if each not in ours]
         directions = [(a, b) for a in sorted(ours) for b in theirs]
         undos.append(world.network.cut(*directions, *((b, a) for a, b in directions)))
 
     trigger = Trigger(is_due, split)
     world.triggers.pull(leader, trigger)
-    await asyncio.gather(world.triggers.wait_pulled(leader, trigger), _change_voters(world, draw))
+    change = _replace if draw.random() < 0.5 else _change_voters
+    await asyncio.gather(world.triggers.wait_pulled(leader, trigger), change(world, draw))
     await asyncio.sleep(draw.uniform(0.3, 1.5))
     for undo in undos:
         undo()
+
+
+def _smallest_majority(joint: Configuration, leader: NodeId, draw: Random) -> list[NodeId]:
+    """Return a majority of the new voters that has as few of the old ones as can be."""
+    voters = draw.sample(joint.voters, len(joint.voters))
+    voters.sort(key=lambda each: (each != leader, each in joint.voters_outgoing))
+    return voters[: len(voters) // 2 + 1]
 
 
 async def _change_voters(world: World, draw: Random) -> None:

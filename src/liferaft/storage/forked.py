@@ -24,6 +24,9 @@ CAN_FORK: Final = hasattr(os, "fork")
 
 _log = logging.getLogger("liferaft.storage")
 
+INTERPRETERS_OWN_MAX: Final = 2_000
+"""Python 3.12 has some hundred frozen objects of its own; who freezes a program has many more."""
+
 _READ_BYTES = 65_536
 _NICENESS = 10
 """The copy shall not take the processor from who answers calls."""
@@ -122,7 +125,7 @@ class _SharedObjects:
     def share(self) -> None:
         """Let a copy share all objects that there are."""
         if self._copies == 0:
-            self._is_ours = gc.get_freeze_count() == 0
+            self._is_ours = gc.get_freeze_count() < INTERPRETERS_OWN_MAX
         self._copies += 1
         if self._is_ours:
             gc.freeze()
@@ -180,6 +183,9 @@ class _Copy:
         os.close(self._reader)
         if result.cancelled():
             os.kill(self._child, signal.SIGKILL)
-        # On a thread: the system first takes back the copy's memory, with the copy's niceness.
-        self._loop.run_in_executor(None, os.waitpid, self._child, 0)
         _shared_objects.release()
+        try:
+            # On a thread: the system first takes back the copy's memory, with the copy's niceness.
+            self._loop.run_in_executor(None, os.waitpid, self._child, 0)
+        except RuntimeError:
+            os.waitpid(self._child, 0)  # the loop has no threads any more: nobody is kept waiting
