@@ -7,6 +7,7 @@ import pytest
 import uvloop
 
 TESTS_OF_SOCKETS = {
+    "test_accepting.py",
     "test_base.py",
     "test_system.py",
     "test_tcp.py",

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import hashlib
 import math
+import socket
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Protocol
@@ -162,6 +163,21 @@ async def test_it_is_stopped_while_it_connects_and_lets_go_of_who_waits(
         await proxy.stop()
 
         assert b"" == await reader.read()
+
+
+@pytest.mark.parametrize("turns", range(5))
+async def test_who_is_accepted_as_it_is_stopped_is_let_go(turns: int) -> None:
+    async with shouting_server() as target:
+        proxy = await ByteProxy(ANY, parse_address(target)).start()
+        with contextlib.closing(socket.socket()) as client:
+            client.setblocking(False)
+            client.connect_ex((proxy.address.host, proxy.address.port))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await proxy.stop()
+            with contextlib.suppress(ConnectionError):
+                receiving = asyncio.get_running_loop().sock_recv(client, 1)
+                assert b"" == await asyncio.wait_for(receiving, 10)
 
 
 async def test_new_connections_may_be_refused() -> None:

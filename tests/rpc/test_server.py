@@ -4,15 +4,16 @@ import asyncio
 import contextlib
 import logging
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 import pytest
 
 from liferaft.errors import ConfigurationError, LiferaftError
-from liferaft.link.address import parse_address
+from liferaft.link.address import Address, parse_address
 from liferaft.link.base import Link
-from liferaft.link.memory import MemoryNetwork
+from liferaft.link.memory import MemoryListener, MemoryNetwork
 from liferaft.rpc import wire
 from liferaft.rpc.codec import decode_frame, encode
 from liferaft.rpc.interface import Interface
@@ -316,3 +317,25 @@ async def test_a_copy_of_a_call_that_was_turned_away_is_turned_away_too() -> Non
     assert ["Overloaded"] == [getattr(frame, "type_name", "") for frame in first]
     assert first == copy
     assert [wire.Reply] == [type(frame) for frame in again]
+
+
+async def test_who_is_accepted_as_the_host_stops_is_turned_away_without_a_warning(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    network, accepts = MemoryNetwork(), list[Callable[[Link], None]]()
+    listen = network.listen
+
+    async def noting(address: Address, accept: Callable[[Link], None]) -> MemoryListener:
+        accepts.append(accept)
+        return await listen(address, accept)
+
+    monkeypatch.setattr(network, "listen", noting)
+    async with hosted(network, CounterObject(), Counter):
+        pass
+    listener = await listen(parse_address("memory:host"), accepts[0])
+    peer = await Peer().connect(network)
+    await asyncio.sleep(0.1)
+    await listener.close()
+
+    assert peer.is_closed
+    assert [] == caplog.records

@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable
 
 from liferaft.errors import AddressError, Unreachable
+from liferaft.link.accepting import stop_accepting
 from liferaft.link.address import Address
 from liferaft.link.base import Link
 from liferaft.link.stream import StreamLink, StreamShares
@@ -40,10 +41,7 @@ class TcpListener:
 
     async def close(self) -> None:
         """Stop to accept and free the port. Links that were accepted live on."""
-        self._server.close()
-        # Not Server.wait_closed: from Python 3.12 on that waits for the accepted links as well.
-        # uvloop frees the port when its loop comes round.
-        await asyncio.sleep(0)
+        await stop_accepting(self._server)
 
 
 async def connect_tcp(

@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from liferaft.errors import AddressError, Unreachable
+from liferaft.link.accepting import stop_accepting
 from liferaft.link.address import Address
 from liferaft.link.base import Link
 from liferaft.link.stream import StreamLink, StreamShares
@@ -38,10 +39,7 @@ class UnixListener:
     async def close(self) -> None:
         """Stop to accept and remove the file. Links that were accepted live on."""
         self._remove_file()
-        self._server.close()
-        # Not Server.wait_closed: from Python 3.12 on that waits for the accepted links as well.
-        # uvloop closes the socket when its loop comes round.
-        await asyncio.sleep(0)
+        await stop_accepting(self._server)
 
     def _remove_file(self) -> None:
         """Remove the file if it is still this listener's own."""

@@ -19,6 +19,7 @@ from typing import Final, Self
 import msgspec
 
 from liferaft.errors import AddressError, ConfigurationError
+from liferaft.link.accepting import stop_accepting
 from liferaft.link.address import Address
 from liferaft.link.tcp import reason_of
 
@@ -118,7 +119,7 @@ class ByteProxy:
         server, self._server = self._server, None
         if server is None:
             return
-        server.close()
+        await stop_accepting(server)
         for connection in list(self._connections):
             connection.end()
         for task in list(self._tasks):

@@ -230,8 +230,10 @@ class Server:
             logger.warning("%s: %d more warnings like these were left out", self.address, left_out)
 
     def _accept(self, link: Link) -> None:
-        is_full = len(self._links) >= self.limits.connections_max
-        if self._listener is None or (is_full and not self._make_room()):
+        if self._listener is None:
+            link.abort()  # it was accepted just before the host was stopped
+            return
+        if len(self._links) >= self.limits.connections_max and not self._make_room():
             self.warn(link.peer, "there are too many connections")
             link.abort()
             return
