@@ -312,7 +312,7 @@ def commit_an_older_term_by_counting(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(commitment, "next_commit_index", broken)
 
 
-@under("disk", load=150.0)
+@under("disk", load=200.0)
 def take_a_late_write_for_what_replaced_it(patch: pytest.MonkeyPatch) -> None:
     """Trap 17: the write of what was overwritten since ends, and says nothing of what is there."""
     truncate = RaftLog.truncate_from
@@ -371,7 +371,7 @@ def take_what_was_sent_for_what_arrived(patch: pytest.MonkeyPatch) -> None:
 # Reads.
 
 
-@under("clock")
+@under("mixed", load=200.0)
 def read_without_asking_the_others(patch: pytest.MonkeyPatch) -> None:
     """Trap 44: a leader that was deposed does not know it."""
 
