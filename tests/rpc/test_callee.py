@@ -214,7 +214,7 @@ async def test_calls_being_executed_are_bounded_whoever_made_them() -> None:
     dispatcher.dispatch(FakeRequest(4, "hang"))
 
     assert Overloaded is type(refused)
-    assert 3 == len(dispatcher._executions)
+    assert 3 == dispatcher._execution_count
 
 
 async def test_the_bytes_of_calls_being_executed_are_bounded_but_for_one() -> None:
@@ -239,7 +239,7 @@ async def test_cancelling_ends_an_async_method_even_before_its_first_step() -> N
 
     assert DeadlineExceeded is type(answer)
     assert 0 == object_.hanging
-    assert not dispatcher._executions
+    assert 0 == dispatcher._execution_count
 
 
 async def test_the_deadline_ends_an_async_method() -> None:

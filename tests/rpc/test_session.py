@@ -21,7 +21,7 @@ from tests.rpc.objects import Counter
 METHOD = Interface.of(Counter).methods["increment"]
 
 
-def callee(replies_max: int = 100, reply_bytes_max: int = 10_000) -> CalleeSession:
+def callee(replies_max: int = 100, reply_bytes_max: int = 10_000) -> CalleeSession[int]:
     return CalleeSession(replies_max=replies_max, reply_bytes_max=reply_bytes_max)
 
 

@@ -44,7 +44,7 @@ class Host:
     def __init__(self, incarnation: bytes, executed: Multiset[int]) -> None:
         self.incarnation = incarnation
         self.executed = executed
-        self.sessions: dict[bytes, CalleeSession] = {}
+        self.sessions: dict[bytes, CalleeSession[int]] = {}
         self.greeted: dict[int, bytes] = {}
         self.running: dict[tuple[bytes, int], int] = {}
 
@@ -74,11 +74,11 @@ class Host:
     def _bind(self, session_id: bytes, frame: wire.Bind) -> wire.Frame:
         if session_id not in self.sessions and frame.is_resumed:
             return wire.Unbound(frame.object, "expired", "it was dropped")
-        fresh = CalleeSession(replies_max=REPLIES_MAX, reply_bytes_max=REPLY_BYTES_MAX)
+        fresh = CalleeSession[int](replies_max=REPLIES_MAX, reply_bytes_max=REPLY_BYTES_MAX)
         self.sessions.setdefault(session_id, fresh)
         return wire.Bound(frame.object, "Counter", is_durable=False)
 
-    def _call(self, session_id: bytes, session: CalleeSession, call: wire.Call) -> list[bytes]:
+    def _call(self, session_id: bytes, session: CalleeSession[int], call: wire.Call) -> list[bytes]:
         verdict = session.receive(call.number, call.acked_below)
         if verdict is Verdict.EXECUTE:
             arguments = INTERFACE.methods[call.method].arguments.decode(call.arguments)

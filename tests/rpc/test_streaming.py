@@ -191,7 +191,7 @@ async def test_a_reader_that_leaves_ends_the_writer(way: str) -> None:
         del stream
         await asyncio.sleep(1)
 
-        assert (1, 0) == (object_.closed, len(host.dispatcher._executions))
+        assert (1, 0) == (object_.closed, host.dispatcher._execution_count)
 
 
 async def test_a_reader_that_was_cancelled_may_read_on_and_ends_the_writer_when_it_is_gone() -> (
@@ -215,7 +215,7 @@ async def test_a_reader_that_was_cancelled_may_read_on_and_ends_the_writer_when_
         del stream
         await asyncio.sleep(1)
 
-        assert (2, 4, 0) == (first, second, len(host.dispatcher._executions))
+        assert (2, 4, 0) == (first, second, host.dispatcher._execution_count)
 
 
 async def _read_all(stream: AsyncIterator[Any], found: list[Any] | None = None) -> None:
@@ -249,7 +249,7 @@ async def test_an_argument_that_breaks_raises_its_own_error_and_ends_the_call() 
             await _read_all(feed.double(broken()))
         await asyncio.sleep(1)
 
-        assert 0 == len(host.dispatcher._executions)
+        assert 0 == host.dispatcher._execution_count
 
 
 async def test_an_item_of_another_type_names_the_parameter() -> None:
@@ -335,7 +335,7 @@ async def test_a_caller_that_is_gone_is_given_up() -> None:
         leaky.cut(parse_address("memory:host"))
         await asyncio.sleep(90)
 
-        assert (1, 0) == (object_.closed, len(host.dispatcher._executions))
+        assert (1, 0) == (object_.closed, host.dispatcher._execution_count)
 
 
 async def test_a_stub_that_closes_ends_its_streams() -> None:

@@ -165,7 +165,7 @@ class Scene:
     def open_calls(self) -> int:
         """How many callbacks are being executed at the caller."""
         callbacks = connection_of(self.reader)._callbacks
-        return 0 if callbacks is None else len(callbacks._dispatcher._executions)
+        return 0 if callbacks is None else callbacks._dispatcher._execution_count
 
 
 async def test_a_host_reads_writes_and_does_both() -> None:

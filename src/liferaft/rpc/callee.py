@@ -82,7 +82,7 @@ class _Execution(Job):
         function: Callable[[], Any],
         dispatcher: "ObjectDispatcher",
         request: Request,
-        session: CalleeSession,
+        session: "CalleeSession[_Execution]",
         signature: MethodSignature,
     ) -> None:
         super().__init__(function, request.deadline)
@@ -109,10 +109,10 @@ class _Execution(Job):
 
     def done(self, outcome: CallFrame | BaseException) -> None:
         """See `Job`."""
-        if isinstance(outcome, Refused) and not self.is_begun:
-            self._dispatcher.refused(self, outcome)
-            return
         if isinstance(outcome, BaseException):
+            if isinstance(outcome, Refused) and not self.is_begun:
+                self._dispatcher.refused(self, outcome)
+                return
             outcome = encode_raised(self.number, outcome, self.signature.declared)
         self._dispatcher.executed(self, outcome)
 
@@ -183,8 +183,8 @@ class ObjectDispatcher:
             self._interception = HostInterception(interceptors, name=name or interface.name)
         self._is_called_back = is_called_back
         self._clock: Callable[[], float]
-        self._sessions: dict[bytes, CalleeSession] = {}
-        self._executions: dict[tuple[bytes, int], _Execution] = {}
+        self._sessions: dict[bytes, CalleeSession[_Execution]] = {}
+        self._execution_count = 0
         self._reply_bytes = 0
         self._execution_bytes = 0
         self._stream_count = 0
@@ -226,7 +226,7 @@ class ObjectDispatcher:
             self._drop_unused()
             if len(self._sessions) >= self._memory.sessions_max:
                 raise Overloaded("the host remembers as many callers as it can", RETRY_AFTER)
-        fresh = CalleeSession(
+        fresh = CalleeSession[_Execution](
             replies_max=self._memory.replies_max,
             reply_bytes_max=self._memory.session_reply_bytes_max,
         )
@@ -248,7 +248,9 @@ class ObjectDispatcher:
         if verdict is Verdict.EXECUTE:
             self._execute(request, session)
         elif verdict is Verdict.WORKING:
-            self._executions[request.session, number].request = request
+            execution = session.running[number]
+            assert execution is not None, "it begins in the turn in which it arrives"
+            execution.request = request
             request.working()
         elif verdict is Verdict.REPEAT:
             request.answer(session.reply(number))
@@ -298,13 +300,13 @@ class ObjectDispatcher:
 
     def cancel(self, session: bytes, number: int) -> None:
         """See `Dispatcher`."""
-        execution = self._executions.get((session, number))
+        execution = self._running(session, number)
         if execution is not None:
             self._interrupt(execution, DeadlineExceeded("the caller gave the call up"))
 
     def stream(self, session: bytes, frame: Chunk | Credit) -> None:
         """See `Dispatcher`."""
-        execution = self._executions.get((session, frame.number))
+        execution = self._running(session, frame.number)
         if execution is not None and execution.streams is not None:
             execution.session.active_at = self._clock()
             execution.streams.take(frame)
@@ -347,19 +349,24 @@ class ObjectDispatcher:
         table = self.references.known(execution.request.session)
         return table.result_out(execution.signature, result)
 
+    def _running(self, session: bytes, number: int) -> _Execution | None:
+        known = self._sessions.get(session)
+        return None if known is None else known.running.get(number)
+
     def _target(self, session: bytes, name: str) -> Target:
         """Return what is called under `name`; raises `NoSuchObject`."""
         return self.references.target(session, name) if "#" in name else self._own
 
     async def stop(self) -> None:
         """End what is being executed, wait for what cannot be ended, and stop the threads."""
-        for execution in list(self._executions.values()):
-            if execution.streams is not None:
+        running = [each for session in self._sessions.values() for each in session.running.values()]
+        for execution in running:
+            if execution is not None and execution.streams is not None:
                 execution.streams.fail(OutcomeUnknown(STOPPING))
         self.references.stop()
         await self._workers.stop()
 
-    def _execute(self, request: Request, session: CalleeSession) -> None:
+    def _execute(self, request: Request, session: CalleeSession[_Execution]) -> None:
         call = request.call
         number = call.number
         try:
@@ -391,7 +398,8 @@ class ObjectDispatcher:
         execution = _Execution(call_of_method, self, request, session, signature)
         if self._interception is not None:
             execution.given = given
-        self._executions[request.session, number] = execution
+        session.running[number] = execution
+        self._execution_count += 1
         self._execution_bytes += execution.size_bytes
         interface = None
         if self._interception is not None:
@@ -405,7 +413,11 @@ class ObjectDispatcher:
         call, memory = request.call, self._memory
         if request.is_beyond_limit:
             return too_many_in_flight()
-        if self._is_full_with(len(request.frame)):
+        size_bytes = self._execution_bytes + len(request.frame)
+        if self._execution_count and (
+            size_bytes > memory.execution_bytes_max
+            or self._execution_count >= memory.executions_max
+        ):
             return Overloaded("the host executes as many calls as it can bear", RETRY_AFTER)
         if signature is None:
             return NoSuchObject(f"{self.interface.name} has no method {call.method!r}")
@@ -483,13 +495,6 @@ class ObjectDispatcher:
             execution.streams.fail(reason)  # a thread that waits for an item waits no longer
         self._workers.interrupt(execution, reason)
 
-    def _is_full_with(self, frame_bytes: int) -> bool:
-        count, size_bytes = len(self._executions), self._execution_bytes + frame_bytes
-        memory = self._memory
-        return count >= memory.executions_max or (
-            count > 0 and size_bytes > memory.execution_bytes_max
-        )
-
     def refused(self, execution: _Execution, error: Refused) -> None:
         """Turn a call away that an interceptor did not let through: it may come again."""
         self._ended(execution)
@@ -501,7 +506,7 @@ class ObjectDispatcher:
         execution.request.refuse(error)
 
     def _ended(self, execution: _Execution) -> None:
-        del self._executions[execution.request.session, execution.number]
+        self._execution_count -= 1
         if execution.streams is not None:
             execution.streams.end()
             self._stream_count -= 1

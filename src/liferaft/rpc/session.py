@@ -40,6 +40,7 @@ WORKING_INTERVAL: Final = 2.0
 """Seconds between repeats of a call of which the host said that it is being executed."""
 
 WaiterT = TypeVar("WaiterT")
+ExecutionT = TypeVar("ExecutionT")
 
 
 def travel_time(frame: CallFrame) -> float:
@@ -230,8 +231,12 @@ class Verdict(enum.Enum):
     FORGOTTEN = enum.auto()
 
 
-class CalleeSession:
-    """The callee's half: what is being executed, and the replies nobody acknowledged yet."""
+class CalleeSession(Generic[ExecutionT]):
+    """The callee's half: what is being executed, and the replies nobody acknowledged yet.
+
+    `running` has what is being executed under its number, None for what has not begun yet. The
+    executions are the dispatcher's; nothing here looks at them.
+    """
 
     def __init__(self, *, replies_max: int, reply_bytes_max: int) -> None:
         self.acked_below = 1
@@ -244,17 +249,17 @@ class CalleeSession:
         self._reply_bytes_max = reply_bytes_max
         self._replies: dict[int, CallFrame] = {}
         self._held: dict[int, object] = {}
-        self._running: set[int] = set()
+        self.running: Final[dict[int, ExecutionT | None]] = {}
 
     @property
     def is_running(self) -> bool:
         """Whether a call of this session is being executed."""
-        return bool(self._running)
+        return bool(self.running)
 
     @property
     def is_unused(self) -> bool:
         """Whether no call of this session was ever executed, nor is."""
-        is_empty = not self._running and not self._replies
+        is_empty = not self.running and not self._replies
         return is_empty and self.acked_below == self.forgotten_below == 1
 
     def receive(self, number: int, acked_below: int) -> Verdict:
@@ -267,13 +272,13 @@ class CalleeSession:
             self.acknowledge(acked_below)
         if number < self.acked_below:
             return Verdict.FORGOTTEN
-        if number in self._running:
+        if number in self.running:
             return Verdict.WORKING
         if number in self._replies:
             return Verdict.REPEAT
         if number < self.forgotten_below:
             return Verdict.FORGOTTEN
-        self._running.add(number)
+        self.running[number] = None
         return Verdict.EXECUTE
 
     def reply(self, number: int) -> CallFrame:
@@ -285,7 +290,7 @@ class CalleeSession:
 
         What is `held` lives for as long, if it is true.
         """
-        self._running.discard(number)
+        self.running.pop(number, None)
         if number < self.acked_below:
             return
         self._replies[number] = reply
@@ -297,7 +302,7 @@ class CalleeSession:
 
     def withdraw(self, number: int) -> None:
         """Take back a call that was turned away: it was not executed, and may come again."""
-        self._running.discard(number)
+        self.running.pop(number, None)
 
     def acknowledge(self, acked_below: int) -> None:
         """Drop the replies below `acked_below`: the caller has them."""

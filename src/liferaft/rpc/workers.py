@@ -176,7 +176,8 @@ class Workers:
         while self._waiting and not self._jobs:
             following, is_async = self._waiting.popleft()
             self.start(following, is_async=is_async)
-        self._tell_idle()
+        if self._idle is not None:
+            self._tell_idle()
 
     def _part_ended(self) -> None:
         self._part_count -= 1
