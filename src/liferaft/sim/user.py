@@ -14,6 +14,7 @@ raise, or return False; it is asked of every replica while the run goes on, and 
 """
 
 import asyncio
+import inspect
 import random as random_module
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -119,7 +120,7 @@ def user_workload(target: str, workload: str, invariants: Sequence[str]) -> Call
     if not workload:
         raise ConfigurationError(f"a workload is needed for {target}: give --workload module:name")
     step = find_named(workload)
-    if not asyncio.iscoroutinefunction(step):
+    if not inspect.iscoroutinefunction(step):
         raise ConfigurationError(f"{workload} is no async function of a stub and a random.Random")
     checks: list[Invariant] = []
     for name in invariants:
