@@ -371,7 +371,7 @@ def take_what_was_sent_for_what_arrived(patch: pytest.MonkeyPatch) -> None:
 # Reads.
 
 
-@under("mixed", load=200.0)
+@under("clock")
 def read_without_asking_the_others(patch: pytest.MonkeyPatch) -> None:
     """Trap 44: a leader that was deposed does not know it."""
 
