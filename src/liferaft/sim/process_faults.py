@@ -11,16 +11,14 @@ from liferaft.raft.messages import RequestVoteReply
 from liferaft.raft.types import NodeId
 from liferaft.sim.chronicle import note
 from liferaft.sim.trigger import Trigger
-from liferaft.sim.world import World
+from liferaft.sim.world import DISK_LATENCY_MIN, World
 
 AMID_A_WRITE: Final = 0.5
-"""How many of the power cuts wait for a write: a disk is idle for most of the time, and what is not
-synced is what they can lose."""
+"""How many of the power cuts that have no moment of their own wait for a write: a disk is idle for
+most of the time, and what is not synced is what they can lose."""
 
 WRITE_SECONDS_MAX: Final = 0.2
 """How long, in virtual seconds, a write is waited for that may never come."""
-
-SHORTEST_WRITE: Final = 0.0005
 
 
 async def restart(world: World, node_id: NodeId, *, after: float) -> None:
@@ -40,7 +38,7 @@ async def await_power_cut(world: World, draw: random_module.Random, node_id: Nod
             await world.disks[node_id].wait_for_write()
     except TimeoutError:
         return
-    await asyncio.sleep(draw.uniform(0.0, SHORTEST_WRITE))
+    await asyncio.sleep(draw.uniform(0.0, DISK_LATENCY_MIN))
 
 
 async def _crash(world: World, draw: random_module.Random) -> None:

@@ -47,8 +47,9 @@ from liferaft.sim.settings import Settings, draw_settings
 from liferaft.sim.trigger import Trigger, Triggers
 from liferaft.storage.faulty import FaultyDisk
 
+DISK_LATENCY_MIN: Final = 0.0005
 DISK_LATENCY_MAX: Final = 0.002
-"""Seconds that a write and its sync take at most, on a disk that is well."""
+"""Seconds that a write and its sync take, at least and, on a disk that is well, at most."""
 
 
 DATA: Final = "/data"
@@ -557,7 +558,7 @@ class World:
         draw = self.random(f"latency of {node_id}")
         return FaultyDisk(
             self.random(f"disk {node_id}"),
-            latency=lambda: draw.uniform(0.0005, self.disk_latency_max[node_id]),
+            latency=lambda: draw.uniform(DISK_LATENCY_MIN, self.disk_latency_max[node_id]),
         )
 
     def _observe(
