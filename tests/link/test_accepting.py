@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from liferaft.link.accepting import stop_accepting
 from liferaft.link.address import Address
 from liferaft.link.system import SystemNetwork
 
@@ -38,3 +39,20 @@ async def test_who_is_accepted_as_the_listener_closes_gets_a_link_or_is_turned_a
 
     assert at_the_end == b""
     assert [] == faults
+
+
+async def test_a_listener_closes_on_a_loop_that_has_no_readers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such is the loop that asyncio has on Windows."""
+
+    def without(_descriptor: int) -> bool:
+        raise NotImplementedError
+
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(asyncio.Protocol, "127.0.0.1", 0)
+    if isinstance(loop, asyncio.BaseEventLoop):  # uvloop's methods cannot be replaced
+        monkeypatch.setattr(loop, "remove_reader", without)
+    await stop_accepting(server)
+
+    assert not server.is_serving()

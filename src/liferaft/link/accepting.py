@@ -1,6 +1,7 @@
 """How a listener stops to accept; of links, addresses and files it knows nothing."""
 
 import asyncio
+import contextlib
 
 
 async def stop_accepting(server: asyncio.Server) -> None:
@@ -11,8 +12,9 @@ async def stop_accepting(server: asyncio.Server) -> None:
     does so until the garbage collector comes by (Python issue 109564, mended in late 3.13).
     """
     loop = asyncio.get_running_loop()
-    for listening in server.sockets:
-        loop.remove_reader(listening.fileno())
+    with contextlib.suppress(NotImplementedError):  # a loop that has no readers (Windows)
+        for listening in server.sockets:
+            loop.remove_reader(listening.fileno())
     await asyncio.sleep(0)  # the tasks that are there begin
     server.close()
     # Not Server.wait_closed: from Python 3.12 on that waits for the accepted connections as well.
