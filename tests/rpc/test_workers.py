@@ -3,9 +3,9 @@
 import asyncio
 import functools
 import threading
-from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from liferaft.errors import DeadlineExceeded
@@ -17,12 +17,13 @@ from liferaft.rpc.workers import Job, Workers
 LOOPTIME = pytest.mark.looptime(noop_cycles=0)
 
 
-class Noted(Job):
+class Noted(Job, eq=False):
     """Notes its outcome, and is waited for."""
 
-    def __init__(self, function: Callable[[], Any], deadline: float | None = None) -> None:
-        super().__init__(function, deadline)
-        self.outcome: asyncio.Future[CallFrame | BaseException] = asyncio.Future()
+    deadline: float | None = None
+    outcome: asyncio.Future[CallFrame | BaseException] = msgspec.field(
+        default_factory=asyncio.Future
+    )
 
     def encode(self, result: Any) -> CallFrame:
         return encode(result)

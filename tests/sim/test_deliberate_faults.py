@@ -51,7 +51,7 @@ def test_the_simulator_finds_with_upgrades(
     breaker: Breaker, groups: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     breaker(monkeypatch)
-    search(breaker, SimulationOptions(groups=groups))
+    search(breaker, SimulationOptions(groups=groups, changes="all"))
 
 
 def search(breaker: Breaker, options: SimulationOptions) -> None:

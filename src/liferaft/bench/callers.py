@@ -5,15 +5,18 @@ without a loop.
 """
 
 import asyncio
+import itertools
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, cast
 
 import msgspec
 
 from liferaft.api import aclose, aconnect, close, connect
-from liferaft.bench.measure import Measurement, measure, summary
+from liferaft.bench.measure import WARM_UP_MAX, Measurement, measure, summary
 from liferaft.bench.orders import (
     HOST,
     LENGTH,
@@ -136,13 +139,17 @@ class _RawCaller(asyncio.Protocol):
 async def rpyc(port: int, load: Load) -> Measurement:
     """Measure RPyC with a dataclass as its result: by reference, so that its fields are asked for.
 
-    One call at a time: each field is asked for by a call that blocks.
+    Each field is asked for by a call that blocks, so calls in flight are those of as many threads.
     """
 
     def fetch(receipt: Any) -> Receipt:
         return Receipt(receipt.number, receipt.customer, receipt.note, list(receipt.amounts))
 
-    return await _rpyc("RPyC", "place", fetch, port, load)
+    with _rpyc_orders(port) as orders:
+        place, note, amounts = orders.place, note_for(load.size_bytes), (*AMOUNTS,)
+        return await _in_turn(
+            "RPyC", load, lambda number: fetch(place(number, "somebody", note, amounts))
+        )
 
 
 async def rpyc_tuples(port: int, load: Load) -> Measurement:
@@ -155,28 +162,31 @@ async def rpyc_tuples(port: int, load: Load) -> Measurement:
         number, customer, note, amounts = receipt
         return Receipt(number, customer, note, list(amounts))
 
-    return await _rpyc("RPyC (tuples)", "place_tuple", put_together, port, load)
-
-
-async def _rpyc(
-    name: str, method: str, read: Callable[[Any], Receipt], port: int, load: Load
-) -> Measurement:
-    import rpyc  # type: ignore[import-untyped] # noqa: PLC0415 - installed for benchmarks only
-
-    connection: Any = rpyc.connect(HOST, port)
-    place, note, amounts = getattr(connection.root, method), note_for(load.size_bytes), (*AMOUNTS,)
-    try:
+    name, note, amounts = "RPyC (tuples)", note_for(load.size_bytes), (*AMOUNTS,)
+    with _rpyc_orders(port) as orders:
+        place = orders.place_tuple
         if load.in_flight == 1:
             return await _in_turn(
-                name, load, lambda number: read(place(number, "somebody", note, amounts))
+                name, load, lambda number: put_together(place(number, "somebody", note, amounts))
             )
+        import rpyc  # type: ignore[import-untyped] # noqa: PLC0415 - for benchmarks only
+
         begin = rpyc.async_(place)
         return await _in_flight(
             name,
             load,
             lambda number: begin(number, "somebody", note, amounts),
-            lambda begun: read(begun.value),
+            lambda begun: put_together(begun.value),
         )
+
+
+@contextmanager
+def _rpyc_orders(port: int) -> Iterator[Any]:
+    import rpyc  # noqa: PLC0415 - as above
+
+    connection: Any = rpyc.connect(HOST, port)
+    try:
+        yield connection.root
     finally:
         connection.close()
 
@@ -259,20 +269,30 @@ async def _in_turn(name: str, load: Load, call: Callable[[int], object]) -> Meas
 
 
 def _measure_in_turn(name: str, load: Load, call: Callable[[int], object]) -> Measurement:
+    """Have so many threads call, each in turn; the calls that end in the measured time count."""
     clock = time.perf_counter
-    latencies: list[float] = []
-    number = 0
-    _check(name, call(number))
-    warm = clock() + min(0.5, load.seconds)
-    while clock() < warm:
-        number += 1
-        call(number)
-    end = clock() + load.seconds
-    while (began := clock()) < end:
-        number += 1
-        call(number)
-        latencies.append(clock() - began)
+    _check(name, call(0))
+    start = clock() + min(WARM_UP_MAX, load.seconds)
+    end = start + load.seconds
+
+    def one_lane(number: int) -> list[float]:
+        latencies: list[float] = []
+        while (began := clock()) < end:
+            number += load.in_flight
+            call(number)
+            ended = clock()
+            if start <= ended <= end:
+                latencies.append(ended - began)
+        return latencies
+
+    # Pyro's proxies belong to the thread that has made them.
+    latencies = one_lane(0) if load.in_flight == 1 else _in_threads(one_lane, load.in_flight)
     return summary(name, load.in_flight, load.size_bytes, load.seconds, latencies, errors=0)
+
+
+def _in_threads(one_lane: Callable[[int], list[float]], count: int) -> list[float]:
+    with ThreadPoolExecutor(count) as threads:
+        return [*itertools.chain.from_iterable(threads.map(one_lane, range(count)))]
 
 
 async def _in_flight(
@@ -290,7 +310,7 @@ def _measure_in_flight(
     number = 0
     begun: deque[tuple[float, Any]] = deque()
     _check(name, finish(begin(number)))
-    start = clock() + min(0.5, load.seconds)
+    start = clock() + min(WARM_UP_MAX, load.seconds)
     stop = start + load.seconds
     while (now := clock()) < stop or begun:
         while now < stop and len(begun) < load.in_flight:

@@ -28,9 +28,10 @@ A call carries typed arguments and brings a dataclass back, both of the size giv
 deadlines and at-most-once are on, as they are by default. The bare echo is uvloop and msgspec with
 a length before each message. gRPC's messages are encoded by msgspec, too; Pyro5 was told how the
 dataclass becomes a dictionary and back. RPyC gives a dataclass by reference: each field that is
-read is one more call, so it is measured with one call in flight only; "tuples" are what it passes
-by value, made a dataclass by hand where they arrive. With one call in flight both ends are held on
-one core. Figures of one run compare with each other, and with nothing else.
+read is one more call, which blocks, so its calls in flight are those of as many threads on one
+connection; "tuples" are what it passes by value, made a dataclass by hand where they arrive. With
+one call in flight both ends are held on one core. Figures of one run compare with each other, and
+with nothing else.
 
 ![calls a second](rpc.svg)
 """

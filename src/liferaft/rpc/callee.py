@@ -62,47 +62,26 @@ class Memory(msgspec.Struct, frozen=True):
     stream_bytes_max: int = 32 * 1024 * 1024
 
 
-class _Execution(Job):
+class _Execution(Job, eq=False, kw_only=True):
     """A call that is being executed, and where its answer goes: to whoever asked last."""
 
-    __slots__ = (
-        "_dispatcher",
-        "given",
-        "held",
-        "number",
-        "request",
-        "session",
-        "signature",
-        "size_bytes",
-        "streams",
-    )
-
-    def __init__(
-        self,
-        function: Callable[[], Any],
-        dispatcher: "ObjectDispatcher",
-        request: Request,
-        session: "CalleeSession[_Execution]",
-        signature: MethodSignature,
-    ) -> None:
-        super().__init__(function, request.deadline)
-        self.request = request
-        self.session = session
-        self.number = request.call.number
-        self.size_bytes = len(request.frame)
-        self.signature = signature
-        self.streams: HostedStreams | None = None
-        # Whose references came with the arguments, those as they came, and as they are now: where
-        # an interceptor may turn the call away, which gives them back.
-        self.given: tuple[ReferenceTable, tuple[Any, ...], tuple[Any, ...]] | None = None
-        # What must live until the caller has the answer.
-        self.held: list[Any] = []
-        self._dispatcher = dispatcher
+    dispatcher: "ObjectDispatcher"
+    request: Request
+    session: "CalleeSession[_Execution]"
+    number: int
+    size_bytes: int
+    signature: MethodSignature
+    streams: HostedStreams | None = None
+    # Whose references came with the arguments, those as they came, and as they are now: where an
+    # interceptor may turn the call away, which gives them back.
+    given: tuple[ReferenceTable, tuple[Any, ...], tuple[Any, ...]] | None = None
+    # What must live until the caller has the answer.
+    held: Sequence[Any] = ()
 
     def encode(self, result: Any) -> CallFrame:
         """See `Job`."""
         if self.signature.result_walk is not None:
-            result, self.held = self._dispatcher.result_out(self, result)
+            result, self.held = self.dispatcher.result_out(self, result)
         if self.signature.gives_buffers:
             return encode_reply(self.number, result)
         return encode(Reply(self.number, result))
@@ -111,20 +90,16 @@ class _Execution(Job):
         """See `Job`."""
         if isinstance(outcome, BaseException):
             if isinstance(outcome, Refused) and not self.is_begun:
-                self._dispatcher.refused(self, outcome)
+                self.dispatcher.refused(self, outcome)
                 return
             outcome = encode_raised(self.number, outcome, self.signature.declared)
-        self._dispatcher.executed(self, outcome)
+        self.dispatcher.executed(self, outcome)
 
 
-class _Notification(Job):
+class _Notification(Job, eq=False, kw_only=True):
     """A one-way call that is being executed: nobody hears of its outcome."""
 
-    __slots__ = ("_name",)
-
-    def __init__(self, function: Callable[[], Any], name: str) -> None:
-        super().__init__(function, None)
-        self._name = name
+    name: str
 
     def encode(self, result: Any) -> CallFrame:
         """See `Job`."""
@@ -133,7 +108,7 @@ class _Notification(Job):
     def done(self, outcome: CallFrame | BaseException) -> None:
         """See `Job`."""
         if isinstance(outcome, BaseException):
-            logger.error("the one-way method %s raised", self._name, exc_info=outcome)
+            logger.error("the one-way method %s raised", self.name, exc_info=outcome)
 
 
 class ObjectDispatcher:
@@ -281,7 +256,7 @@ class ObjectDispatcher:
             logger.warning("a one-way call was dropped: %s", ascii(str(error)))
             return
         function, is_async = target.functions[method]
-        job = _Notification(signature.prepare(function, values), method)
+        job = _Notification(signature.prepare(function, values), None, name=method)
         interface = target.interfaces.get(method)
         if self._interception is not None and interface is not None:
             job.function = self._interception.around(
@@ -394,17 +369,22 @@ class ObjectDispatcher:
             request.answer(encode_failure(number, error))
             return
         function, is_async = target.functions[call.method]
-        call_of_method = signature.prepare(function, values)
-        execution = _Execution(call_of_method, self, request, session, signature)
-        if self._interception is not None:
-            execution.given = given
+        execution = _Execution(
+            signature.prepare(function, values),
+            request.deadline,
+            dispatcher=self,
+            request=request,
+            session=session,
+            number=number,
+            size_bytes=len(request.frame),
+            signature=signature,
+        )
         session.running[number] = execution
         self._execution_count += 1
         self._execution_bytes += execution.size_bytes
-        interface = None
-        if self._interception is not None:
-            interface = target.interfaces.get(call.method)
-        if signature.has_streams or interface is not None:
+        if signature.has_streams or self._interception is not None:
+            execution.given = given
+            interface = None if self._interception is None else target.interfaces.get(call.method)
             is_async = self._prepare(execution, function, values, interface, is_async=is_async)
         self._workers.start(execution, is_async=is_async)
 

@@ -7,6 +7,8 @@ breaks the protocol loses the link; an answer goes to the link on which its requ
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+import msgspec
+
 from liferaft.errors import (
     LiferaftError,
     NoSuchObject,
@@ -195,10 +197,13 @@ class ServedLink:
     def _call(self, call: wire.Call, data: bytes, now: float) -> None:
         if self.session is None:
             return  # as in _receive
-        left = call.time_left
-        if left is not None and not left >= 0:
-            raise ProtocolError(f"a call with {left} s left")
-        request = _Request(self, self.session, call, data, now)
+        deadline = left = call.time_left
+        if left is not None:
+            if not left >= 0:
+                raise ProtocolError(f"a call with {left} s left")
+            left = min(left, TIME_LEFT_MAX)
+            deadline = now + left
+        request = _Request(self.session, call, data, deadline, self)
         dispatcher = self._bound.get(call.object) or self._referred(call.object)
         refusal = self._refusals.answer_to(call.number, data)
         if refusal is not None:
@@ -286,47 +291,40 @@ _HANDLERS: Final[dict[type, Callable[..., None]]] = {
 }
 
 
-class _Request:
+class _Request(msgspec.Struct, eq=False):
     """One call that came over a link; see `liferaft.rpc.dispatch.Request`."""
 
-    __slots__ = ("_served", "call", "deadline", "frame", "is_beyond_limit", "session")
-
-    def __init__(
-        self, served: ServedLink, session: bytes, call: wire.Call, frame: bytes, now: float
-    ) -> None:
-        self.session = session
-        self.call = call
-        self.frame = frame
-        self.is_beyond_limit = False
-        left = call.time_left
-        if left is not None and left > TIME_LEFT_MAX:
-            left = TIME_LEFT_MAX
-        self.deadline = None if left is None else now + left
-        self._served: ServedLink | None = served
+    session: bytes
+    call: wire.Call
+    frame: bytes
+    deadline: float | None
+    served: ServedLink | None
+    is_beyond_limit: bool = False
 
     @property
     def peer(self) -> str:
-        return "" if self._served is None else self._served.peer
+        return "" if self.served is None else self.served.peer
 
     @property
     def roles(self) -> Roles:
-        return _NOTHING if self._served is None else self._served.roles
+        return _NOTHING if self.served is None else self.served.roles
 
     def answer(self, frame: CallFrame) -> None:
-        served = self._served
+        served = self.served
         if served is not None:
-            self._served = None
-            if len(frame) > served.frame_bytes_max:
-                text = f"the result makes {len(frame)} bytes; {served.frame_bytes_max} are allowed"
+            self.served = None
+            size_bytes = len(frame)
+            if size_bytes > served.frame_bytes_max:
+                text = f"the result makes {size_bytes} bytes; {served.frame_bytes_max} are allowed"
                 frame = encode_failure(self.call.number, ProtocolError(text))
-            elif len(frame) > NESTING_MAX and is_nested_too_deep(outline_of(frame)):
+            elif size_bytes > NESTING_MAX and is_nested_too_deep(outline_of(frame)):
                 text = f"the result is nested more than {NESTING_MAX} deep"
                 frame = encode_failure(self.call.number, ProtocolError(text))
             served.in_flight.pop(self.call.number, None)
             served.send(frame)
 
     def refuse(self, error: Refused) -> None:
-        served, self._served = self._served, None
+        served, self.served = self.served, None
         if served is not None:
             number = self.call.number
             served.in_flight.pop(number, None)
@@ -336,8 +334,8 @@ class _Request:
         self.answer(encode(wire.Redirect(self.call.number, address)))
 
     def push(self, frame: bytes) -> None:
-        if self._served is not None:
-            self._served.send(frame)
+        if self.served is not None:
+            self.served.send(frame)
 
     def working(self) -> None:
         self.push(encode(wire.Working(self.call.number)))

@@ -12,8 +12,10 @@ Time comes in as `now`, in seconds; there is no clock, no I/O and no randomness 
 
 import enum
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+import msgspec
 
 from liferaft.link.base import BYTES_PER_SECOND_MIN
 from liferaft.rpc.buffers import CallFrame
@@ -75,62 +77,33 @@ class RoundTrip:
         self.interval = min(2 * self.interval, RESEND_MAX)
 
 
-class PendingCall(Generic[WaiterT]):
+class PendingCall(msgspec.Struct, Generic[WaiterT], eq=False):
     """A call without an answer yet. `waiter` is the driver's; nothing here looks at it."""
 
-    __slots__ = (
-        "begun_at",
-        "deadline",
-        "exported",
-        "frame",
-        "has_arrived",
-        "interval",
-        "is_given_up",
-        "method",
-        "number",
-        "object_name",
-        "on_progress",
-        "patience",
-        "resend_at",
-        "sent_at",
-        "sent_count",
-        "since",
-        "streams",
-        "waiter",
-    )
-
-    def __init__(
-        self,
-        number: int,
-        method: MethodSignature,
-        frame: CallFrame,
-        deadline: float | None,
-        waiter: WaiterT,
-    ) -> None:
-        self.number = number
-        self.method = method
-        self.frame = frame
-        self.deadline = deadline
-        self.waiter = waiter
-        self.sent_count = 0
-        # Nobody waits for it any more, but for its answer: it must not be begun now.
-        self.is_given_up = False
-        # When it was sent first over the present link; whether the host has said that it has it.
-        self.begun_at = -math.inf
-        self.has_arrived = False
-        self.sent_at = 0.0
-        self.interval = 0.0
-        self.resend_at = 0.0
-        # Those of a call that has any. It is given up when nothing was heard of the host for
-        # `patience` seconds, counted from `since` at the earliest.
-        self.streams: CallStreams | None = None
-        self.on_progress: Callable[[], None] | None = None  # the driver's, as `waiter` is
-        self.patience: float | None = None
-        self.since = 0.0
-        # The references in the arguments, where the method has any at all: the driver's to settle.
-        self.exported: list[int] | None = None
-        # Another object than the connection's, which a reference leads to.
-        self.object_name: str | None = None
+    number: int
+    method: MethodSignature
+    frame: CallFrame
+    deadline: float | None
+    waiter: WaiterT
+    sent_count: int = 0
+    # Nobody waits for it any more, but for its answer: it must not be begun now.
+    is_given_up: bool = False
+    # When it was sent first over the present link; whether the host has said that it has it.
+    begun_at: float = -math.inf
+    has_arrived: bool = False
+    sent_at: float = 0.0
+    interval: float = 0.0
+    resend_at: float = 0.0
+    # Those of a call that has any. It is given up when nothing was heard of the host for `patience`
+    # seconds, counted from `since` at the earliest.
+    streams: "CallStreams | None" = None
+    on_progress: Callable[[], None] | None = None  # the driver's, as `waiter` is
+    patience: float | None = None
+    since: float = 0.0
+    # The references in the arguments, where the method has any at all: the driver's to settle.
+    exported: list[int] | None = None
+    # Another object than the connection's, which a reference leads to.
+    object_name: str | None = None
 
     def end(self, heard_at: float) -> float:
         """Return when it is given up, if its host was heard of then, and is not until the end."""
@@ -293,12 +266,13 @@ class CalleeSession(Generic[ExecutionT]):
         self.running.pop(number, None)
         if number < self.acked_below:
             return
-        self._replies[number] = reply
+        replies = self._replies
+        replies[number] = reply
         if held:
             self._held[number] = held
-        self.reply_bytes += len(reply)
-        if len(self._replies) > self._replies_max or self.reply_bytes > self._reply_bytes_max:
-            self.forget(self.reply_bytes // 2)
+        self.reply_bytes = reply_bytes = self.reply_bytes + len(reply)
+        if reply_bytes > self._reply_bytes_max or len(replies) > self._replies_max:
+            self.forget(reply_bytes // 2)
 
     def withdraw(self, number: int) -> None:
         """Take back a call that was turned away: it was not executed, and may come again."""
@@ -310,14 +284,16 @@ class CalleeSession(Generic[ExecutionT]):
         if acked_below <= first:
             return
         self.acked_below = acked_below
-        replies = self._replies
+        replies, held = self._replies, self._held
         # The number comes from the peer, so the walk is never longer than what is kept.
-        is_long = acked_below - first > len(replies)
-        for number in list(replies) if is_long else range(first, acked_below):
-            if number < acked_below and number in replies:
+        numbers: Iterable[int] = range(first, acked_below)
+        if acked_below - first > len(replies):
+            numbers = [number for number in replies if number < acked_below]
+        for number in numbers:
+            if number in replies:
                 self.reply_bytes -= len(replies.pop(number))
-                if self._held:
-                    self._held.pop(number, None)
+                if held:
+                    held.pop(number, None)
 
     def forget(self, reply_bytes_kept: int) -> None:
         """Drop the oldest replies until at most half as many, of `reply_bytes_kept`, are left."""

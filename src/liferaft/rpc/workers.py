@@ -13,6 +13,8 @@ from collections.abc import Callable
 from concurrent import futures
 from typing import Any, Final, TypeVar
 
+import msgspec
+
 from liferaft.errors import DeadlineExceeded, OutcomeUnknown
 from liferaft.rpc import cancellation
 from liferaft.rpc import deadline as ambient
@@ -25,20 +27,17 @@ TOO_LATE: Final = "the time was up before the call was begun"
 STOPPING: Final = "the host was stopped while the call was being executed"
 
 
-class Job:
+class Job(msgspec.Struct, eq=False, weakref=True):
     """One method to run, and what becomes of its outcome: whoever has jobs derives from this.
 
     `is_begun` is False while something that stands before the method has not let it through.
     """
 
-    __slots__ = ("__weakref__", "deadline", "function", "handle", "interruption", "is_begun")
-
-    def __init__(self, function: Callable[[], Any], deadline: float | None) -> None:
-        self.function = function
-        self.deadline = deadline
-        self.handle: asyncio.Task[None] | futures.Future[None] | None = None
-        self.interruption: BaseException | None = None
-        self.is_begun = True
+    function: Callable[[], Any]
+    deadline: float | None
+    handle: asyncio.Task[None] | futures.Future[None] | None = None
+    interruption: BaseException | None = None
+    is_begun: bool = True
 
     def encode(self, result: Any) -> CallFrame:
         """Turn the result into a frame, where the method ran; what it raises is the outcome.
