@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from liferaft.replicated.determinism import now, random, uuid4
     from liferaft.replicated.machine import query
     from liferaft.rpc.access import Tokens, new_token
-    from liferaft.rpc.callee import Memory
+    from liferaft.rpc.callee_sessions import Memory
     from liferaft.rpc.caller import CallerStubCreator
     from liferaft.rpc.cancellation import cancelled
     from liferaft.rpc.deadline import deadline

@@ -20,7 +20,7 @@ from liferaft.link.tls import Tls
 from liferaft.rpc.access import Tokens
 from liferaft.rpc.balancing import Balance, BalancedConnection
 from liferaft.rpc.bridge import Bridge
-from liferaft.rpc.callee import Memory
+from liferaft.rpc.callee_sessions import Memory
 from liferaft.rpc.caller import CallerStubCreator, core_of, needs_bridge
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.description import Description

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 from liferaft.link.address import parse_address, parse_addresses
 from liferaft.link.base import Network
-from liferaft.rpc.callee import Memory, ObjectDispatcher
+from liferaft.rpc.callee import ObjectDispatcher
+from liferaft.rpc.callee_sessions import Memory
 from liferaft.rpc.caller import CallerStubCreator, core_of
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.failover import FailoverConnection

@@ -28,7 +28,7 @@ from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryLink, MemoryNetwork
 from liferaft.rpc import driving as driving_module
 from liferaft.rpc.addresses import BACKOFF_FIRST, CONNECT_TIMEOUT_FIRST
-from liferaft.rpc.callee import Memory
+from liferaft.rpc.callee_sessions import Memory
 from liferaft.rpc.deadline import deadline
 from liferaft.rpc.server import Limits
 from tests.rpc.objects import (

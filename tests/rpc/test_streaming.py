@@ -22,7 +22,7 @@ from liferaft.link.address import parse_address
 from liferaft.link.leak import Leak
 from liferaft.link.leaky_network import LeakyNetwork
 from liferaft.link.memory import MemoryNetwork
-from liferaft.rpc.callee import Memory
+from liferaft.rpc.callee_sessions import Memory
 from liferaft.rpc.deadline import deadline
 from liferaft.rpc.stream import WINDOW
 from tests.rpc.objects import connected, hosted

@@ -9,9 +9,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
-
-import msgspec
+from typing import Any, Final
 
 from liferaft.errors import (
     ConfigurationError,
@@ -28,6 +26,7 @@ from liferaft.rpc.access import denial, is_allowed
 from liferaft.rpc.buffers import CallFrame, encode_reply
 from liferaft.rpc.callee_interception import HostInterception
 from liferaft.rpc.callee_references import HostReferences
+from liferaft.rpc.callee_sessions import CalleeSessions, Memory
 from liferaft.rpc.callee_streams import HostedStreams, run_streaming
 from liferaft.rpc.codec import encode, encode_failure, encode_raised
 from liferaft.rpc.dispatch import RETRY_AFTER, Request, Sender, too_many_in_flight
@@ -40,26 +39,6 @@ from liferaft.rpc.wire import Chunk, Credit, Notify, Reply
 from liferaft.rpc.workers import STOPPING, Job, Workers
 
 logger = logging.getLogger("liferaft.rpc")
-
-
-class Memory(msgspec.Struct, frozen=True):
-    """What a host keeps for its callers' sessions and calls; seconds and bytes.
-
-    `executions_max` and `execution_bytes_max` bound all calls that are being executed, of callers
-    that have left since, too; one is always executed, however large it is. `streams_max` bounds the
-    calls among them that have streams. Up to `stream_bytes_max` each stream may hold a whole
-    window; beyond that the later ones hold less.
-    """
-
-    sessions_max: int = 10_000
-    session_idle_max: float = 600.0
-    replies_max: int = 16_384
-    session_reply_bytes_max: int = 16 * 1024 * 1024
-    reply_bytes_max: int = 64 * 1024 * 1024
-    executions_max: int = 16_384
-    execution_bytes_max: int = 64 * 1024 * 1024
-    streams_max: int = 256
-    stream_bytes_max: int = 32 * 1024 * 1024
 
 
 class _Execution(Job, eq=False, kw_only=True):
@@ -147,20 +126,19 @@ class ObjectDispatcher:
         self._own = Target(
             interface.methods, functions, dict.fromkeys(interface.methods, interface.name)
         )
+        self._memory = memory or Memory()
+        self._sessions: Final = CalleeSessions[_Execution](self._memory)
         self.references = HostReferences(
-            interface, heard_at=self._heard_at, interceptors=callback_interceptors
+            interface, heard_at=self._sessions.heard_at, interceptors=callback_interceptors
         )
         self._has_references = any(m.has_references for m in interface.methods.values())
-        self._memory = memory or Memory()
         self._workers = Workers(threads=threads, is_serial=is_serial)
         self._interception: HostInterception | None = None
         if interceptors:
             self._interception = HostInterception(interceptors, name=name or interface.name)
         self._is_called_back = is_called_back
         self._clock: Callable[[], float]
-        self._sessions: dict[bytes, CalleeSession[_Execution]] = {}
         self._execution_count = 0
-        self._reply_bytes = 0
         self._execution_bytes = 0
         self._stream_count = 0
 
@@ -189,24 +167,7 @@ class ObjectDispatcher:
     def _admit(self, session: bytes, *, is_resumed: bool) -> None:
         # Kept for the calls: in Python 3.11 asking for it is a system call.
         self._clock = asyncio.get_running_loop().time
-        now = self._clock()
-        known = self._sessions.get(session)
-        if known is not None:
-            known.active_at, known.has_left = now, False
-            return
-        if is_resumed:
-            raise SessionExpired("the host dropped the session: it was idle for too long")
-        if len(self._sessions) >= self._memory.sessions_max:
-            self._drop_idle(now)
-            self._drop_unused()
-            if len(self._sessions) >= self._memory.sessions_max:
-                raise Overloaded("the host remembers as many callers as it can", RETRY_AFTER)
-        fresh = CalleeSession[_Execution](
-            replies_max=self._memory.replies_max,
-            reply_bytes_max=self._memory.session_reply_bytes_max,
-        )
-        fresh.active_at = now
-        self._sessions[session] = fresh
+        self._sessions.admit(session, is_resumed=is_resumed, now=self._clock())
 
     def dispatch(self, request: Request) -> None:
         """See `Dispatcher`."""
@@ -217,9 +178,7 @@ class ObjectDispatcher:
             request.answer(encode_failure(number, SessionExpired("the host dropped the session")))
             return
         session.active_at = self._clock()
-        bytes_before = session.reply_bytes
         verdict = session.receive(number, call.acked_below)
-        self._reply_bytes += session.reply_bytes - bytes_before
         if verdict is Verdict.EXECUTE:
             self._execute(request, session)
         elif verdict is Verdict.WORKING:
@@ -291,19 +250,15 @@ class ObjectDispatcher:
         known = self._sessions.get(session)
         if known is not None:
             known.active_at = self._clock()
-            bytes_before = known.reply_bytes
             known.acknowledge(acked_below)
-            self._reply_bytes += known.reply_bytes - bytes_before
 
     def may_come_back(self, session: bytes) -> bool:
         """See `Dispatcher`."""
-        known = self._sessions.get(session)
-        return known is not None and not known.has_left
+        return self._sessions.may_come_back(session)
 
     def is_missed(self, since: float) -> bool:
         """See `Dispatcher`."""
-        sessions = self._sessions.values()
-        return any(each.active_at >= since and not each.has_left for each in sessions)
+        return self._sessions.is_missed(since)
 
     def answered(self, session: bytes, data: bytes) -> None:
         """See `Dispatcher`."""
@@ -314,9 +269,7 @@ class ObjectDispatcher:
 
     def leave(self, session: bytes) -> None:
         """See `Dispatcher`."""
-        known = self._sessions.get(session)
-        if known is not None:
-            known.has_left = True
+        self._sessions.leave(session)
         self.references.leave(session)
 
     def result_out(self, execution: _Execution, result: Any) -> tuple[Any, list[Any]]:
@@ -334,9 +287,8 @@ class ObjectDispatcher:
 
     async def stop(self) -> None:
         """End what is being executed, wait for what cannot be ended, and stop the threads."""
-        running = [each for session in self._sessions.values() for each in session.running.values()]
-        for execution in running:
-            if execution is not None and execution.streams is not None:
+        for execution in list(self._sessions.executions()):
+            if execution.streams is not None:
                 execution.streams.fail(OutcomeUnknown(STOPPING))
         self.references.stop()
         await self._workers.stop()
@@ -497,37 +449,11 @@ class ObjectDispatcher:
         request, session = execution.request, execution.session
         self._ended(execution)
         self.calls_served += 1
-        bytes_before = session.reply_bytes
+        sessions = self._sessions
         session.finish(execution.number, reply, execution.held)
-        self._reply_bytes += session.reply_bytes - bytes_before
-        while self._reply_bytes > self._memory.reply_bytes_max:
-            # The caller that leaves most behind pays first, with the older half.
-            largest = max(self._sessions.values(), key=lambda each: each.reply_bytes)
-            bytes_before = largest.reply_bytes
-            largest.forget(bytes_before // 2)
-            self._reply_bytes += largest.reply_bytes - bytes_before
+        if sessions.replies.count > self._memory.reply_bytes_max:
+            sessions.drop_replies()
         request.answer(reply)
-
-    def _heard_at(self, session: bytes) -> float | None:
-        known = self._sessions.get(session)
-        return None if known is None else known.active_at
-
-    def _drop_idle(self, now: float) -> None:
-        for session_id, session in list(self._sessions.items()):
-            is_idle = now - session.active_at > self._memory.session_idle_max
-            if is_idle and not session.is_running:
-                del self._sessions[session_id]
-                self._reply_bytes -= session.reply_bytes
-
-    def _drop_unused(self) -> None:
-        """Drop half of the sessions that never had a call, those first that were idle for longest.
-
-        Nothing can run twice for that, and who opens sessions by the thousand keeps nobody out.
-        """
-        unused = [each for each in self._sessions.items() if each[1].is_unused]
-        unused.sort(key=lambda each: each[1].active_at)
-        for session_id, _ in unused[: len(unused) // 2 + 1]:
-            del self._sessions[session_id]
 
 
 async def _run_awaited(call: Callable[[], Any]) -> Any:

@@ -17,7 +17,8 @@ from liferaft.link.address import Address
 from liferaft.link.base import Network
 from liferaft.rpc.access import Tokens
 from liferaft.rpc.bridge import Bridge
-from liferaft.rpc.callee import Memory, ObjectDispatcher
+from liferaft.rpc.callee import ObjectDispatcher
+from liferaft.rpc.callee_sessions import Memory
 from liferaft.rpc.directory import host_directory
 from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.interface import Interface

@@ -201,7 +201,8 @@ class ServedLink:
         if left is not None:
             if not left >= 0:
                 raise ProtocolError(f"a call with {left} s left")
-            left = min(left, TIME_LEFT_MAX)
+            if left > TIME_LEFT_MAX:  # noqa: PLR1730 - for every call, and min is slow
+                left = TIME_LEFT_MAX
             deadline = now + left
         request = _Request(self.session, call, data, deadline, self)
         dispatcher = self._bound.get(call.object) or self._referred(call.object)

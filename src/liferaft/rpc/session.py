@@ -204,14 +204,26 @@ class Verdict(enum.Enum):
     FORGOTTEN = enum.auto()
 
 
+class ReplyBytes:
+    """What the replies of all sessions of a host come to."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class CalleeSession(Generic[ExecutionT]):
     """The callee's half: what is being executed, and the replies nobody acknowledged yet.
 
     `running` has what is being executed under its number, None for what has not begun yet. The
-    executions are the dispatcher's; nothing here looks at them.
+    executions are the dispatcher's; nothing here looks at them. `total` counts the replies of other
+    sessions, too.
     """
 
-    def __init__(self, *, replies_max: int, reply_bytes_max: int) -> None:
+    def __init__(
+        self, *, replies_max: int, reply_bytes_max: int, total: ReplyBytes | None = None
+    ) -> None:
         self.acked_below = 1
         self.forgotten_below = 1
         self.reply_bytes = 0
@@ -220,6 +232,7 @@ class CalleeSession(Generic[ExecutionT]):
         self.has_left = False
         self._replies_max = replies_max
         self._reply_bytes_max = reply_bytes_max
+        self._total = total or ReplyBytes()
         self._replies: dict[int, CallFrame] = {}
         self._held: dict[int, object] = {}
         self.running: Final[dict[int, ExecutionT | None]] = {}
@@ -270,7 +283,9 @@ class CalleeSession(Generic[ExecutionT]):
         replies[number] = reply
         if held:
             self._held[number] = held
-        self.reply_bytes = reply_bytes = self.reply_bytes + len(reply)
+        size_bytes = len(reply)
+        self._total.count += size_bytes
+        self.reply_bytes = reply_bytes = self.reply_bytes + size_bytes
         if reply_bytes > self._reply_bytes_max or len(replies) > self._replies_max:
             self.forget(reply_bytes // 2)
 
@@ -284,16 +299,18 @@ class CalleeSession(Generic[ExecutionT]):
         if acked_below <= first:
             return
         self.acked_below = acked_below
-        replies, held = self._replies, self._held
+        replies, held, dropped_bytes = self._replies, self._held, 0
         # The number comes from the peer, so the walk is never longer than what is kept.
         numbers: Iterable[int] = range(first, acked_below)
         if acked_below - first > len(replies):
             numbers = [number for number in replies if number < acked_below]
         for number in numbers:
             if number in replies:
-                self.reply_bytes -= len(replies.pop(number))
+                dropped_bytes += len(replies.pop(number))
                 if held:
                     held.pop(number, None)
+        self.reply_bytes -= dropped_bytes
+        self._total.count -= dropped_bytes
 
     def forget(self, reply_bytes_kept: int) -> None:
         """Drop the oldest replies until at most half as many, of `reply_bytes_kept`, are left."""
@@ -301,6 +318,15 @@ class CalleeSession(Generic[ExecutionT]):
         for number in sorted(self._replies):
             if len(self._replies) <= kept and self.reply_bytes <= reply_bytes_kept:
                 return
-            self.reply_bytes -= len(self._replies.pop(number))
+            dropped_bytes = len(self._replies.pop(number))
+            self.reply_bytes -= dropped_bytes
+            self._total.count -= dropped_bytes
             self._held.pop(number, None)
             self.forgotten_below = max(self.forgotten_below, number + 1)
+
+    def drop(self) -> None:
+        """Let go of the replies: the host forgets the session."""
+        self._total.count -= self.reply_bytes
+        self.reply_bytes = 0
+        self._replies.clear()
+        self._held.clear()

@@ -15,7 +15,8 @@ from liferaft.link.address import Address, parse_address
 from liferaft.link.system import SystemNetwork
 from liferaft.ops.hostile.attacks import ATTACKS, Attacker, Target
 from liferaft.recipes.kv import KeyValue
-from liferaft.rpc.callee import Memory, ObjectDispatcher
+from liferaft.rpc.callee import ObjectDispatcher
+from liferaft.rpc.callee_sessions import Memory
 from liferaft.rpc.codec import encode
 from liferaft.rpc.connection import CallerConnection
 from liferaft.rpc.interface import Interface
