@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 
+# Where this is set, each of the many processes of the tests would compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: setup demo test verify fix lint types layers unit soak bench lock clean
 
 setup: .venv/.ready
