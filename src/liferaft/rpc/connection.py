@@ -356,8 +356,8 @@ class CallerConnection(CallDriver):
 
         It may have dropped them, and those that it holds must not be kept for it for ever.
         """
-        table, protocol = self._references, self._protocol
-        if table is None or table.is_empty:
+        references, protocol = self._references, self._protocol
+        if references is None or references.table.is_empty:
             return
         if self._loop.time() - protocol.heard_at > CALLER_LEASE:
             protocol.begin_anew(f"the host was not heard of for {CALLER_LEASE:g} s")

@@ -18,22 +18,19 @@ from liferaft.errors import (
     LiferaftError,
     Overloaded,
     ProtocolError,
-    Refused,
     StubClosed,
 )
 from liferaft.rpc import deadline as ambient
 from liferaft.rpc import wire
-from liferaft.rpc.bridge import LoopRunner
 from liferaft.rpc.buffers import CallFrame
-from liferaft.rpc.caller import reference_stub
+from liferaft.rpc.caller_references import CallerReferences
 from liferaft.rpc.caller_state import Leave
 from liferaft.rpc.caller_streams import StreamedCall
-from liferaft.rpc.codec import decode_failure, of_a_call, our_error
-from liferaft.rpc.interception import Connection, InterceptedConnection, Interceptor
+from liferaft.rpc.codec import decode_failure, of_a_call
+from liferaft.rpc.interception import Connection, Interceptor
 from liferaft.rpc.interface import Interface, MethodSignature
 from liferaft.rpc.protocol import CallerProtocol
-from liferaft.rpc.reference_connection import ReferenceConnection
-from liferaft.rpc.references import RELEASE, RELEASE_OBJECT, ReferenceTable
+from liferaft.rpc.references import ReferenceTable
 from liferaft.rpc.session import PendingCall
 
 Waiter = Any
@@ -117,9 +114,8 @@ class CallDriver:
         self._why_closed = "is closed"
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at: float | None = None
-        self._references: ReferenceTable | None = None
+        self._references: CallerReferences | None = None
         self._first_reference = 1
-        self._is_release_due = False
         # Who has the calls once this connection leaves its host; for who derives from this.
         self._heir: Heir | None = None
         # Whoever waits for the connection's state; for who derives from this.
@@ -205,7 +201,7 @@ class CallDriver:
             self._carry_out()
             raise
         if type(outcome) is wire.Reply:
-            return self._read(method, outcome)
+            return self.read(method, outcome)
         raise decode_failure(outcome, method.declared) if type(outcome) is wire.Failure else outcome
 
     def call_from_thread(
@@ -397,7 +393,7 @@ class CallDriver:
         answers = self._protocol.answers
         for call, outcome in answers:
             if call.exported is not None:
-                self._settle_references(call, outcome)
+                self._referring().settle(call, outcome)
             if not call.waiter.done():
                 call.waiter.set_result(outcome)
         answers.clear()
@@ -419,80 +415,33 @@ class CallDriver:
     @property
     def references(self) -> ReferenceTable:
         """What the two sides hold of each other, from the first reference on."""
+        return self._referring().table
+
+    def _referring(self) -> CallerReferences:
         if self._references is None:
-            self._references = ReferenceTable(
-                make_stub=self._make_stub,
-                on_release=self._release_soon,
+            self._references = CallerReferences(
+                self,
+                self._protocol,
+                self._loop,
+                carry_out=self._carry_out,
+                interceptors=self._interceptors,
                 first_number=self._first_reference,
             )
         return self._references
 
-    def _make_stub(self, number: int, interface: Interface) -> Any:
-        name = f"{self._protocol.object_name}#{number}"
-        reference: Connection = ReferenceConnection(
-            self, name, number, interface, self._protocol.epoch
-        )
-        if self._interceptors:
-            reference = InterceptedConnection(reference, self._interceptors)
-        return reference_stub(reference, LoopRunner(self._loop))
-
-    def _read(self, method: MethodSignature, reply: wire.Reply) -> Any:
-        result = read_result(self.interface.name, method, reply)
-        return self.references.result_in(method, result) if method.has_references else result
-
-    def _settle_references(self, call: PendingCall[Waiter], outcome: Any) -> None:
-        """See to it that references which nobody got are nobody's."""
-        if isinstance(outcome, wire.Failure):
-            is_lost = outcome.kind == "liferaft" and isinstance(
-                our_error(outcome.type_name, ""), Refused | InvalidArgument
-            )
-        else:
-            is_lost = not isinstance(outcome, wire.Reply) and not call.sent_count
-        if is_lost:
-            self._take_back(call.exported)
-        elif call.waiter.done() and isinstance(outcome, wire.Reply):
-            # Nobody waits for it any more: what it brings is let go of at once.
-            self._read(call.method, outcome)
-
     def _take_back(self, exported: list[int] | None) -> None:
-        if exported and self._references is not None:
-            self._references.take_back(exported)
+        if exported is not None:
+            self._referring().take_back(exported)
 
     def _forget_references(self) -> None:
-        """Know that the peer has forgotten all references, or never knew them.
-
-        Calls that go on were not sent yet: they take theirs along to whoever gets them.
-        """
+        """Know that the peer has forgotten all references, or never knew them."""
         if self._references is not None:
-            unsent = self._protocol.session.pending.values()
-            kept = [number for call in unsent for number in call.exported or ()]
-            self._references.clear(kept)
+            self._references.forget()
 
-    def _release_soon(self) -> None:
-        """Tell the peer what was let go of, at the end of this turn; called from any thread."""
-        if not self._is_release_due and not self._loop.is_closed():
-            self._is_release_due = True
-            self._loop.call_soon_threadsafe(self._release)
-
-    def _release(self) -> None:
-        table = self._references
-        dropped = [] if table is None or self._is_closed else table.take_released()
-        if not dropped:
-            self._is_release_due = False
-            return
-        now = self._loop.time()
-        waiter: Waiter = self._loop.create_future()
-        self._protocol.call(
-            RELEASE,
-            (dropped,),
-            now=now,
-            deadline=None,
-            waiter=waiter,
-            object_name=f"{self._protocol.object_name}{RELEASE_OBJECT}",
-        )
-        # One at a time: what is let go of meanwhile goes with the next.
-        waiter.add_done_callback(lambda _: self._release())
-        self._carry_out()
+    def read(self, method: MethodSignature, reply: wire.Reply) -> Any:
+        """Return what a call brought, with stubs for what it refers to."""
+        result = read_result(self.interface.name, method, reply)
+        return self.references.result_in(method, result) if method.has_references else result
 
     def _arm(self, due: float) -> None:
         if self._timer is not None:

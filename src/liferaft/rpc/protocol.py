@@ -169,7 +169,7 @@ class CallerProtocol(CallerCalls[WaiterT]):
         """Know that the host has forgotten all references.
 
         Of the calls that were not sent yet those go on that only refer to objects of this side: see
-        `CallDriver._forget_references`.
+        `CallerReferences.forget`.
         """
         self.epoch += 1
         self.has_forgotten = True
