@@ -70,12 +70,12 @@ async def _failing_read(world: World, draw: random_module.Random) -> None:
     disk.fail("read", errno.EIO, count=1)
     if node_id in world.nodes:
         world.strike(node_id)
-    if node_id in world.down and node_id not in world.damaged:
+    if node_id in world.down and node_id not in world.atlas.damaged:
         world.counts["EIO on read"] += 1
         await world.start(node_id)
     disk.heal()
     await asyncio.sleep(0.2)
-    if node_id in world.down and node_id not in world.damaged:
+    if node_id in world.down and node_id not in world.atlas.damaged:
         await world.start(node_id)
 
 
@@ -87,7 +87,7 @@ async def _short_reads(world: World, draw: random_module.Random) -> None:
     disk.has_short_reads = True
     if node_id in world.nodes:
         world.strike(node_id)
-    if node_id in world.down and node_id not in world.damaged:
+    if node_id in world.down and node_id not in world.atlas.damaged:
         await world.start(node_id)
     await asyncio.sleep(draw.uniform(0.1, 1.0))
     disk.has_short_reads = False
@@ -175,19 +175,19 @@ def _damaging(
     async def harm(world: World, draw: random_module.Random) -> None:
         """Damage one disk of a minority, let the node meet it, and mend it after a while."""
         node_id = draw.choice(world.node_ids)
-        if not world.can_damage(node_id):
+        if not world.atlas.can_damage(node_id):
             return
-        world.damage(node_id)
+        world.atlas.damage(node_id)
         undo = None
         if await _has_closed_segments(world, node_id, is_at_rest=is_at_rest):
             undo = damage(world, node_id, draw)
         if undo is not None:
             world.counts[kind] += 1
-            world.damage(node_id, undo)
+            world.atlas.damage(node_id, undo)
         if node_id in world.down:
             await world.start(node_id)
         await asyncio.sleep(draw.uniform(0.2, REPAIR_SECONDS))
-        world.mend(node_id)
+        world.atlas.mend(node_id)
         if node_id in world.down:
             await world.start(node_id)
 
@@ -315,7 +315,7 @@ async def _lost_disk(world: World, draw: random_module.Random) -> None:
 async def _old_copy(world: World, draw: random_module.Random) -> None:
     """Replace a disk by what it was some time ago."""
     node_id = draw.choice(world.node_ids)
-    if node_id in world.damaged:
+    if node_id in world.atlas.damaged:
         return  # a copy of a damaged disk could never be mended
     image, taken_at = world.disks[node_id].image(), world.changed_at
     await asyncio.sleep(draw.uniform(0.5, 3.0))
@@ -344,7 +344,7 @@ async def _forget(
     for _ in range(MOMENTS_MAX):
         if not is_possible():
             return
-        if world.can_forget(node_id):
+        if world.atlas.can_forget(node_id):
             break
         await asyncio.sleep(MOMENT)
     else:

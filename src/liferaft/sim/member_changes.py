@@ -160,7 +160,7 @@ async def _replace_dead(world: World, draw: Random) -> None:
     voters = world.members.committed.voters
     victim = draw.choice(voters)
     dead = [each for each in world.dead if each in voters]
-    if victim in dead or len(dead) >= world.members.failures_max or victim in world.damaged:
+    if victim in dead or len(dead) >= world.members.failures_max or victim in world.atlas.damaged:
         return
     name = await _fresh_node(world, draw)
     if name is None or victim not in world.node_ids:
@@ -261,7 +261,7 @@ async def _crash_at_change(world: World, draw: Random) -> None:
 
 
 async def _start(world: World, node_id: NodeId) -> None:
-    if node_id in world.down and node_id not in world.damaged:
+    if node_id in world.down and node_id not in world.atlas.damaged:
         await world.start(node_id)
 
 

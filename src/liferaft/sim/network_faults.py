@@ -166,7 +166,7 @@ async def _changed_majority(world: World, draw: random_module.Random) -> None:
         world.disk_latency_max[leader] = draw.choice((0.05, 0.2))
     await asyncio.sleep(draw.uniform(0.0, 0.3))
     await world.strike_when(leader, "crash at a commit", _has_committed)
-    if leader in world.down and leader not in world.damaged:
+    if leader in world.down and leader not in world.atlas.damaged:
         await world.start(leader)
     world.calm_disk(leader)
     undo()

@@ -24,7 +24,7 @@ WRITE_SECONDS_MAX: Final = 0.2
 async def restart(world: World, node_id: NodeId, *, after: float) -> None:
     """Start a node that is down, unless somebody else has done so meanwhile."""
     await asyncio.sleep(after)
-    if node_id in world.down and node_id not in world.damaged:
+    if node_id in world.down and node_id not in world.atlas.damaged:
         await world.start(node_id)
 
 
@@ -90,7 +90,7 @@ async def _crash_loop(world: World, draw: random_module.Random) -> None:
         await await_power_cut(world, draw, node_id)
         if node_id in world.nodes:
             world.strike(node_id)
-        if node_id in world.down and node_id not in world.damaged:
+        if node_id in world.down and node_id not in world.atlas.damaged:
             starting = asyncio.create_task(world.start(node_id))
             await asyncio.sleep(draw.uniform(0.001, 0.3))
             if draw.random() < 0.5 and node_id in world.nodes:

@@ -31,6 +31,7 @@ from liferaft.raft.events import Event
 from liferaft.raft.types import Configuration, NodeId
 from liferaft.rpc.caller import CallerStubCreator
 from liferaft.rpc.connection import CallerConnection
+from liferaft.sim.atlas import FaultAtlas
 from liferaft.sim.chronicle import Chronicle, note
 from liferaft.sim.clock import Clock
 from liferaft.sim.loop import SimulatedHost, running_loop
@@ -109,9 +110,7 @@ class World:
         self._lives: Counter[NodeId] = Counter()
         self._supervisors: dict[NodeId, asyncio.Task[None]] = {}
         self._endings: set[asyncio.Task[None]] = set()
-        self._forgetful: NodeId | None = None
         self.client_hosts: Final[list[str]] = []
-        self._damage: dict[NodeId, list[Callable[[], None]]] = {}
         self._starting: dict[NodeId, asyncio.Task[None]] = {}
         self._stopping: list[NodeId] = []
         self._dead: dict[NodeId, bool] = {}
@@ -125,6 +124,7 @@ class World:
         self.watches: Final = {group: MemberWatch(first, self._hit) for group in self.groups}
         self.safety: Final = self.checkers[self.groups[0]]
         self.members: Final = self.watches[self.groups[0]]
+        self.atlas: Final = FaultAtlas(self)
         self.rests: Final = RestWatch(self._hit) if groups else None
 
     def random(self, name: str) -> random_module.Random:
@@ -230,7 +230,7 @@ class World:
             self.chronicle.begin(node_id, "down", f"it did not start: {error}")
             self._explain(node_id, error)
             return False
-        if self._damage.get(node_id):
+        if self.atlas.is_damaged(node_id):
             self.marks.hit("a node starts on a damaged disk and is not harmed")
         self.chronicle.end(node_id, "down")
         self._supervisors[node_id] = asyncio.create_task(self._supervise(node_id, node))
@@ -364,12 +364,12 @@ class World:
             self.retire(node_id)
         elif isinstance(failure, StorageError):
             await asyncio.sleep(0.3)
-            if node_id not in self.nodes and not self._damage.get(node_id):
+            if node_id not in self.nodes and not self.atlas.is_damaged(node_id):
                 await self.start(node_id)
 
     def _explain(self, node_id: NodeId, failure: LiferaftError) -> None:
         """Count a failure that was to be expected; any other one is a violation."""
-        if self._damage.get(node_id) and isinstance(failure, StorageError):
+        if self.atlas.is_damaged(node_id) and isinstance(failure, StorageError):
             self.marks.hit("a node refuses a damaged disk")
         elif self.disks[node_id].failures and isinstance(failure, DiskFailed):
             self.marks.hit("a node ends because its disk failed")
@@ -385,7 +385,7 @@ class World:
     def retire(self, node_id: NodeId) -> None:
         """Let a node that does not run be gone for good: nobody starts it any more."""
         assert node_id not in self.nodes
-        self.mend(node_id)
+        self.atlas.mend(node_id)
         self._dead.pop(node_id, None)
         self.node_ids = tuple(each for each in self.node_ids if each != node_id)
 
@@ -430,21 +430,6 @@ class World:
 
     # What goes wrong at a moment that is not known before.
 
-    def damage(self, node_id: NodeId, *undo: Callable[[], None]) -> None:
-        """Remember that a node's disk holds damage, and how it is mended."""
-        note(node_id)
-        self._damage.setdefault(node_id, []).extend(undo)
-
-    def mend(self, node_id: NodeId) -> None:
-        """Put back everything that was damaged on a node's disk."""
-        for undo in reversed(self._damage.pop(node_id, [])):
-            undo()
-
-    @property
-    def damaged(self) -> list[NodeId]:
-        """The nodes whose disks hold damage."""
-        return list(self._damage)
-
     async def strike_when(
         self,
         node_id: NodeId,
@@ -461,51 +446,6 @@ class World:
         self.triggers.pull(node_id, trigger)
         await self.triggers.wait_pulled(node_id, trigger)
 
-    def can_damage(self, node_id: NodeId) -> bool:
-        """Return whether a majority of disks stays sound when this one is damaged too."""
-        is_minority = len(self._damage) < self.members.failures_max
-        return node_id not in self._damage and is_minority
-
-    def can_forget(self, node_id: NodeId) -> bool:
-        """Return whether a node may lose all that it promised without harm to the cluster.
-
-        So it is when every other node follows one leader in one term, and each of them has on its
-        disk all that this leader wrote, committed: then no acknowledged entry needs this node's
-        copy, and nobody can campaign in a term in which its forgotten vote would count. Nor may any
-        node be left that was removed and does not know it: it could still win such a vote.
-        """
-        if node_id not in self.node_ids or (
-            set(self.members.committed.retired) & set(self.node_ids)
-        ):
-            return False
-        if self.members.first.voters == (node_id,):
-            return False  # it would take itself for the whole cluster
-        is_safe = not self._damage and all(
-            self._can_forget_in(group, node_id) for group in self.groups
-        )
-        if is_safe:
-            self._forgetful = node_id
-        return is_safe
-
-    def _can_forget_in(self, group: str, node_id: NodeId) -> bool:
-        cores = self.cores(group)
-        leader_id = self.leader(group)
-        if leader_id in (None, node_id) or set(cores) != set(self.node_ids):
-            return False
-        assert leader_id is not None
-        leader = cores[leader_id]
-        if self._forgetful in cores and self._forgetful != node_id:
-            forgetful = cores[self._forgetful].statistics()
-            if forgetful.stable_index < leader.commit_index:
-                return False  # the last one that forgot has not caught up
-        is_safe = leader.commit_index == leader.last_index and all(
-            (core.leader, core.current_term) == (leader_id, leader.current_term)
-            and core.statistics().stable_index == core.last_index == leader.last_index
-            for other, core in cores.items()
-            if other != node_id
-        )
-        return is_safe and cores[node_id].current_term <= leader.current_term
-
     def calm_disk(self, node_id: NodeId) -> None:
         """Let a node's disk be as quick as at the beginning."""
         self.disk_latency_max[node_id] = DISK_LATENCY_MAX
@@ -513,7 +453,7 @@ class World:
     def make_well(self, node_id: NodeId) -> None:
         """End all that is wrong with a machine: its disk, its clock, and that it stands still."""
         disk, machine = self.disks[node_id], self.machines[node_id]
-        self.mend(node_id)
+        self.atlas.mend(node_id)
         disk.heal()
         disk.capacity_bytes = None
         disk.has_short_reads = False
