@@ -62,6 +62,8 @@ from liferaft.raft.types import (
     Snapshot,
 )
 
+_COMMAND: Final = int(EntryKind.COMMAND)
+
 Deliver = Callable[[NodeId, tuple[Message, ...]], None]
 """Gives messages to a peer, or loses them; never blocks."""
 
@@ -432,7 +434,7 @@ class Driver:
                 self._deliver(target, tuple(messages))
 
     def _apply_one(self, entry: Entry) -> None:
-        if entry.kind == EntryKind.COMMAND:
+        if entry.kind == _COMMAND:
             outcome = self._machine.apply(entry)
             proposal = self._proposals.claim(entry)
             if proposal is not None:

@@ -21,7 +21,7 @@ than it has bytes."""
 
 _HEADER = Struct(">I")
 _unpack_header = _HEADER.unpack_from
-_pack_header = _HEADER.pack
+pack_header = _HEADER.pack
 
 
 class Gathered:
@@ -66,7 +66,7 @@ def encode_header(frame: Sendable, frame_bytes_max: int) -> bytes:
     length = len(frame)
     if not 0 < length <= frame_bytes_max:
         check_frame(frame, frame_bytes_max)
-    return _pack_header(length)
+    return pack_header(length)
 
 
 def encode_frame(frame: bytes, frame_bytes_max: int) -> bytes:

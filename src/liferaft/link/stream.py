@@ -32,7 +32,7 @@ from liferaft.link.base import (
     Receiver,
 )
 from liferaft.link.budget import Budget
-from liferaft.link.frames import FrameSplitter, Sendable, encode_header
+from liferaft.link.frames import FrameSplitter, Sendable, check_frame, pack_header
 from liferaft.link.turns import FRAMES_PER_TURN_MAX, Turns
 
 FRAME_TIMEOUT = 10.0
@@ -173,15 +173,19 @@ class StreamLink(asyncio.Protocol):
         Raises `InvalidArgument` when the frame is empty or too large. The bytes are not copied
         and must not change.
         """
-        header = encode_header(frame, self._frame_bytes_max)
+        # Written out, as this is done for every frame: see `frames.encode_header`.
+        length = len(frame)
+        if not 0 < length <= self._frame_bytes_max:
+            check_frame(frame, self._frame_bytes_max)
         if self._is_closed:
             return
+        header = pack_header(length)
         self._sent_count += 1
         outgoing = self._outgoing
         if isinstance(frame, bytes):
             if not outgoing:
                 is_awaited = self._is_alternating and self._sent_count == 1
-                if is_awaited and len(frame) <= JOINED_BYTES_MAX:
+                if is_awaited and length <= JOINED_BYTES_MAX:
                     self._write_one(header + frame)
                     return
                 self._loop.call_soon(self._flush)

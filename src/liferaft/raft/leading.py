@@ -4,6 +4,8 @@ Handlers change what the leader knows; messages to followers are made once for a
 were stepped, by `replicate`.
 """
 
+from typing import Final
+
 from liferaft.errors import InvariantViolated
 from liferaft.raft.effects import Accepted, Outbox, Rejected
 from liferaft.raft.log import ENTRY_OVERHEAD_BYTES
@@ -13,10 +15,12 @@ from liferaft.raft.messages import (
     InstallSnapshot,
     InstallSnapshotReply,
 )
-from liferaft.raft.progress import Progress, ProgressState
+from liferaft.raft.progress import SNAPSHOT, Progress
 from liferaft.raft.quorum import quorum_reached
 from liferaft.raft.state import Leader, RaftState
 from liferaft.raft.types import Entry, EntryKind, NodeId
+
+_COMMAND: Final = int(EntryKind.COMMAND)
 
 
 def begin_term(state: RaftState) -> Leader:
@@ -49,7 +53,7 @@ def propose(state: RaftState, leader: Leader, commands: tuple[bytes, ...]) -> Ac
     if queued_bytes and queued_bytes + size_bytes > state.config.uncommitted_bytes_max:
         return Rejected(leader=state.node_id, is_overloaded=True)
     log = state.log
-    term, first, kind = state.current_term, log.last_index + 1, int(EntryKind.COMMAND)
+    term, first, kind = state.current_term, log.last_index + 1, _COMMAND
     log.append([Entry(term, i, kind, command) for i, command in enumerate(commands, first)])
     leader.uncommitted.append((log.last_index, size_bytes))
     leader.uncommitted_bytes += size_bytes
@@ -160,7 +164,7 @@ def replicate(state: RaftState, leader: Leader, outbox: Outbox) -> int | None:
         if progress.round_sent < leader.round:
             progress.round_sent = leader.round
             outbox.send(_heartbeat(state, leader, peer, progress))
-        if progress.next_index > last_index or progress.state is ProgressState.SNAPSHOT:
+        if progress.next_index > last_index or progress.state is SNAPSHOT:
             continue
         if not _send_entries(state, leader, peer, progress, outbox):
             missing = progress.next_index if missing is None else min(missing, progress.next_index)
@@ -169,7 +173,7 @@ def replicate(state: RaftState, leader: Leader, outbox: Outbox) -> int | None:
 
 def _needs_offer(state: RaftState, progress: Progress) -> bool:
     """Return whether the newest snapshot shall be offered: who fetches one already keeps to it."""
-    if progress.state is not ProgressState.SNAPSHOT:
+    if progress.state is not SNAPSHOT:
         return progress.next_index <= state.log.base_index
     is_newest = progress.snapshot is state.snapshot
     return not is_newest and not progress.is_fetching(state.now - state.config.election_timeout)
@@ -198,7 +202,7 @@ def _send_entries(
 def _heartbeat(
     state: RaftState, leader: Leader, peer: NodeId, progress: Progress
 ) -> AppendEntries | InstallSnapshot:
-    if progress.state is ProgressState.SNAPSHOT:
+    if progress.state is SNAPSHOT:
         assert progress.snapshot is not None
         return InstallSnapshot(
             state.current_term, state.node_id, peer, progress.snapshot, leader.round

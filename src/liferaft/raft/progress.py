@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
 from math import inf
+from typing import Final
 
 from liferaft.raft.types import Snapshot
 
@@ -21,6 +22,12 @@ class ProgressState(Enum):
     """It knows, and sends on before the answers come (pipelining)."""
     SNAPSHOT = "snapshot"
     """It needs what the log no longer holds, and is offered a snapshot with each heartbeat."""
+
+
+PROBE: Final = ProgressState.PROBE
+REPLICATE: Final = ProgressState.REPLICATE
+SNAPSHOT: Final = ProgressState.SNAPSHOT
+# They are asked for with every message, and in Python 3.11 a look into an enumeration is a call.
 
 
 @dataclass(slots=True)
@@ -42,7 +49,7 @@ class Progress:
     next_index: int
     contact: float
     match_index: int = 0
-    state: ProgressState = ProgressState.PROBE
+    state: ProgressState = PROBE
     round_sent: int = 0
     round_acked: int = 0
     round_matched: int = 0
@@ -55,8 +62,8 @@ class Progress:
 
     def can_send(self, *, messages_max: int, bytes_max: int) -> bool:
         """Return whether one more message with entries may leave."""
-        if self.state is not ProgressState.REPLICATE:
-            return self.state is ProgressState.PROBE and not self.inflight
+        if self.state is not REPLICATE:
+            return self.state is PROBE and not self.inflight
         return len(self.inflight) < messages_max and self.inflight_bytes < bytes_max
 
     def sent(self, last: int, size_bytes: int) -> None:
@@ -64,7 +71,7 @@ class Progress:
         assert last >= self.next_index
         self.inflight.append((last, size_bytes))
         self.inflight_bytes += size_bytes
-        if self.state is ProgressState.REPLICATE:
+        if self.state is REPLICATE:
             self.next_index = last + 1
 
     def accepted(self, match_index: int) -> None:
@@ -74,13 +81,13 @@ class Progress:
         """
         if match_index > self.match_index:  # noqa: PLR1730 - as in RaftCore.step, at every reply
             self.match_index = match_index
-        if self.state is ProgressState.SNAPSHOT:
+        if self.state is SNAPSHOT:
             self.next_index = max(self.next_index, self.match_index + 1)
             if self.snapshot is None or self.match_index >= self.snapshot.index:
                 self.resume(match_index)
             return
-        if self.state is ProgressState.PROBE:
-            self.state = ProgressState.REPLICATE
+        if self.state is PROBE:
+            self.state = REPLICATE
             if self.inflight:
                 self.next_index = max(self.next_index, self.inflight[-1][0] + 1)
         if self.next_index <= self.match_index:
@@ -95,9 +102,9 @@ class Progress:
         A probe is outstanding at just one place. While replicating, nothing has been sent from
         beyond next_index since the last rewind.
         """
-        if rejected_index <= self.match_index or self.state is ProgressState.SNAPSHOT:
+        if rejected_index <= self.match_index or self.state is SNAPSHOT:
             return True
-        if self.state is ProgressState.PROBE:
+        if self.state is PROBE:
             return rejected_index != self.next_index - 1
         return rejected_index >= self.next_index
 
@@ -108,12 +115,12 @@ class Progress:
     def offer(self, snapshot: Snapshot) -> None:
         """Offer this snapshot from now on: the log no longer holds what the follower needs."""
         self._probe(self.next_index)
-        self.state = ProgressState.SNAPSHOT
+        self.state = SNAPSHOT
         self.snapshot = snapshot
 
     def is_fetching(self, since: float) -> bool:
         """Return whether the follower fetches what it is offered, having answered since then."""
-        return self.state is ProgressState.SNAPSHOT and self.contact > since
+        return self.state is SNAPSHOT and self.contact > since
 
     def resume(self, match_index: int) -> None:
         """Go on with the log behind what the follower holds since it has a snapshot."""
@@ -122,7 +129,7 @@ class Progress:
 
     def _probe(self, next_index: int) -> None:
         self.next_index = next_index
-        self.state = ProgressState.PROBE
+        self.state = PROBE
         self.snapshot = None
         self.inflight.clear()
         self.inflight_bytes = 0

@@ -43,6 +43,9 @@ from liferaft.rpc.wire import Call, Reply
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 _call_decoder: Final = msgspec.msgpack.Decoder(Call)
+_CALL: Final = int(CommandKind.CALL)
+_OPEN_SESSION: Final = int(CommandKind.OPEN_SESSION)
+
 _QUERY_MARK: Final = "__liferaft_query__"
 
 SESSIONS_PART: Final = "the sessions"
@@ -170,9 +173,9 @@ class ReplicatedMachine:
         command = unpack(entry.data)
         # The leaders' clocks may differ; the log's time never falls.
         self._wall_now = max(self._wall_now, command.wall_now)
-        if command.kind == CommandKind.CALL:
+        if command.kind == _CALL:
             answer = self._call(command)
-        elif command.kind == CommandKind.OPEN_SESSION:
+        elif command.kind == _OPEN_SESSION:
             self.sessions.open(command.session, self._wall_now)
             answer = b""
         else:

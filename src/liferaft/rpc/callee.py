@@ -33,7 +33,7 @@ from liferaft.rpc.dispatch import RETRY_AFTER, Request, Sender, too_many_in_flig
 from liferaft.rpc.interception import Interceptor
 from liferaft.rpc.interface import Interface, MethodSignature, is_awaited
 from liferaft.rpc.references import ReferenceTable, Target
-from liferaft.rpc.session import CalleeSession, Verdict
+from liferaft.rpc.session import EXECUTE, REPEAT, WORKING, CalleeSession
 from liferaft.rpc.stream import WINDOW, WINDOW_FIRST
 from liferaft.rpc.wire import Chunk, Credit, Notify, Reply
 from liferaft.rpc.workers import STOPPING, Job, Workers
@@ -179,14 +179,14 @@ class ObjectDispatcher:
             return
         session.active_at = self._clock()
         verdict = session.receive(number, call.acked_below)
-        if verdict is Verdict.EXECUTE:
+        if verdict is EXECUTE:
             self._execute(request, session)
-        elif verdict is Verdict.WORKING:
+        elif verdict is WORKING:
             execution = session.running[number]
             assert execution is not None, "it begins in the turn in which it arrives"
             execution.request = request
             request.working()
-        elif verdict is Verdict.REPEAT:
+        elif verdict is REPEAT:
             request.answer(session.reply(number))
         else:
             request.answer(

@@ -40,6 +40,9 @@ from liferaft.rpc.stream import CallStreams
 
 WaiterT = TypeVar("WaiterT")
 
+# Looked at for every call; see EXECUTE in session.py.
+_BOUND: Final = State.BOUND
+_LEAVING: Final = State.LEAVING
 
 Outcome = wire.Reply | wire.Failure | LiferaftError
 
@@ -123,7 +126,7 @@ class CallerCalls(Generic[WaiterT]):
         call.exported, call.object_name = exported, object_name
         if streams is not None:
             call.streams, call.patience, call.since = streams, patience, now
-        if self.state is State.BOUND or (self.state is State.LEAVING and object_name is not None):
+        if self.state is _BOUND or (self.state is _LEAVING and object_name is not None):
             self.outgoing.append(frame)
             call.sent_count = 1
             call.sent_at = call.begun_at = now
@@ -291,7 +294,7 @@ class CallerCalls(Generic[WaiterT]):
         if call.sent_count == 1:
             self.round_trip.measured(now - call.sent_at)
         self.answers.append((call, frame))
-        if self.state is State.LEAVING:
+        if self.state is _LEAVING:
             self._leave_when_done()
 
     def _working(self, frame: wire.Working, now: float) -> None:
