@@ -65,17 +65,26 @@ KINDS = {
 def test_a_value_of_each_kind_is_passed_over_whole_and_nothing_more(kind: str) -> None:
     value = KINDS[kind]
 
-    assert nesting._has_few_values(VALUES_MAX * value)
-    assert not nesting._has_few_values((VALUES_MAX + 1) * value)
+    assert nesting._has_few_values((VALUES_MAX - 1) * value + KINDS["str 32"])
+    assert not nesting._has_few_values(VALUES_MAX * value + KINDS["str 32"])
 
 
 def test_what_lies_in_a_container_counts_by_itself() -> None:
     for head in (b"\x80", b"\x8f", b"\x90", b"\x9f", b"\xdc\xff\xff", b"\xde\xff\xff"):
-        assert nesting._has_few_values((head + b"\x01") * (VALUES_MAX // 2))
-        assert not nesting._has_few_values((head + b"\x01") * (VALUES_MAX // 2) + b"\x01")
+        pairs = (head + b"\x01") * (VALUES_MAX // 2)
+        assert nesting._has_few_values(pairs[:-1] + KINDS["str 32"])
+        assert not nesting._has_few_values(pairs + KINDS["str 32"])
     for head in (b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff"):
-        assert nesting._has_few_values(head * VALUES_MAX)
-        assert not nesting._has_few_values(head * VALUES_MAX + b"\x01")
+        assert nesting._has_few_values(head * (VALUES_MAX - 1) + KINDS["str 32"])
+        assert not nesting._has_few_values(head * VALUES_MAX + KINDS["str 32"])
+
+
+def test_in_the_last_bytes_there_may_be_any_values_for_they_cannot_lie_deep() -> None:
+    rest = NESTING_MAX - VALUES_MAX
+    head = b"\x91" * (VALUES_MAX - 1) + KINDS["str 32"]
+
+    assert nesting._has_few_values(head + b"\x91" * rest)
+    assert not nesting._has_few_values(head + b"\x91" * (rest + 1))
 
 
 @pytest.mark.parametrize("head", [b"\x91", b"\xdc\x00\x01", b"\xdd\x00\x00\x00\x01"])

@@ -156,14 +156,17 @@ def _skip_deep_down(data: bytes, levels: int) -> None:
 
 
 def _has_few_values(data: bytes) -> bool:
-    """Return whether `data` has at most `_VALUES_MAX` values: they cannot lie deeper than that."""
+    """Return whether `data` has at most `_VALUES_MAX` values, but for some in its last bytes.
+
+    Each container has a byte at least, so all of them cannot lie deeper than `NESTING_MAX`.
+    """
     sizes = _SIZES
-    stop = len(data)
+    enough = len(data) - (NESTING_MAX - _VALUES_MAX)
     offset = 0
     for _ in range(_VALUES_MAX):
         first = data[offset]
         offset += sizes[first] or _size_of_long_value(data, offset)
-        if offset >= stop:
+        if offset >= enough:
             return True
     return False
 
