@@ -128,7 +128,7 @@ _ELSEWHERE: Final = {
     "CalleeStub": "liferaft.rpc.host",
     "CallerStubCreator": "liferaft.rpc.caller",
     "Limits": "liferaft.rpc.server",
-    "Memory": "liferaft.rpc.callee",
+    "Memory": "liferaft.rpc.callee_sessions",
     "Tls": "liferaft.link.tls",
     "Tokens": "liferaft.rpc.access",
     "new_token": "liferaft.rpc.access",
