@@ -20,6 +20,8 @@ PAGES = (
     "interceptors",
     "interfaces",
     "leaky",
+    "lifecycle",
+    "limits",
     "reads",
     "references",
     "replicated",
