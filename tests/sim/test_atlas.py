@@ -13,17 +13,18 @@ def followers(world: World, leader: NodeId) -> list[NodeId]:
 
 def test_a_majority_of_disks_stays_sound() -> None:
     async def story(world: World, leader: NodeId) -> None:
-        one, other = followers(world, leader)
-        assert world.atlas.can_damage(one)
+        one, other, third, _ = followers(world, leader)
         world.atlas.damage(one, lambda: None)
-
-        assert [one] == world.atlas.damaged
         assert not world.atlas.can_damage(one), "it is damaged already"
-        assert not world.atlas.can_damage(other), "of three only one may be"
-        world.atlas.mend(one)
         assert world.atlas.can_damage(other)
+        world.atlas.damage(other, lambda: None)
 
-    told(story)
+        assert [one, other] == world.atlas.damaged
+        assert not world.atlas.can_damage(third), "of five only two may be"
+        world.atlas.mend(one)
+        assert world.atlas.can_damage(third)
+
+    told(story, nodes=5)
 
 
 def test_what_was_damaged_is_put_back_last_first() -> None:

@@ -10,11 +10,11 @@ from liferaft.sim.settings import Settings
 from liferaft.sim.world import World
 
 
-def told(story: Callable[[World, NodeId], Awaitable[None]]) -> None:
-    """Let a story happen to three nodes; it is told of one that leads, and whom others follow."""
+def told(story: Callable[[World, NodeId], Awaitable[None]], *, nodes: int = 3) -> None:
+    """Let a story happen to some nodes; it is told of one that leads, and whom others follow."""
 
     async def run() -> None:
-        world = World(1, 3, lambda: {"TodoList": TodoList()}, settings=Settings())
+        world = World(1, nodes, lambda: {"TodoList": TodoList()}, settings=Settings())
         for node_id in world.node_ids:
             await world.start(node_id)
         async with asyncio.timeout(20.0):
