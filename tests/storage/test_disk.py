@@ -5,15 +5,17 @@ import errno
 import fcntl
 import os
 import stat
+import subprocess
+import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from liferaft.errors import DataDirectoryError
-from liferaft.storage.disk import Disk, SystemDisk, is_locked
+from liferaft.storage.disk import LEFT_WITHIN, Disk, SystemDisk, is_locked
 from liferaft.storage.faulty import FaultyDisk
 
 
@@ -127,6 +129,70 @@ def test_whether_a_file_is_locked_is_told_without_changing_it(tmp_path: Path) ->
     assert (False, True, False) == (absent, held, free)
     assert before == (path.read_bytes(), path.stat().st_mtime_ns)
     SystemDisk().lock(str(path))()
+
+
+LOCKS_AND_LEAVES_A_COPY = """
+import os, sys
+from liferaft.storage.disk import SystemDisk
+SystemDisk().lock(sys.argv[1])
+if os.fork() == 0:
+    sys.stdin.read()
+os._exit(0)
+"""
+"""Locks a file and ends, but for a copy of it that has all that it had, until its input ends."""
+
+
+@pytest.fixture
+def copy_of_an_ended_process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    program = [sys.executable, "-c", LOCKS_AND_LEAVES_A_COPY, str(tmp_path / "lock")]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert 0 == process.wait()
+        yield process
+
+
+@pytest.mark.processes
+def test_what_a_copy_of_an_ended_process_holds_is_waited_for(
+    copy_of_an_ended_process: subprocess.Popen[bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waits: list[float] = []
+
+    def let_the_copy_end(seconds: float) -> None:
+        waits.append(seconds)
+        copy_of_an_ended_process.communicate()
+
+    monkeypatch.setattr("liferaft.storage.disk.time.sleep", let_the_copy_end)
+    unlock = SystemDisk().lock(str(tmp_path / "lock"))
+    unlock()
+
+    assert 1 == len(waits)
+
+
+@pytest.mark.processes
+@pytest.mark.usefixtures("copy_of_an_ended_process")
+def test_what_is_held_for_too_long_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("liferaft.storage.disk.time.sleep", waits.append)
+    monkeypatch.setattr("liferaft.storage.disk.time.monotonic", lambda: float(len(waits)))
+    with pytest.raises(DataDirectoryError, match="is in use by process"):
+        SystemDisk().lock(str(tmp_path / "lock"))
+
+    assert LEFT_WITHIN == len(waits)
+
+
+@pytest.mark.parametrize("holder", ["", "somebody", "0", str(1 << 80), str(os.getpid())])
+def test_who_may_be_alive_is_not_waited_for(
+    holder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("liferaft.storage.disk.time.sleep")
+    unlock = SystemDisk().lock(str(tmp_path / "lock"))
+    (tmp_path / "lock").write_text(holder, encoding="ascii")
+    with pytest.raises(DataDirectoryError, match="is in use"):
+        SystemDisk().lock(str(tmp_path / "lock"))
+    unlock()
 
 
 def test_a_read_only_disk_writes_nothing(tmp_path: Path) -> None:

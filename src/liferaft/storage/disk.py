@@ -11,11 +11,12 @@ import contextlib
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from typing_extensions import override
 
@@ -24,6 +25,11 @@ from liferaft.storage.forked import CAN_FORK, run_forked, while_parent_lives
 from liferaft.storage.huge_pages import gather
 
 ResultT = TypeVar("ResultT")
+
+LEFT_WITHIN: Final = 5.0
+"""Seconds that a copy of a process which has ended may take to let go of what that had."""
+
+_LOOK_AGAIN_AFTER: Final = 0.01
 
 
 class File(Protocol):
@@ -258,9 +264,9 @@ class SystemDisk(Disk):
     def lock(self, path: str) -> Callable[[], None]:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock_once_left(descriptor)
         except BlockingIOError as error:
-            holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+            holder = _holder(descriptor)
             os.close(descriptor)
             by = f"by process {holder}" if holder else "by another process"
             directory = Path(path).parent
@@ -273,6 +279,42 @@ class SystemDisk(Disk):
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         return lambda: os.close(descriptor)
+
+
+def _lock_once_left(descriptor: int) -> None:
+    """Lock a file, also when a process that has ended holds it still; raises `BlockingIOError`.
+
+    A copy of a process (forked.py) has all that this had, until it has let go of it. Where the
+    process was killed meanwhile, whoever starts it again would be refused for that.
+    """
+    until = time.monotonic() + LEFT_WITHIN
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not _has_ended(_holder(descriptor)) or time.monotonic() >= until:
+                raise
+            time.sleep(_LOOK_AGAIN_AFTER)
+        else:
+            return
+
+
+def _holder(descriptor: int) -> str:
+    """Return which process says that it holds a lock, an empty text where none does."""
+    return os.pread(descriptor, 20, 0).decode(errors="replace").strip()
+
+
+def _has_ended(process: str) -> bool:
+    """Return whether there is no such process; False where it cannot be told."""
+    if not process.isdecimal() or process == "0":
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 def is_locked(path: str) -> bool:
