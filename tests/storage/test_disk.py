@@ -150,6 +150,25 @@ def copy_of_an_ended_process(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]
         yield process
 
 
+UNLOCKS_BESIDE_A_COPY = """
+import os, sys
+from liferaft.storage.disk import SystemDisk
+unlock = SystemDisk().lock(sys.argv[1])
+if os.fork() == 0:
+    sys.stdin.read()
+    os._exit(0)
+unlock()
+SystemDisk().lock(sys.argv[1])
+"""
+
+
+@pytest.mark.processes
+def test_what_is_given_back_can_be_had_though_a_copy_has_it_still(tmp_path: Path) -> None:
+    program = [sys.executable, "-c", UNLOCKS_BESIDE_A_COPY, str(tmp_path / "lock")]
+    with subprocess.Popen(program, stdin=subprocess.PIPE) as process:
+        assert 0 == process.wait()
+
+
 @pytest.mark.processes
 def test_what_a_copy_of_an_ended_process_holds_is_waited_for(
     copy_of_an_ended_process: subprocess.Popen[bytes],

@@ -278,7 +278,15 @@ class SystemDisk(Disk):
             raise
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
-        return lambda: os.close(descriptor)
+        return partial(_unlock, descriptor)
+
+
+def _unlock(descriptor: int) -> None:
+    """Give a lock back: also for a copy of this process, which may have it still."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
 
 
 def _lock_once_left(descriptor: int) -> None:
@@ -306,7 +314,7 @@ def _holder(descriptor: int) -> str:
 
 def _has_ended(process: str) -> bool:
     """Return whether there is no such process; False where it cannot be told."""
-    if not process.isdecimal() or process == "0":
+    if not process.isdecimal():
         return False
     try:
         os.kill(int(process), 0)
