@@ -10,10 +10,10 @@ import pytest
 
 from liferaft.errors import InvariantViolated
 from liferaft.raft.core import RaftCore
-from liferaft.raft.effects import Apply, Effect, Persist, RoleChanged
+from liferaft.raft.effects import Apply, Effect, Persist, RoleChanged, Send
 from liferaft.raft.events import Event, Received, Stored
 from liferaft.raft.leading import begin_term
-from liferaft.raft.messages import RequestVoteReply
+from liferaft.raft.messages import AppendEntriesReply, RequestVoteReply
 from liferaft.raft.state import Follower
 from liferaft.raft.types import Entry, EntryKind, HardState
 from liferaft.sim.safety import SafetyChecker
@@ -398,3 +398,58 @@ def test_entries_of_another_term_are_not_the_stored_ones() -> None:
     core.state.log.stable_index = 2
     with pytest.raises(InvariantViolated, match="entry 2 of term 2 for stored; one of term 1"):
         checker.observe("a", core, [Stored(1)], [])
+
+
+def answer(match_index: int, *, term: int = 3, after: int = 0) -> Send:
+    """Return what a follower says of its log, at once or after a write."""
+    reply = AppendEntriesReply(
+        term=term,
+        source="b",
+        target="a",
+        is_success=True,
+        match_index=match_index,
+        rejected_index=0,
+        conflict_term=0,
+        conflict_index=0,
+        round=1,
+    )
+    return Send(reply, after)
+
+
+def test_what_is_said_at_once_of_entries_is_on_the_disk() -> None:
+    checker = SafetyChecker()
+    store(checker, "b", [3, 3], term=3)
+    core = core_of(node_id="b", terms=[3, 3, 3], hard_state=HardState(3))
+    write = Persist(1, None, entries_of([3, 3, 3])[2:])
+    checker.observe("b", core, [], [write, answer(2), answer(3, after=1)])
+    with pytest.raises(InvariantViolated, match="persisted: b says that it has entry 3, which is"):
+        checker.observe("b", core, [], [answer(3)])
+
+    checker.observe("b", core, [Stored(1)], [answer(3)])
+
+
+def test_of_an_earlier_term_it_is_not_known_any_more_what_was_said() -> None:
+    checker = SafetyChecker()
+    store(checker, "b", [3, 3], term=3)
+    core = core_of(node_id="b", terms=[3, 4], hard_state=HardState(4))
+
+    checker.observe("b", core, [], [Persist(1, HardState(4), entries_of([3, 4])[1:]), answer(2)])
+
+
+def vote(*, after: int = 0, is_prevote: bool = False) -> Send:
+    """Return a vote that is given in term 3."""
+    reply = RequestVoteReply(3, "b", "a", is_granted=True, is_prevote=is_prevote)
+    return Send(reply, after)
+
+
+def test_a_vote_that_is_given_at_once_is_on_the_disk() -> None:
+    checker = SafetyChecker()
+    core = core_of(node_id="b", hard_state=HardState(2))
+    checker.observe("b", core, [], [])
+    core.state.hard_state = HardState(3, "a")
+    write = Persist(1, HardState(3, "a"), ())
+    checker.observe("b", core, [], [write, vote(after=1), vote(is_prevote=True)])
+    with pytest.raises(InvariantViolated, match="persisted: b votes for a in term 3, and has"):
+        checker.observe("b", core, [], [vote()])
+
+    checker.observe("b", core, [Stored(1)], [vote()])

@@ -32,6 +32,7 @@ And to rules of Figure 2 whose breach may take long to show in those:
 - *own term*: a leader commits by counting only through an entry of its own term (Figure 8).
 - *its leader's log*: what a follower writes is in the log of a leader of the term it is in.
 - *stored*: no node takes an entry for stored that its disk does not have, or may be overwriting.
+- *persisted*: what a node says at once, of its entries and its vote, is on its disk.
 
 It only looks: it holds what it saw, and asks nothing of the nodes but their state. What holds of
 one server alone is in raft/invariants.py.
@@ -61,6 +62,7 @@ from liferaft.sim.safety_node import (
     check_hard_state,
     check_kept,
     check_restored,
+    check_said,
     check_stored,
     note_events,
 )
@@ -165,6 +167,8 @@ class SafetyChecker:
                 self._check_applied(node_id, node, effect.entries)
             elif type(effect) is not Send:
                 self._check_rare(node_id, node, effect)
+            elif not effect.after:
+                check_said(node_id, node, core.state, effect.message)
         if self._are_members_due:
             self._are_members_due = False
             self._check_members(node_id, core)

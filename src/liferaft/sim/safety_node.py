@@ -11,7 +11,12 @@ from liferaft.errors import InvariantViolated
 from liferaft.raft.effects import Effect, Persist, RestoreSnapshot
 from liferaft.raft.events import Event, Received, SnapshotFetched, SnapshotStored, Stored
 from liferaft.raft.log import RaftLog
-from liferaft.raft.messages import RequestVoteReply
+from liferaft.raft.messages import (
+    AppendEntriesReply,
+    InstallSnapshotReply,
+    Message,
+    RequestVoteReply,
+)
 from liferaft.raft.state import RaftState, Role
 from liferaft.raft.types import Configuration, HardState, NodeId
 from liferaft.sim.safety_log import runs_of, terms_of
@@ -108,6 +113,30 @@ def _note_stored(node: Node, mark: int) -> None:
             node.promised = write.hard_state
         if write.entries:
             node.stored[write.entries[0].index - 1 :] = [entry.term for entry in write.entries]
+
+
+def check_said(node_id: NodeId, node: Node, state: RaftState, message: Message) -> None:
+    """Raise `InvariantViolated` when a message that waits for no write says more than is stored.
+
+    Of an earlier term's message it is not known any more: what it spoke for may be replaced.
+    """
+    if message.term != state.current_term:
+        return
+    log = state.log
+    if type(message) is AppendEntriesReply or type(message) is InstallSnapshotReply:
+        index = message.match_index
+        is_in_log = log.base_index < index <= log.last_index
+        if is_in_log and not node.may_have(index, log.term_at(index)):
+            raise InvariantViolated(
+                f"persisted: {node_id} says that it has entry {index}, which is not on its disk"
+            )
+    elif type(message) is RequestVoteReply and message.is_granted and not message.is_prevote:
+        said = HardState(message.term, message.target)
+        if node.promised != said and not node.was_lost:
+            raise InvariantViolated(
+                f"persisted: {node_id} votes for {message.target} in term {message.term}, and has "
+                f"{node.promised!r} on its disk"
+            )
 
 
 def check_hard_state(node_id: NodeId, node: Node, now: HardState) -> None:
