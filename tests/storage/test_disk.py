@@ -202,7 +202,11 @@ def test_what_is_held_for_too_long_is_not_waited_for(
     assert LEFT_WITHIN == len(waits)
 
 
-@pytest.mark.parametrize("holder", ["", "somebody", "0", str(1 << 80), str(os.getpid())])
+@pytest.mark.parametrize(
+    "holder",
+    ["", "somebody", "0", str(1 << 80), str(os.getpid())],
+    ids=["nobody", "no number", "no process", "no process can be", "this process"],
+)
 def test_who_may_be_alive_is_not_waited_for(
     holder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
