@@ -12,7 +12,7 @@ from liferaft.cluster.peers import Peers
 from liferaft.cluster.snapshot_policy import SnapshotPolicy, checked_policy
 from liferaft.cluster.snapshot_source import PIECE_BYTES, SnapshotShelf
 from liferaft.cluster.snapshotting import TAKE_AGAIN_AFTER, Position, Snapshots
-from liferaft.errors import ConfigurationError
+from liferaft.errors import ConfigurationError, DamagedLog
 from liferaft.link.memory import MemoryNetwork
 from liferaft.raft.events import Event
 from liferaft.raft.types import Configuration
@@ -220,6 +220,31 @@ async def test_a_damaged_snapshot_costs_nothing_while_there_is_the_one_before() 
     await cluster.stop()
 
     assert [*lines, b"x" * 10] == restored
+
+
+async def test_a_damaged_snapshot_that_the_log_does_not_reach_ends_the_start() -> None:
+    """As one that was fetched, where the disk was full before the log behind it was begun."""
+    cluster = Counting(1)
+    await cluster.start()
+    await cluster.write(100)
+    await asyncio.sleep(1)
+    await cluster.stop()
+    disk = cluster.disks["n1"]
+    store = await open_snapshots(disk, "/data", cluster_id_of(cluster))
+    newest = store.newest
+    assert newest is not None
+    fetched = await store.take(1000, 9, newest.configuration, store.state(newest))
+    disk.open(store.path(fetched)).write(60, b"damage")
+
+    for _ in range(2):
+        with pytest.raises(DamagedLog, match="covered all up to entry 1000 of term 9"):
+            await cluster.start()
+
+
+def cluster_id_of(cluster: Counting) -> str:
+    newest = newest_proven(cluster.disks["n1"], "/data")
+    assert newest is not None
+    return newest.head.cluster_id
 
 
 async def test_no_snapshot_is_taken_that_names_no_members() -> None:

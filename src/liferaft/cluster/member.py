@@ -116,8 +116,10 @@ class Member:
     ) -> None:
         """Take up what the disk holds; `first` counts until log or snapshot have another.
 
-        Raises `ConfigurationError` where this program is too old for the group.
+        Raises `ConfigurationError` where this program is too old for the group, and `DamagedLog`
+        where a damaged snapshot had what is nowhere else on the disk.
         """
+        store.check_reached(recovered)
         core = self._make_core(first, recovered, store.newest)
         if store.newest is not None:
             state = store.state(store.newest)

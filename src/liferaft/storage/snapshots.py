@@ -2,6 +2,8 @@
 
 A snapshot is written aside, synced and renamed, and its directory synced, before anybody is told of
 it. Two are kept, with the log behind the older one, so that damage to the newest loses nothing.
+Where that log does not reach what the damaged one covered, as behind one that was fetched, a start
+is refused.
 What is fetched gathers in a file of its own, which survives lost links and restarts, and counts for
 nothing until the whole of it was proven.
 
@@ -16,10 +18,17 @@ from functools import partial
 
 import msgspec
 
-from liferaft.errors import DamagedSnapshot, DataDirectoryError, DiskFailed, StorageError
+from liferaft.errors import (
+    DamagedLog,
+    DamagedSnapshot,
+    DataDirectoryError,
+    DiskFailed,
+    StorageError,
+)
 from liferaft.raft.types import Configuration, EntryId, Snapshot
 from liferaft.storage.contents import EMPTY
 from liferaft.storage.disk import Disk
+from liferaft.storage.recovery import Recovered
 from liferaft.storage.segment import sync, sync_directory
 from liferaft.storage.snapshot_file import (
     SYNC_BYTES,
@@ -67,6 +76,8 @@ class SnapshotStore:
         self._cluster_id = cluster_id
         self._kept: list[Snapshot] = []
         self._read_at: dict[str, float] = {}
+        # The last entry that any damaged one covered.
+        self._damaged = EMPTY
         self.on_damaged: Callable[[], object] = _nothing
 
     def find(self) -> None:
@@ -77,17 +88,41 @@ class SnapshotStore:
             path = f"{self._directory}/{name}"
             if name.endswith(_NEW_SUFFIX):
                 self._disk.remove(path)
+            elif name.endswith(_DAMAGED_SUFFIX):
+                self._note_damaged(name)
             elif name.endswith(_SUFFIX):
                 try:
                     content = proven(self._disk, path)
                 except DamagedSnapshot as error:
                     _log.error("a snapshot is put aside: %s", error)
                     self._disk.rename(path, path + _DAMAGED_SUFFIX)
+                    self._note_damaged(name)
                 else:
                     self._check_owner(path, content.head)
                     self._kept.append(content.snapshot)
         # A rename may have been seen but not synced when the process that made it ended.
         sync_directory(self._disk, self._directory)
+
+    def _note_damaged(self, name: str) -> None:
+        index, _, term = name.partition(_SUFFIX)[0].partition("-")
+        covered = EntryId(int(term), int(index))
+        if covered.index > self._damaged.index:
+            self._damaged = covered
+
+    def check_reached(self, recovered: Recovered) -> None:
+        """Make sure that snapshot and log hold what a damaged snapshot covered.
+
+        Whoever stored that one may have said that it has all of it, before the log behind it was
+        begun: where the disk is full, long before. Raises `DamagedLog` where they do not.
+        """
+        lost = self._damaged
+        if lost.index > self.base.index and not recovered.holds(lost):
+            raise DamagedLog(
+                f"a snapshot in {self._directory} is damaged that covered all up to entry"
+                f" {lost.index} of term {lost.term}, and the log ends, or has others, before it:"
+                " what was acknowledged may be lost. Do not start from it: move the data directory"
+                " away, and let the node rejoin from its peers as a new member"
+            )
 
     def _check_owner(self, path: str, head: SnapshotHead) -> None:
         if head.cluster_id != self._cluster_id:
