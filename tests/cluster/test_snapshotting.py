@@ -9,6 +9,7 @@ import pytest
 from liferaft.cluster.envelope import Introduction
 from liferaft.cluster.introductions import Introductions
 from liferaft.cluster.peers import Peers
+from liferaft.cluster.recovering import go_on_alone
 from liferaft.cluster.snapshot_policy import SnapshotPolicy, checked_policy
 from liferaft.cluster.snapshot_source import PIECE_BYTES, SnapshotShelf
 from liferaft.cluster.snapshotting import TAKE_AGAIN_AFTER, Position, Snapshots
@@ -239,6 +240,9 @@ async def test_a_damaged_snapshot_that_the_log_does_not_reach_ends_the_start() -
     for _ in range(2):
         with pytest.raises(DamagedLog, match="covered all up to entry 1000 of term 9"):
             await cluster.start()
+    await go_on_alone(disk, "/data", "what is left")
+
+    (await open_snapshots(disk, "/data", "what is left")).check_reached(lambda *_: False)
 
 
 def cluster_id_of(cluster: Counting) -> str:

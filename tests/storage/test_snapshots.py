@@ -8,10 +8,10 @@ from random import Random
 import pytest
 
 from liferaft.errors import DamagedLog, DamagedSnapshot, DataDirectoryError
-from liferaft.raft.types import Configuration, EntryId, HardState, Snapshot, TermRun
+from liferaft.raft.log import LogSummary, RaftLog
+from liferaft.raft.types import Configuration, EntryId, Snapshot, TermRun
 from liferaft.storage.contents import EMPTY
 from liferaft.storage.faulty import FaultyDisk
-from liferaft.storage.recovery import Recovered
 from liferaft.storage.snapshots import (
     KEPT_AFTER_READ,
     SnapshotStore,
@@ -145,33 +145,33 @@ async def test_a_damaged_snapshot_is_put_aside_and_the_older_one_counts(disk: Fa
     assert [name for name in files(disk) if name.endswith(".damaged")]
 
 
-def log_up_to(last: int, *, term: int = 1, of_last: int | None = None) -> Recovered:
+def log_up_to(last: int, *, term: int = 1, of_last: int | None = None) -> RaftLog:
     """Return a log of one term, but for its last entry if that is `of_last` another."""
-    runs = [TermRun(term, 1)]
+    runs = [TermRun(term, 1)] if last else []
     if of_last is not None:
         runs.append(TermRun(of_last, last))
-    return Recovered(HardState(9), 1, last, tuple(runs), (), None)
+    return RaftLog(LogSummary(last=last, runs=tuple(runs)))
 
 
 async def test_where_the_log_has_what_a_damaged_snapshot_covered_nothing_is_lost(
     disk: FaultyDisk,
 ) -> None:
     store = await open_store(disk)
-    store.check_reached(log_up_to(0))
+    store.check_reached(log_up_to(0).has)
     await take(store, 3)
     newer = await take(store, 5)
     disk.open(store.path(newer)).write(newer.size_bytes // 2, b"\xff\xfe\xfd")
     again = await open_store(disk)
 
-    again.check_reached(log_up_to(5))
-    again.check_reached(log_up_to(6, of_last=2))
+    again.check_reached(log_up_to(5).has)
+    again.check_reached(log_up_to(6, of_last=2).has)
 
 
 @pytest.mark.parametrize(
     "log", [log_up_to(4), log_up_to(5, of_last=2), log_up_to(0), log_up_to(9, term=2)]
 )
 async def test_where_the_log_lacks_what_a_damaged_snapshot_covered_nobody_starts(
-    disk: FaultyDisk, log: Recovered
+    disk: FaultyDisk, log: RaftLog
 ) -> None:
     """A fetched snapshot is vouched for when it is stored: the log behind it may not be begun."""
     store = await open_store(disk)
@@ -181,10 +181,10 @@ async def test_where_the_log_lacks_what_a_damaged_snapshot_covered_nobody_starts
     for _ in range(2):  # it has been put aside before the second time
         again = await open_store(disk)
         with pytest.raises(DamagedLog, match="covered all up to entry 5 of term 1"):
-            again.check_reached(log)
+            again.check_reached(log.has)
     await take(again, 8)
 
-    (await open_store(disk)).check_reached(log)
+    (await open_store(disk)).check_reached(log.has)
 
 
 @pytest.mark.parametrize("offset", [0, 9, 13, 30, 80, 120, -5, -1])

@@ -119,8 +119,8 @@ class Member:
         Raises `ConfigurationError` where this program is too old for the group, and `DamagedLog`
         where a damaged snapshot had what is nowhere else on the disk.
         """
-        store.check_reached(recovered)
         core = self._make_core(first, recovered, store.newest)
+        store.check_reached(core.state.log.has)
         if store.newest is not None:
             state = store.state(store.newest)
             prepared = await self._disk.run(partial(self._machine.prepare, state))

@@ -132,7 +132,7 @@ def check_said(node_id: NodeId, node: Node, state: RaftState, message: Message) 
             )
     elif type(message) is RequestVoteReply and message.is_granted and not message.is_prevote:
         said = HardState(message.term, message.target)
-        if node.promised != said and not node.was_lost:
+        if node.promised != said:
             raise InvariantViolated(
                 f"persisted: {node_id} votes for {message.target} in term {message.term}, and has "
                 f"{node.promised!r} on its disk"

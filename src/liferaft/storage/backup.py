@@ -21,7 +21,7 @@ from liferaft.storage.snapshot_file import (
     read_state,
     write_snapshot,
 )
-from liferaft.storage.snapshots import snapshot_directory, snapshot_name
+from liferaft.storage.snapshots import remove_damaged, snapshot_directory, snapshot_name
 
 _NEW_SUFFIX = ".new"
 
@@ -86,8 +86,11 @@ def _restore(
 def give_away(disk: Disk, directory: str, cluster_id: str) -> None:
     """Let all snapshots in a data directory be of another cluster; may be called again.
 
-    The caller holds the directory's lock. Raises `DamagedSnapshot` and `OSError`.
+    What damaged ones covered the other cluster never had: those that were put aside are removed, or
+    its first start would be refused for them. The caller holds the directory's lock. Raises
+    `DamagedSnapshot` and `OSError`.
     """
+    remove_damaged(disk, directory)
     for path in list(_snapshot_paths(disk, directory)):
         content = proven(disk, path)
         if content.head.cluster_id != cluster_id:

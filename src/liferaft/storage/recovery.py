@@ -95,12 +95,6 @@ class Recovered(msgspec.Struct, frozen=True):
     configurations: tuple[Entry, ...] = ()
     prior_term: int = 0
 
-    def holds(self, entry: EntryId) -> bool:
-        """Return whether this very entry is in the log."""
-        if not self.first <= entry.index <= self.last:
-            return False
-        return entry.term == next(r.term for r in reversed(self.runs) if r.first <= entry.index)
-
 
 class Recovery(msgspec.Struct):
     """`Recovered`, and what the log needs to go on: with `void_before` it begins anew there."""

@@ -28,7 +28,6 @@ from liferaft.errors import (
 from liferaft.raft.types import Configuration, EntryId, Snapshot
 from liferaft.storage.contents import EMPTY
 from liferaft.storage.disk import Disk
-from liferaft.storage.recovery import Recovered
 from liferaft.storage.segment import sync, sync_directory
 from liferaft.storage.snapshot_file import (
     SYNC_BYTES,
@@ -109,14 +108,15 @@ class SnapshotStore:
         if covered.index > self._damaged.index:
             self._damaged = covered
 
-    def check_reached(self, recovered: Recovered) -> None:
+    def check_reached(self, log_has: Callable[[int, int], bool]) -> None:
         """Make sure that snapshot and log hold what a damaged snapshot covered.
 
         Whoever stored that one may have said that it has all of it, before the log behind it was
-        begun: where the disk is full, long before. Raises `DamagedLog` where they do not.
+        begun: where the disk is full, long before. `log_has` tells whether the log holds the entry
+        of an index and term. Raises `DamagedLog` where they do not.
         """
         lost = self._damaged
-        if lost.index > self.base.index and not recovered.holds(lost):
+        if lost.index > self.base.index and not log_has(lost.index, lost.term):
             raise DamagedLog(
                 f"a snapshot in {self._directory} is damaged that covered all up to entry"
                 f" {lost.index} of term {lost.term}, and the log ends, or has others, before it:"
@@ -351,6 +351,14 @@ def newest_proven(disk: Disk, directory: str) -> SnapshotContent | None:
         with contextlib.suppress(DamagedSnapshot):
             return proven(disk, f"{place}/{name}")
     return None
+
+
+def remove_damaged(disk: Disk, directory: str) -> None:
+    """Remove the damaged snapshots that were put aside; blocking. Raises `OSError`."""
+    place = snapshot_directory(directory)
+    for name in disk.names(place) if disk.exists(place) else []:
+        if name.endswith(_DAMAGED_SUFFIX):
+            disk.remove(f"{place}/{name}")
 
 
 async def remove_snapshots(disk: Disk, directory: str) -> None:
