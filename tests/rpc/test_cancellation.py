@@ -1,6 +1,9 @@
 """Who waits no longer is known at the other end, also through a host in between."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol
@@ -9,6 +12,7 @@ import pytest
 
 import liferaft
 from liferaft.errors import DeadlineExceeded
+from tests.rpc import chain as chains
 
 BLINK = 0.002
 
@@ -120,6 +124,70 @@ async def test_it_goes_through_a_host_in_between(way: str) -> None:
             assert await waited(worker.ended)
             await liferaft.aclose(stub)
         await liferaft.aclose(to_far)
+
+
+class Chain:
+    """Three processes: this one calls one between, and that the one which works."""
+
+    def __init__(self) -> None:
+        self.far, address = self._start()
+        self.between, self.address = self._start(address)
+
+    @staticmethod
+    def _start(*addresses: str) -> tuple[subprocess.Popen[str], str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.rpc.chain", *addresses],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        )
+        assert process.stdout is not None
+        return process, process.stdout.readline().strip()
+
+    def wait_begun(self) -> None:
+        assert self.far.stdout is not None
+        assert "begun\n" == self.far.stdout.readline()
+
+    def stop(self) -> None:
+        for process in (self.between, self.far):
+            process.communicate()
+
+
+@pytest.fixture
+def chain() -> Iterator[Chain]:
+    chain = Chain()
+    yield chain
+    chain.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+async def test_a_cancelled_call_is_seen_by_what_blocks_two_processes_away(chain: Chain) -> None:
+    """Its thread, the only one, is free again: or the last call would not be answered."""
+    worker = await liferaft.aconnect(chains.Worker, chain.address)
+    call = asyncio.ensure_future(worker.work())
+    await asyncio.to_thread(chain.wait_begun)
+    call.cancel()
+
+    assert (1, 1) == await worker.counts()
+    await liferaft.aclose(worker)
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+async def test_a_deadline_bounds_what_is_called_two_processes_away(chain: Chain) -> None:
+    worker = await liferaft.aconnect(chains.Worker, chain.address)
+    with liferaft.deadline(60):
+        left = await worker.time_left()
+    with pytest.raises(DeadlineExceeded), liferaft.deadline(0.5):
+        await worker.work()
+    begun, ended = await worker.counts()
+
+    assert left is not None
+    assert 0 < left <= 60
+    assert begun == ended
+    await liferaft.aclose(worker)
 
 
 class Tally(Protocol):

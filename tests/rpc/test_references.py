@@ -694,7 +694,7 @@ def test_many_references_made_and_dropped_leave_nothing() -> None:
 
     with liferaft.serve(MakerObject(), Maker, "127.0.0.1:0", threads=0) as host:
         maker = liferaft.connect(Maker, host.address)
-        for _ in range(20_000):
+        for _ in range(100_000):
             assert maker.make() is not None
         gc.collect()
         maker.make().ping()
