@@ -216,3 +216,94 @@ def test_a_state_whose_class_puts_it_together_again_may_share() -> None:
     shared = [1]
 
     Likeness(may_share=True).compare([shared, shared], [[1], [1]], "Bank.snapshot()")
+
+
+@dataclass
+class Account:
+    owner: str
+    balance: float = 0.0
+
+
+@dataclass
+class Closing(Account):
+    is_open: bool = field(default=True, init=False)  # stands in the class, until it is set
+
+
+class Entry(msgspec.Struct):
+    text: str
+    amount: float = 0.0
+
+
+class Twin(msgspec.Struct):
+    """Has the fields of an entry, and is none."""
+
+    text: str
+    amount: float = 0.0
+
+
+class Single(msgspec.Struct):
+    amount: float
+
+
+PLAIN_RECORDS = (Account, Closing, Entry, Single, Frozen, Fact)
+
+
+@pytest.mark.parametrize("record", PLAIN_RECORDS)
+def test_many_records_of_plain_values_come_back(record: Any) -> None:
+    values = [record(0.5 if record is Single else "a") for _ in range(3)]
+
+    come_back(values, list[record])
+    come_back(dict(enumerate(values)), dict[int, record])
+
+
+@pytest.mark.parametrize("record", [Account, Entry])
+def test_the_floats_of_many_records_are_numbered_record_by_record(record: Any) -> None:
+    come_back([record("a", 0.5), record("b", 1.5), record("c", 2)], list[record])
+    come_back(([record("a", 0.5), record("b", 1.5)], [0.5, 3]), tuple[list[record], list[float]])
+
+
+@pytest.mark.parametrize("record", [Account, Entry, Single])
+def test_one_of_many_records_that_is_reached_twice_would_be_parted(record: Any) -> None:
+    values = [record(0.5 if record is Single else "a") for _ in range(3)]
+
+    with pytest.raises(ConfigurationError, match=rf"it\[3\] is a {record.__name__} that another"):
+        come_back([*values, values[0]], list[record])
+    with pytest.raises(
+        ConfigurationError, match=rf"it\[1\]\[0\] is a {record.__name__} that anoth"
+    ):
+        come_back([values, values[1:]], list[list[record]])
+    Likeness(may_share=True).compare([values[0], values[0]], values[1:], "Bank.snapshot()")
+
+
+def test_what_was_put_beside_the_fields_of_one_of_many_records_is_found() -> None:
+    accounts = [Account("a"), Account("b")]
+    accounts[1].note = "remember"  # type: ignore[attr-defined] # this is what is tried
+
+    with pytest.raises(ConfigurationError, match=r"Bank\.it\[1\]\.note is of the type str"):
+        come_back(accounts, list[Account])
+
+
+def test_what_is_beside_the_fields_is_found_where_a_default_of_the_class_is_left_out() -> None:
+    accounts = [Closing("a"), Closing("b")]
+    for account in accounts:
+        account.note = "remember"  # type: ignore[attr-defined] # this is what is tried
+
+    with pytest.raises(ConfigurationError, match=r"Bank\.it\[0\]\.note is of the type str"):
+        come_back(accounts, list[Closing])
+
+
+def test_a_type_that_one_of_many_records_does_not_keep_is_named() -> None:
+    entries, mixed = [Entry("a"), Entry("b")], [Entry("a"), Twin("b")]
+    with pytest.raises(
+        ConfigurationError, match=r"it\[1\] is of the type Entry, comes back as Twin"
+    ):
+        Likeness().compare(entries, mixed, "Bank.it")
+    with pytest.raises(
+        ConfigurationError, match=r"it\[1\] is of the type Twin, comes back as Entry"
+    ):
+        Likeness().compare(mixed, entries, "Bank.it")
+    entries = [Entry("a"), Entry(Rank.LOW)]  # type: ignore[arg-type] # this is what is tried
+    with pytest.raises(
+        ConfigurationError, match=r"it\[1\]\.text is of the type Rank, comes back as"
+    ):
+        Likeness().compare(entries, [Entry("a"), Entry("b")], "Bank.it")

@@ -11,8 +11,10 @@ by their numbers, in the order in which both walks of this module meet the float
 """
 
 import dataclasses
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from itertools import chain
+from operator import attrgetter, itemgetter
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -29,6 +31,9 @@ Place: TypeAlias = str | tuple["Place", str, object]
 _ITEM, _KEY, _MEMBER, _FIELD = "{}[{!r}]", "the key {1!r} of {0}", "{1!r} in {0}", "{}.{}"
 
 
+_Records: TypeAlias = Collection[object]
+
+
 class _Kind(NamedTuple):
     """What is the same for all values of one type."""
 
@@ -36,6 +41,8 @@ class _Kind(NamedTuple):
     is_mutable: bool
     check: Callable[..., None]
     """The method of `Likeness` that compares two of them."""
+    parts: Callable[[_Records], Iterable[object]] | None
+    """Yields the fields of many records, one record after the other; None where there are none."""
 
 
 class _Kinds:
@@ -49,7 +56,9 @@ class _Kinds:
         kind = self._known.get(found)
         if kind is None:
             fields = tuple(_field_names(found))
-            kind = _Kind(fields, _is_mutable(found), _check_for(found, fields))
+            check = _check_for(found, fields)
+            parts = _parts_of(found, fields) if check is Likeness.check_fields else None
+            kind = _Kind(fields, _is_mutable(found), check, parts)
             self._known[found] = kind
         return kind
 
@@ -110,7 +119,7 @@ class Likeness:
     ) -> None:
         """Compare two dicts."""
         self._check_elements(tuple(before), tuple(after), place, _KEY)
-        if not self._are_plain(before.values(), after.values()):
+        if not self._are_alike(before.values(), after.values()):
             for (key, one), other in zip(before.items(), after.values(), strict=True):
                 self._check(one, other, (place, _ITEM, key))
 
@@ -124,7 +133,7 @@ class Likeness:
         self, before: Collection[object], after: Collection[object], place: Place, words: str
     ) -> None:
         _check_length(before, after, place)
-        if self._are_plain(before, after):
+        if self._are_alike(before, after):
             return
         for index, (one, other) in enumerate(zip(before, after, strict=True)):
             self._check(one, other, (place, words, one if words is _KEY else index))
@@ -163,8 +172,29 @@ class Likeness:
         if repr(before) != repr(after):
             raise _unlike(place, f"is {before!r}, comes back as {after!r}")
 
+    def _are_alike(self, before: Collection[object], after: Collection[object]) -> bool:
+        """Return whether all is as it was, at the speed of C; False where that takes longer."""
+        return self._are_plain(before, after) or self._are_plain_records(before, after)
+
+    def _are_plain_records(self, before: _Records, after: _Records) -> bool:
+        found = type(next(iter(before)))
+        kind = self._kinds.of(found)
+        if kind.parts is None or {*map(type, before), *map(type, after)} != {found}:
+            return False
+        seen = set(map(id, before)) if kind.is_mutable else set()
+        if kind.is_mutable and (len(seen) < len(before) or not seen.isdisjoint(self._seen)):
+            return False
+        try:
+            ones, others = [*kind.parts(before)], [*kind.parts(after)]
+        except (AttributeError, KeyError):
+            return False
+        if not self._are_plain(ones, others):
+            return False
+        self._seen |= seen
+        return True
+
     def _are_plain(self, before: Collection[object], after: Collection[object]) -> bool:
-        """Return whether all is plain and as it was, which this tells at the speed of C."""
+        """Return whether all is plain and as it was."""
         kinds = list(map(type, before))
         if not _PLAIN.issuperset(kinds) or kinds != list(map(type, after)):
             return False
@@ -260,6 +290,30 @@ def _check_for(found: type, fields: tuple[str, ...]) -> Callable[..., None]:
     if issubclass(found, (set, frozenset)):
         return Likeness.check_sets
     return Likeness.check_fields if fields else Likeness.check_texts
+
+
+def _parts_of(found: type, fields: tuple[str, ...]) -> Callable[[_Records], Iterable[object]]:
+    """Return what yields the fields of records.
+
+    It raises `AttributeError` or `KeyError` where one has not all of them, or has others beside.
+    """
+    if not found.__dictoffset__:
+        get = attrgetter(*fields)
+        return lambda records: _flat(map(get, records), fields)
+    take = itemgetter(*fields)
+
+    def parts(records: _Records) -> Iterable[object]:
+        attributes = [vars(record) for record in records]
+        if {*map(len, attributes)} != {len(fields)}:
+            raise AttributeError("a record has more attributes than fields, or fewer")
+        return _flat(map(take, attributes), fields)
+
+    return parts
+
+
+def _flat(rows: Iterable[Any], fields: tuple[str, ...]) -> Iterable[object]:
+    # Of a single field these getters give the value itself.
+    return rows if len(fields) == 1 else chain.from_iterable(rows)
 
 
 def _is_mutable(found: type) -> bool:
