@@ -2,7 +2,9 @@
 
 import itertools
 import random as random_module
+import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +12,7 @@ from liferaft.chaos import faults as faults_module
 from liferaft.chaos.disk_faults import DAMAGED_STATUS
 from liferaft.chaos.faults import FAULTS, chosen, deal, skipped
 from liferaft.chaos.needs import Need
+from liferaft.cli import chaos as cli
 from liferaft.cli.exits import ExitStatus
 from liferaft.errors import ConfigurationError
 
@@ -35,6 +38,14 @@ def test_what_a_machine_cannot_do_is_skipped_by_name_with_the_reason(
     names = ("full", "power", "power-all", "power-late")
 
     assert dict.fromkeys(names, "needs root") == skipped(chosen([]))
+
+
+def test_every_fault_is_named_by_the_command_and_by_the_page_about_it() -> None:
+    told = set(re.findall(r"[a-z-]+", str(cli.chaos.__doc__)))
+    page = (Path(__file__).parents[2] / "docs" / "chaos.md").read_text()
+
+    assert [] == [name for name in FAULTS if name not in told]
+    assert [] == [name for name in FAULTS if f"\n| `{name}` | " not in page]
 
 
 def test_every_fault_has_its_turn_before_any_comes_again() -> None:

@@ -1,12 +1,15 @@
-"""Nodes that lose all that they had and are replaced, and leadership that is handed over."""
+"""Nodes whose disks are lost or damaged and that are replaced, and leadership handed over."""
 
 import asyncio
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
+from liferaft.chaos.disk_faults import DAMAGED_STATUS
 from liferaft.chaos.stage import Fault, Lane, Stage
 from liferaft.errors import ChangeRefused, LiferaftError
+from liferaft.ops.processes import NodeDidNotStart
 from liferaft.raft.types import NodeId
 from liferaft.rpc.deadline import deadline
 
@@ -28,16 +31,65 @@ async def _replace(stage: Stage) -> bool:
     old = await stage.pick()
     with stage.marked("lost", old):
         await stage.cluster.kill(old)
-        new = stage.renew(old)
+        stage.tell(f"{old} lost its disk")
+    await _replace_lost(stage, old)
+    return True
+
+
+async def _rot(stage: Stage) -> bool:
+    """Flip a bit of what lies on the disk of a node: it must see that, or be none the worse for it.
+
+    In the newest segment of the log it could be taken for a write that was under way.
+    """
+    node = await stage.pick()
+    cluster = stage.cluster
+    with stage.marked("killed", node):
+        await cluster.kill(node)
+        data = cluster.data(node)
+        files = [*sorted(data.glob("*.log"))[:-1], *sorted(data.glob("snapshots/*.snapshot"))]
+        if not files:
+            await stage.start(node)
+            return False
+        file = stage.random.choice(files)
+        _flip(file, stage.random.randrange(8 * file.stat().st_size))
+        stage.tell(f"a bit of {file.name} of {node} is flipped while it is down")
+        is_refused = not await _starts_on_damage(stage, node)
+    if is_refused:
+        await _replace_lost(stage, node)
+    return True
+
+
+def _flip(file: Path, bit: int) -> None:
+    with file.open("r+b") as opened:
+        opened.seek(bit // 8)
+        (byte,) = opened.read(1)
+        opened.seek(bit // 8)
+        opened.write(bytes([byte ^ 1 << bit % 8]))
+
+
+async def _starts_on_damage(stage: Stage, node: NodeId) -> bool:
+    """Return whether a node starts; one that does not must say why, and tell its damage."""
+    try:
+        await stage.cluster.start(node)
+    except NodeDidNotStart:
+        status, words = await stage.cluster.wait_ended(node), stage.cluster.last_words(node)
+        if status != DAMAGED_STATUS or not words.startswith("liferaft: "):
+            stage.complain(f"{node} ended with status {status} on a damaged disk: {words}")
+        return False
+    return True
+
+
+async def _replace_lost(stage: Stage, old: NodeId) -> None:
+    """Give the place of a node that is down for good to one of a new name, by an operator."""
+    new = stage.renew(old)
     with stage.marked("joins", new):
-        stage.tell(f"{old} lost its disk, and {new} takes its place")
+        stage.tell(f"{new} takes the place of {old}")
         await stage.start(new)
         try:
             async with asyncio.timeout(REPLACED_WITHIN):
                 await _see_to_it(stage, old, new)
         except TimeoutError:
             stage.complain(f"{new} did not take the place of {old} within {REPLACED_WITHIN:g} s")
-    return True
 
 
 async def _see_to_it(stage: Stage, old: NodeId, new: NodeId) -> None:
@@ -109,6 +161,7 @@ async def _transfer(stage: Stage) -> bool:
 
 
 FAULTS: Final = (
+    Fault("rot", Lane.NODES, "a bit flipped in a snapshot or a segment that is full", _rot),
     Fault("replace", Lane.NODES, "a node without its disk, replaced under a new name", _replace),
     Fault("transfer", Lane.NODES, "leadership handed over", _transfer),
 )

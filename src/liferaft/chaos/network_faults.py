@@ -123,18 +123,46 @@ async def _leak(stage: Stage) -> bool:
         loss=random.uniform(0.05, 0.3),
         delay_max=random.choice((0.0, 0.01, 0.1)),
         duplicate=random.uniform(0.0, 0.2),
+        reorder=random.choice((0.0, 0.1)),
     )
+    return await _leak_for_a_while(
+        stage,
+        leak,
+        f"links lose {leak.loss:.0%} of the frames, repeat {leak.duplicate:.0%} "
+        f"and hold them for up to {leak.delay_max:g} s",
+    )
+
+
+async def _slow_links(stage: Stage) -> bool:
+    """Let little pass of what all nodes send, so that everything waits in a queue."""
+    leak = Leak(bytes_per_second=stage.random.choice((5_000.0, 20_000.0, 100_000.0)))
+    return await _leak_for_a_while(
+        stage, leak, f"links carry {leak.bytes_per_second:g} bytes a second"
+    )
+
+
+async def _leak_for_a_while(stage: Stage, leak: Leak, sentence: str) -> bool:
     nodes = stage.cluster.nodes
     is_made = await _told(stage, nodes, lambda node: stage.cluster.set_leak(node, leak))
     if is_made:
-        stage.tell(
-            f"links lose {leak.loss:.0%} of the frames, repeat {leak.duplicate:.0%} "
-            f"and hold them for up to {leak.delay_max:g} s"
-        )
+        stage.tell(sentence)
         try:
             await stage.hold(0.5, LONGEST)
         finally:
             await _told(stage, nodes, lambda node: stage.cluster.set_leak(node, Leak()))
+    return is_made
+
+
+async def _reset(stage: Stage) -> bool:
+    """Break all connections of one node up to all of them, three times."""
+    nodes = stage.random.sample(
+        stage.cluster.nodes, stage.random.randint(1, len(stage.cluster.nodes))
+    )
+    is_made = False
+    for _ in range(3):
+        is_made |= await _told(stage, nodes, stage.cluster.reset)
+        await stage.hold(0.0, 0.5)
+    stage.tell(f"all connections of {', '.join(nodes)} were reset three times")
     return is_made
 
 
@@ -158,4 +186,6 @@ FAULTS: Final = (
     Fault("bridge", Lane.LINKS, "two groups that hear only one node in common", _bridge),
     Fault("flap", Lane.LINKS, "a node cut off and healed in short turns", _flap),
     Fault("leak", Lane.LINKS, "frames of all nodes lost, held and repeated", _leak),
+    Fault("slow-links", Lane.LINKS, "links of all nodes that carry little", _slow_links),
+    Fault("reset", Lane.LINKS, "all connections of one node up to all of them reset", _reset),
 )

@@ -19,6 +19,13 @@ COPY_POLL_INTERVAL: Final = 0.001
 COPY_ENDS_WITHIN: Final = 5.0
 """Seconds that a copy may take to see that it is alone; it looks before each piece it writes."""
 
+START_CUT_OFF_MAX: Final = 0.8
+"""Seconds after which a node that starts is killed again: it may have recovered by then, or not."""
+
+STARVED_RUNS: Final = 0.01
+STARVED_WAITS: Final = 0.09
+"""Seconds that a starved node runs and waits by turns: it has a tenth of a core."""
+
 
 async def _kill(stage: Stage) -> bool:
     node = await stage.pick()
@@ -114,6 +121,44 @@ async def _pause(stage: Stage) -> bool:
     return True
 
 
+async def _crash_loop(stage: Stage) -> bool:
+    """Kill a node again and again as it starts: each recovery finds what the one before left."""
+    node = await stage.pick()
+    times = stage.random.randint(3, 5)
+    with stage.marked("crash loop", node):
+        await stage.cluster.kill(node)
+        for _ in range(times):
+            await stage.cluster.spawn(node)
+            await stage.hold(0.1, START_CUT_OFF_MAX)
+            await stage.cluster.kill(node)
+        stage.tell(f"{node} is killed with SIGKILL, and {times} times more as it starts")
+        await stage.start(node)
+    return True
+
+
+async def _starve(stage: Stage) -> bool:
+    """Let one node up to all of them have a tenth of a core each, in slices of 10 ms."""
+    nodes = stage.random.sample(
+        stage.cluster.nodes, stage.random.randint(1, len(stage.cluster.nodes))
+    )
+    turns = stage.random.randint(10, 30)
+    with stage.marked("starved", *nodes):
+        stage.tell(f"a tenth of a core is left to {', '.join(nodes)}")
+        await asyncio.gather(*(_run_by_turns(stage, node, turns) for node in nodes))
+    return True
+
+
+async def _run_by_turns(stage: Stage, node: NodeId, turns: int) -> None:
+    try:
+        for _ in range(turns):
+            stage.cluster.pause(node)
+            await asyncio.sleep(STARVED_WAITS)
+            stage.cluster.resume(node)
+            await asyncio.sleep(STARVED_RUNS)
+    finally:
+        stage.cluster.resume(node)
+
+
 async def _kill_client(stage: Stage) -> bool:
     number = stage.random.choice(stage.crew.numbers)
     await stage.crew.replace(number)
@@ -131,6 +176,8 @@ FAULTS: Final = (
     ),
     Fault("kill-all", Lane.NODES, "SIGKILL of all nodes at once", _kill_all),
     Fault("restart", Lane.NODES, "SIGTERM of a node, which must end with status 0", _restart),
+    Fault("crash-loop", Lane.NODES, "SIGKILL of a node again and again as it starts", _crash_loop),
     Fault("pause", Lane.NODES, "SIGSTOP and SIGCONT of one node up to all of them", _pause),
+    Fault("starve", Lane.NODES, "a tenth of a core for one node up to all of them", _starve),
     Fault("kill-client", Lane.LINKS, "SIGKILL of a client in the middle of a call", _kill_client),
 )

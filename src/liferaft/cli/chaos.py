@@ -84,9 +84,9 @@ def chaos(
     seed
         Which faults come when.
     faults
-        Only these kinds, separated by commas: kill, kill-snapshot, kill-all, restart, pause,
-        kill-client, replace, transfer, isolate, one-way, split, bridge, flap, leak, full, fsync,
-        slow, crash-point, power, power-all, power-late.
+        Only these kinds, separated by commas: kill, kill-snapshot, kill-all, restart, crash-loop,
+        pause, starve, kill-client, rot, replace, transfer, isolate, one-way, split, bridge, flap,
+        leak, slow-links, reset, full, fsync, slow, crash-point, power, power-all, power-late.
     sweep
         Kill a node at each system call of these kinds instead: all, or some, separated by commas,
         of write, fdatasync, rename, truncate, open.

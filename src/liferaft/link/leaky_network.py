@@ -92,6 +92,11 @@ class LeakyNetwork:
         """Undo every cut, in the directions named."""
         self._change(_cutter(False, outgoing=outgoing, incoming=incoming), None)
 
+    def reset_all(self) -> None:
+        """Break every connection that there is; new ones may come at once."""
+        for link in self.links:
+            link.reset()
+
     def statistics(self) -> LeakyStatistics:
         """Return what happened so far on all links, those that have ended included."""
         total = self._statistics_of_ended

@@ -20,13 +20,8 @@ CONTROL_OBJECT: Final = "LinkControl"
 class LinkControl(Protocol):
     """What may be done to a process's links from outside."""
 
-    async def set_leak(
-        self, *, loss: float, delay_min: float, delay_max: float, duplicate: float
-    ) -> None:
-        """Change what happens to the frames that the process sends; delays in seconds.
-
-        A cut stays as it is. Raises `ConfigurationError` when a value is out of its range.
-        """
+    async def set_leak(self, leak: Leak) -> None:
+        """Change what happens to the frames that the process sends. What is cut stays so."""
 
     async def cut(
         self, *, peers: list[str] | None = None, outgoing: bool = True, incoming: bool = True
@@ -40,6 +35,9 @@ class LinkControl(Protocol):
 
     async def heal(self) -> None:
         """Undo every `cut`."""
+
+    async def reset(self) -> None:
+        """Break every connection, as a router that restarts does; new ones may come at once."""
 
     async def statistics(self) -> LeakyStatistics:
         """Return what happened to the frames so far."""
@@ -60,16 +58,8 @@ class LinkController:
         self._network = network
         self._cuts: list[_Cut] = []
 
-    async def set_leak(
-        self, *, loss: float, delay_min: float, delay_max: float, duplicate: float
-    ) -> None:
+    async def set_leak(self, leak: Leak) -> None:
         """Change what happens to the frames that the process sends."""
-        leak = Leak(
-            loss=loss,
-            delay_min=delay_min,
-            delay_max=delay_max,
-            duplicate=duplicate,
-        )
         self._network.set(outgoing=leak)
         for cut in self._cuts:
             self._apply(cut)
@@ -94,6 +84,10 @@ class LinkController:
         """Undo every `cut`."""
         self._cuts.clear()
         self._network.heal_all()
+
+    async def reset(self) -> None:
+        """Break every connection."""
+        self._network.reset_all()
 
     async def statistics(self) -> LeakyStatistics:
         """Return what happened to the frames so far."""

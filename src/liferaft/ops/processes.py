@@ -165,7 +165,7 @@ class LocalCluster:
             self._scratch.mkdir(mode=0o700)
         starting = [node for node in self.nodes if not self.is_running(node)]
         for node in starting:
-            await self._spawn(node)
+            await self.spawn(node)
         for node in starting:
             await self._wait_listening(node)
 
@@ -174,9 +174,16 @@ class LocalCluster:
 
         Raises `NodeDidNotStart`.
         """
-        assert not self.is_running(node), f"{node} runs already"
-        await self._spawn(node)
+        await self.spawn(node)
         await self._wait_listening(node)
+
+    async def spawn(self, node: NodeId) -> None:
+        """Begin the process of a node that does not run, and leave it alone with its start."""
+        assert not self.is_running(node), f"{node} runs already"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._children[node] = await ChildProcess.start(
+            self._command(node), log=self.log_file(node)
+        )
 
     async def kill(self, *nodes: NodeId) -> None:
         """End nodes at once with SIGKILL: all of them are hit before the first is waited for."""
@@ -248,12 +255,12 @@ class LocalCluster:
     async def set_leak(self, node: NodeId, leak: Leak) -> None:
         """Change what happens to the frames that a node sends, until its process ends."""
         async with _link_control(self._control(node)) as control:
-            await control.set_leak(
-                loss=leak.loss,
-                delay_min=leak.delay_min,
-                delay_max=leak.delay_max,
-                duplicate=leak.duplicate,
-            )
+            await control.set_leak(leak)
+
+    async def reset(self, node: NodeId) -> None:
+        """Break every connection of a node; its links may be made again at once."""
+        async with _link_control(self._control(node)) as control:
+            await control.reset()
 
     async def admin(self, node: NodeId) -> NodeAdmin:
         """Return a stub of the node's `_node` object; raises `Unreachable`."""
@@ -307,12 +314,6 @@ class LocalCluster:
         await asyncio.gather(*(child.stop() for child in self._children.values()))
         if not self._is_kept:
             shutil.rmtree(self._scratch, ignore_errors=True)
-
-    async def _spawn(self, node: NodeId) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self._children[node] = await ChildProcess.start(
-            self._command(node), log=self.log_file(node)
-        )
 
     def _command(self, node: NodeId) -> list[str]:
         peers = ",".join(f"{name}={address}" for name, address in self._peers[node].items())
