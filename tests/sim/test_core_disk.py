@@ -145,3 +145,16 @@ def test_the_last_two_snapshots_are_kept_by_what_they_cover() -> None:
     ]
     assert bench.disk.snapshots.newest is not None
     assert 4 == bench.disk.snapshots.newest.snapshot.index
+
+
+def test_a_snapshot_that_was_just_fetched_is_kept_beside_two_later_ones() -> None:
+    """Whose fetches were given up just as they were stored."""
+    bench = bench_with([1, 1, 1, 1], snapshot_at(3, 1))
+    for index in (4, 2):
+        stored = StoredSnapshot(snapshot_at(index, 1), b"%d" % index)
+        bench.disk.snapshots.write(stored, lambda _: None)
+        bench.wait()
+
+    assert [b"2", b"state", b"4"] == [
+        bench.disk.snapshots.find(snapshot_at(index, 1)) for index in (2, 3, 4)
+    ]

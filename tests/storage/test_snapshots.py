@@ -302,6 +302,23 @@ async def test_a_newer_snapshot_clears_away_what_was_fetched_of_older_ones(
     assert len(files(disk, "/other")) == 1
 
 
+async def test_what_was_just_kept_stays_where_later_ones_are_of_which_nobody_was_told(
+    disk: FaultyDisk,
+) -> None:
+    """The fetch of each of those was given up for another just as it was kept."""
+    store, source = await open_store(disk), await open_store(disk, "source")
+    for index in (30, 40):
+        await take(store, index)
+    offered = await take(source, 20)
+    await copy(source, store, offered, offered.size_bytes)
+    await store.keep_fetched(offered)
+
+    assert b"".join(STATE) == b"".join(store.state(offered))
+    assert 3 == len(files(disk))
+    await take(store, 50)
+    assert (40, 50, 2) == (store.covered, store.base.index, len(files(disk)))
+
+
 async def test_a_snapshot_that_stays_because_it_is_read_keeps_no_log(disk: FaultyDisk) -> None:
     """A node that fetched one had the log of half a minute stay with it (MIT 4C, unreliable)."""
     store = await open_store(disk)

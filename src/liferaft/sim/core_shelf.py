@@ -133,4 +133,5 @@ class SnapshotShelf:
         self._held = [held for held in self._held if held.snapshot.index != index]
         self._held.append(stored)
         self._held.sort(key=lambda held: held.snapshot.index)
-        del self._held[:-KEPT]
+        # Later ones may be here that were fetched, and not wanted any more when they were.
+        self._held = [held for held in self._held[:-KEPT] if held is stored] + self._held[-KEPT:]

@@ -250,11 +250,14 @@ class SnapshotStore:
     # Keeping.
 
     async def _keep(self, path: str, snapshot: Snapshot) -> None:
-        """Give the file its name, and let the oldest go."""
+        """Give the file its name, and let the oldest go, but not this one.
+
+        Later ones may be here of which nobody was told: the wish for them ended as they were kept.
+        """
         await self._disk.run(partial(self._name, path, snapshot))
         others = [each for each in self._kept if self.path(each) != self.path(snapshot)]
         kept = sorted([*others, snapshot], key=lambda each: (each.index, each.term))
-        old = [each for each in kept[:-KEPT] if not self._is_read(each)]
+        old = [each for each in kept[:-KEPT] if each is not snapshot and not self._is_read(each)]
         self._kept = [each for each in kept if each not in old]
         for each in old:
             self._read_at.pop(self.path(each), None)
