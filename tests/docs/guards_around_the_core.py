@@ -13,7 +13,7 @@ NODE = (
     Guard(
         21,
         "cluster.driver:Driver._apply_one",
-        "if entry.kind == _COMMAND:",
+        "if entry.kind == COMMAND:",
         "if True:",
         "tests/cluster/test_driver.py::test_trap_21_the_no_op_is_not_for_the_state_machine",
     ),

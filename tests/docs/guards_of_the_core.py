@@ -272,8 +272,8 @@ LOG = (
     Guard(
         21,
         "raft.leading:begin_term",
-        "int(EntryKind.NOOP)",
-        "int(EntryKind.COMMAND)",
+        "NOOP, b",
+        "COMMAND, b",
         "tests/raft/test_leading.py::test_the_noop_is_applied_once_and_is_no_command",
     ),
 )

@@ -52,17 +52,7 @@ from liferaft.raft.events import (
 )
 from liferaft.raft.messages import Message
 from liferaft.raft.state import Follower
-from liferaft.raft.types import (
-    Configuration,
-    Entry,
-    EntryId,
-    EntryKind,
-    HardState,
-    NodeId,
-    Snapshot,
-)
-
-_COMMAND: Final = int(EntryKind.COMMAND)
+from liferaft.raft.types import COMMAND, Configuration, Entry, EntryId, HardState, NodeId, Snapshot
 
 Deliver = Callable[[NodeId, tuple[Message, ...]], None]
 """Gives messages to a peer, or loses them; never blocks."""
@@ -434,7 +424,7 @@ class Driver:
                 self._deliver(target, tuple(messages))
 
     def _apply_one(self, entry: Entry) -> None:
-        if entry.kind == _COMMAND:
+        if entry.kind == COMMAND:
             outcome = self._machine.apply(entry)
             proposal = self._proposals.claim(entry)
             if proposal is not None:

@@ -11,7 +11,7 @@ import msgspec
 
 from liferaft.errors import DataDirectoryError, DiskFailed, StorageError
 from liferaft.raft.configuration import decoded, encoded, members
-from liferaft.raft.types import Configuration, Entry, EntryId, EntryKind, HardState
+from liferaft.raft.types import CONFIGURATION, Configuration, Entry, EntryId, HardState
 from liferaft.storage.backup import give_away
 from liferaft.storage.contents import EMPTY
 from liferaft.storage.directory import (
@@ -123,7 +123,7 @@ class _Locked:
             addresses=((node_id, addresses[node_id]),) if node_id in addresses else (),
             retired=tuple(n for n in self._configuration.retired if n != node_id),
         )
-        entry = Entry(term, last.index + 1, EntryKind.CONFIGURATION, encoded(alone))
+        entry = Entry(term, last.index + 1, CONFIGURATION, encoded(alone))
         failure: list[StorageError] = []
         self._wal.start(on_stored=lambda _: None, on_failure=failure.append)
         self._wal.append(1, HardState(term), (entry,))

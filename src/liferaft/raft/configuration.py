@@ -10,10 +10,9 @@ import msgspec
 from msgspec.structs import replace
 
 from liferaft.errors import ConfigurationError, InvariantViolated
-from liferaft.raft.types import Configuration, Entry, EntryKind, NodeId, Promotion
+from liferaft.raft.types import CONFIGURATION, Configuration, Entry, NodeId, Promotion
 
 # A plain integer: looking into the enum would cost more than all else that is done for an entry.
-_CONFIGURATION: Final = int(EntryKind.CONFIGURATION)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(Configuration).decode
 
@@ -158,7 +157,7 @@ class ConfigurationLog:
     def append(self, entries: Sequence[Entry]) -> None:
         """Let those of the appended entries count that carry a configuration."""
         for entry in entries:
-            if entry.kind == _CONFIGURATION:
+            if entry.kind == CONFIGURATION:
                 if entry.index <= self.latest_index:
                     raise InvariantViolated(
                         f"configuration {entry.index} follows {self.latest_index}"

@@ -4,8 +4,6 @@ Handlers change what the leader knows; messages to followers are made once for a
 were stepped, by `replicate`.
 """
 
-from typing import Final
-
 from liferaft.errors import InvariantViolated
 from liferaft.raft.effects import Accepted, Outbox, Rejected
 from liferaft.raft.log import ENTRY_OVERHEAD_BYTES
@@ -18,9 +16,7 @@ from liferaft.raft.messages import (
 from liferaft.raft.progress import SNAPSHOT, Progress
 from liferaft.raft.quorum import quorum_reached
 from liferaft.raft.state import Leader, RaftState
-from liferaft.raft.types import Entry, EntryKind, NodeId
-
-_COMMAND: Final = int(EntryKind.COMMAND)
+from liferaft.raft.types import COMMAND, NOOP, Entry, NodeId
 
 
 def begin_term(state: RaftState) -> Leader:
@@ -37,7 +33,7 @@ def begin_term(state: RaftState) -> Leader:
         contact_until=now + state.config.election_timeout,
     )
     leader.begin_round(now)
-    state.append((Entry(state.current_term, term_start, int(EntryKind.NOOP), b""),))
+    state.append((Entry(state.current_term, term_start, NOOP, b""),))
     return leader
 
 
@@ -53,7 +49,7 @@ def propose(state: RaftState, leader: Leader, commands: tuple[bytes, ...]) -> Ac
     if queued_bytes and queued_bytes + size_bytes > state.config.uncommitted_bytes_max:
         return Rejected(leader=state.node_id, is_overloaded=True)
     log = state.log
-    term, first, kind = state.current_term, log.last_index + 1, _COMMAND
+    term, first, kind = state.current_term, log.last_index + 1, COMMAND
     log.append([Entry(term, i, kind, command) for i, command in enumerate(commands, first)])
     leader.uncommitted.append((log.last_index, size_bytes))
     leader.uncommitted_bytes += size_bytes

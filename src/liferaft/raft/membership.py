@@ -19,7 +19,7 @@ from liferaft.raft.configuration import (
 from liferaft.raft.effects import ChangeAccepted, ChangeRejected
 from liferaft.raft.progress import Progress
 from liferaft.raft.state import Leader, RaftState
-from liferaft.raft.types import Configuration, Entry, EntryKind, NodeId
+from liferaft.raft.types import CONFIGURATION, Configuration, Entry, NodeId
 
 DEPARTING_PATIENCE: Final = 10
 """Election timeouts for which a removed node that does not answer is tried."""
@@ -118,7 +118,7 @@ def _append(state: RaftState, leader: Leader, configuration: Configuration) -> N
     """Append a configuration, which counts at once, and count whom it names."""
     data = encoded(configuration)
     index = state.log.last_index + 1
-    state.append((Entry(state.current_term, index, int(EntryKind.CONFIGURATION), data),))
+    state.append((Entry(state.current_term, index, CONFIGURATION, data),))
     for peer in state.peers:
         if peer not in leader.progress:
             leader.progress[peer] = _new_progress(state)

@@ -12,7 +12,7 @@ import msgspec
 
 from liferaft.errors import ConfigurationError
 from liferaft.raft.configuration import checked, decoded
-from liferaft.raft.types import Entry, EntryKind, NodeId, Snapshot
+from liferaft.raft.types import CONFIGURATION, Entry, NodeId, Snapshot
 
 NUMBER_MAX: Final = 2**62
 """The highest term, index or round that counts: what follows it can still be sent and stored."""
@@ -20,7 +20,6 @@ NUMBER_MAX: Final = 2**62
 NODE_ID_CHARACTERS_MAX: Final = 255
 """A vote is stored with the name of who got it."""
 
-_CONFIGURATION: Final = int(EntryKind.CONFIGURATION)
 KIND_MAX: Final = 255
 """An entry's kind is one byte on disk."""
 
@@ -225,7 +224,7 @@ def _are_sound_entries(message: AppendEntries) -> bool:
         index += 1
         if entry.index != index or entry.term < term or not 0 <= entry.kind <= KIND_MAX:
             return False
-        if entry.kind == _CONFIGURATION and not _is_configuration(entry.data):
+        if entry.kind == CONFIGURATION and not _is_configuration(entry.data):
             return False
         term = entry.term
     return term <= message.term and index <= NUMBER_MAX

@@ -17,7 +17,7 @@ import msgspec
 
 from liferaft.raft.effects import Persist, ReadEntries
 from liferaft.raft.log import LogSummary
-from liferaft.raft.types import Entry, EntryKind, HardState, Snapshot, TermRun
+from liferaft.raft.types import CONFIGURATION, Entry, HardState, Snapshot, TermRun
 from liferaft.sim.core_marks import Marks
 from liferaft.sim.core_shelf import SnapshotShelf, StoredSnapshot
 from liferaft.sim.scheduler import Scheduler
@@ -27,8 +27,6 @@ LATENCY_MAX: Final = 0.0015
 """Seconds that a write and its sync take, as a rule and at most, on a disk that is well."""
 
 READ_LATENCY: Final = 0.0005
-
-_CONFIGURATION: Final = int(EntryKind.CONFIGURATION)
 
 
 class DiskUser(Protocol):
@@ -117,7 +115,7 @@ class CoreDisk:
             runs=_runs(log),
             tail=tuple(log[max(len(log) - kept, 0) :]),
             prior_term=self.base_term,
-            configurations=tuple(e for e in log if e.kind == _CONFIGURATION),
+            configurations=tuple(e for e in log if e.kind == CONFIGURATION),
         )
         return Contents(self.hard_state, summary, stored)
 

@@ -8,13 +8,10 @@ do (replicated/sessions.py).
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final
 
 import msgspec
 
-from liferaft.raft.types import Entry, EntryKind
-
-_COMMAND: Final = int(EntryKind.COMMAND)
+from liferaft.raft.types import COMMAND, Entry
 
 OLD_COPY = 0
 """The answer to a command that its client acknowledged long ago: nobody waits for it."""
@@ -124,7 +121,7 @@ def executed_once(entries: Iterable[Entry]) -> dict[WriteId, tuple[int, int]]:
     versions: dict[int, int] = {}
     writes: dict[WriteId, tuple[int, int]] = {}
     for entry in entries:
-        if entry.kind == _COMMAND:
+        if entry.kind == COMMAND:
             command = decode_command(entry.data)
             write = (command.client, command.number)
             if write not in writes:

@@ -43,14 +43,13 @@ from liferaft.raft.events import (
     TransferAsked,
 )
 from liferaft.raft.messages import AppendEntriesReply, Message, RequestVoteReply
-from liferaft.raft.types import Configuration, Entry, EntryKind, NodeId
+from liferaft.raft.types import COMMAND, Configuration, Entry, NodeId
 from liferaft.sim.core_machine import OLD_COPY, RegisterMachine
 from liferaft.sim.core_snapshots import Snapshots
 
 if TYPE_CHECKING:
     from liferaft.sim.core_host import Machine, Surroundings
 
-_COMMAND: Final = int(EntryKind.COMMAND)
 
 ChangeAnswer = Callable[[ChangeAccepted | ChangeRejected], None]
 
@@ -256,7 +255,7 @@ class Process:
         claim, execute = self._proposals.claim, self.registers.apply
         has_proposed = self._has_proposed
         for entry in effect.entries:
-            version = execute(entry.data) if entry.kind == _COMMAND else OLD_COPY
+            version = execute(entry.data) if entry.kind == COMMAND else OLD_COPY
             proposal = claim(entry) if has_proposed else None
             if proposal is not None:
                 proposal.applied(b"%d %d %d" % (version, entry.index, entry.term))

@@ -5,11 +5,8 @@ from typing import Final
 
 from liferaft.errors import InvariantViolated
 from liferaft.raft.configuration import decoded
-from liferaft.raft.types import Configuration, Entry, EntryKind, NodeId, Snapshot
+from liferaft.raft.types import COMMAND, CONFIGURATION, Configuration, Entry, NodeId, Snapshot
 from liferaft.sim.core_machine import RegisterMachine
-
-_COMMAND: Final = int(EntryKind.COMMAND)
-_CONFIGURATION: Final = int(EntryKind.CONFIGURATION)
 
 
 class Reference:
@@ -57,14 +54,14 @@ class Reference:
             machine = RegisterMachine()
             machine.restore(self._states[before])
             for entry in self._applied[before:index]:
-                if entry.kind == _COMMAND:
+                if entry.kind == COMMAND:
                     machine.apply(entry.data)
             self._states[index] = machine.encoded()
         return self._states[index]
 
     def _members_at(self, index: int) -> Configuration:
         for entry in self._applied[self._looked_at :]:
-            if entry.kind == _CONFIGURATION:
+            if entry.kind == CONFIGURATION:
                 self._members[entry.index] = decoded(entry.data)
         self._looked_at = len(self._applied)
         latest = max((known for known in self._members if known <= index), default=0)

@@ -7,9 +7,7 @@ from liferaft.errors import InvariantViolated
 from liferaft.raft.configuration import decoded
 from liferaft.raft.core import RaftCore
 from liferaft.raft.log import RaftLog
-from liferaft.raft.types import Configuration, Entry, EntryKind, NodeId
-
-_CONFIGURATION: Final = int(EntryKind.CONFIGURATION)
+from liferaft.raft.types import CONFIGURATION, Configuration, Entry, NodeId
 
 
 class LogMatching:
@@ -46,7 +44,7 @@ class LogMatching:
                     f"{entry.term}, or after another one"
                 )
             previous_term = entry.term
-            if entry.kind == _CONFIGURATION:
+            if entry.kind == CONFIGURATION:
                 self.members[entry.index, entry.term] = decoded(entry.data)
         if is_joined:
             recent[start:] = entries

@@ -36,7 +36,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from liferaft.errors import DamagedLog, DataDirectoryError, DiskFailed
-from liferaft.raft.types import Entry, EntryId, EntryKind, HardState, TermRun
+from liferaft.raft.types import CONFIGURATION, Entry, EntryId, HardState, TermRun
 from liferaft.storage.compaction import LiveSegments
 from liferaft.storage.contents import EMPTY, Place, Places, Terms
 from liferaft.storage.disk import Disk
@@ -445,9 +445,9 @@ class _Reader:
 def configurations_of(body: Body) -> list[Entry]:
     """Return the entries of a body that say who takes part; raises `FormatError`."""
     kinds = (body.data[run.start : run.start + run.count] for run in body.runs)
-    if not any(int(EntryKind.CONFIGURATION) in each for each in kinds):
+    if not any(CONFIGURATION in each for each in kinds):
         return []
-    return [each for each in decode_entries(body) if each.kind == EntryKind.CONFIGURATION]
+    return [each for each in decode_entries(body) if each.kind == CONFIGURATION]
 
 
 def at_least(hard_state: HardState, term: int) -> HardState:
