@@ -1,8 +1,8 @@
 """The states of a small cluster and what may come next; see `liferaft.sim.exhaustive`.
 
-A server is a core, what its disk holds and is writing, and what waits for the disk. Servers, and
-messages, are kept once each: a state refers to those that others have too. What an event does to a
-server depends on the two alone, so it is worked out once, and kept.
+Servers, and messages, are kept once each (exhaustive_parts.py): a state refers to those that others
+have too. What an event does to a server depends on the two alone, so it is worked out once, and
+kept.
 
 A state is known by its form: all that matters of it, under that renaming of the nodes that comes
 first in order, so that states which differ by the names alone are one.
@@ -12,33 +12,36 @@ It never looks for anything: who visits which state is the search's business.
 
 import hashlib
 import pickle
-import random as random_module
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from itertools import permutations
 from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
-from liferaft.errors import InvariantViolated
-from liferaft.raft.config import RaftConfig
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import Apply, Persist, Send
 from liferaft.raft.events import Event, Proposed, Received, Stored, TimePassed
 from liferaft.raft.invariants import check_state
-from liferaft.raft.log import LogSummary
 from liferaft.raft.messages import Message
-from liferaft.raft.state import Candidate, Follower, Leader, PreCandidate
-from liferaft.raft.types import Configuration, Entry, HardState, NodeId, TermRun
-
-NODES: Final[tuple[NodeId, ...]] = ("n1", "n2", "n3")
-LONG_AGO: Final = -1e9
+from liferaft.raft.state import Follower, Leader, PreCandidate
+from liferaft.raft.types import Entry, HardState, NodeId
+from liferaft.sim.exhaustive_checks import check_logs, checked_applied, checked_led
+from liferaft.sim.exhaustive_parts import (
+    LONG_AGO,
+    NAMINGS,
+    NODES,
+    Letter,
+    Move,
+    Server,
+    encode,
+    new_core,
+    server_form,
+    stored,
+)
 
 PartT = TypeVar("PartT")
 
 _NOTHING: Final = HardState()
-_NAMINGS: Final = tuple(dict(zip(NODES, names, strict=True)) for names in permutations(NODES))
-_encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,77 +58,11 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """Messages under way at a time; what is sent beyond them is lost."""
 
 
-class _StillRandom(random_module.Random):
-    """Draws always the same: election timeouts are events here, not durations."""
-
-    def random(self) -> float:
-        """Return the middle."""
-        return 0.5
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Say how to make it: it has no state."""
-        return _StillRandom, ()
-
-
-class _Letter:
-    """A message under way, kept once."""
-
-    __slots__ = ("forms", "key", "message", "place")
-
-    def __init__(self, message: Message, key: bytes) -> None:
-        self.message = message
-        self.key = key
-        self.place = NODES.index(message.target)
-        self.forms = tuple(_encode(_renamed(message, name)) for name in _NAMINGS)
-
-
-class _Server:
-    """One node, kept once; `moves` is what each event that was tried does to it."""
-
-    __slots__ = (
-        "core",
-        "entries",
-        "forms",
-        "hard_state",
-        "held",
-        "moves",
-        "number",
-        "pickled",
-        "writing",
-    )
-
-    def __init__(
-        self,
-        core: RaftCore,
-        hard_state: HardState,
-        entries: tuple[Entry, ...],
-        writing: tuple[Persist, ...],
-        held: tuple[Send, ...],
-    ) -> None:
-        self.core = core
-        self.hard_state = hard_state
-        self.entries = entries
-        self.writing = writing
-        self.held = held
-        self.number = 0
-        self.pickled = b""
-        self.forms: tuple[bytes, ...] = ()
-        self.moves: dict[object, _Move] = {}
-
-
-class _Move(NamedTuple):
-    """What an event does: the server after it, what it sends, what it gives out as committed."""
-
-    server: _Server
-    letters: tuple[_Letter, ...]
-    applied: tuple[Entry, ...]
-
-
 class World(NamedTuple):
     """One state of everything. `counts` are proposals, repeats, crashes, heartbeats, step-downs."""
 
-    servers: tuple[_Server, ...]
-    letters: tuple[_Letter, ...]
+    servers: tuple[Server, ...]
+    letters: tuple[Letter, ...]
     committed: tuple[Entry, ...]
     leaders: tuple[tuple[int, NodeId], ...]
     counts: tuple[int, ...]
@@ -139,13 +76,12 @@ class Space:
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
-        self._servers: dict[bytes, _Server] = {}
-        self._letters: dict[bytes, _Letter] = {}
+        self._servers: dict[bytes, Server] = {}
+        self._letters: dict[bytes, Letter] = {}
         # Small parts that many states share.
         self._parts: dict[object, Any] = {}
         servers = tuple(
-            self._kept(_Server(_new_core(node, _NOTHING, ()), _NOTHING, (), (), ()))
-            for node in NODES
+            self._kept(Server(new_core(node, _NOTHING, ()), _NOTHING, (), (), ())) for node in NODES
         )
         self.first: Final = World(servers, (), (), (), (0, 0, 0, 0, 0))
 
@@ -156,7 +92,7 @@ class Space:
 
     def digest(self, world: World) -> bytes:
         """Return 16 bytes that all states have which are this one, but for the nodes' names."""
-        rest = _encode((world.committed, world.counts))
+        rest = encode((world.committed, world.counts))
         return hashlib.blake2b(min(_forms(world)) + rest, digest_size=16).digest()
 
     def successors(self, world: World) -> Iterator[World]:
@@ -176,8 +112,8 @@ class Space:
                 yield self._after(world, place, move, letters, after)
 
     def _events_of(
-        self, server: _Server, counts: tuple[int, ...]
-    ) -> Iterator[tuple[_Move, int | None]]:
+        self, server: Server, counts: tuple[int, ...]
+    ) -> Iterator[tuple[Move, int | None]]:
         """Return what may happen to one server by itself, and what that counts as."""
         bounds, role = self.bounds, server.core.state.role
         if server.writing:
@@ -217,11 +153,11 @@ class Space:
             self._parts["keys", world.letters] = keys
         return news, numbers, keys, world.committed, world.leaders, world.counts
 
-    def unpacked(self, packed: tuple[Any, ...], explained: dict[int, _Server]) -> World:
+    def unpacked(self, packed: tuple[Any, ...], explained: dict[int, Server]) -> World:
         """Return the state; `explained` are the servers of the other process, by its numbers."""
         news, numbers, messages, committed, leaders, counts = packed
         for number, parts in news:
-            explained[number] = self._kept(_Server(*parts))
+            explained[number] = self._kept(Server(*parts))
         servers = tuple([explained[number] for number in numbers])
         letters = self._part(self._sent(messages))
         return World(
@@ -230,29 +166,29 @@ class Space:
 
     # One event and one server.
 
-    def _move(self, server: _Server, event: object, make: Callable[[_Server], _Move]) -> _Move:
+    def _move(self, server: Server, event: object, make: Callable[[Server], Move]) -> Move:
         move = server.moves.get(event)
         if move is None:
             move = server.moves[event] = make(server)
         return move
 
-    def _received(self, server: _Server, letter: _Letter) -> _Move:
+    def _received(self, server: Server, letter: Letter) -> Move:
         return self._move(
             server, letter.key, lambda of: self._step(of, Received(letter.message), _stay)
         )
 
     def _stepped(
         self,
-        server: _Server,
+        server: Server,
         name: object,
         event: Event | None,
         prepare: Callable[[RaftCore], None],
-    ) -> _Move:
+    ) -> Move:
         return self._move(server, name, lambda of: self._step(of, event, prepare))
 
     def _step(
-        self, server: _Server, event: Event | None, prepare: Callable[[RaftCore], None]
-    ) -> _Move:
+        self, server: Server, event: Event | None, prepare: Callable[[RaftCore], None]
+    ) -> Move:
         """Work out what an event does to a core, and carry out what that asks for."""
         if not server.pickled:
             server.pickled = pickle.dumps(server.core, pickle.HIGHEST_PROTOCOL)
@@ -273,30 +209,30 @@ class Space:
             elif isinstance(effect, Apply):
                 applied += effect.entries
         check_state(core)
-        after = self._kept(_Server(core, server.hard_state, server.entries, writing, held))
-        return _Move(after, self._sent(sent), applied)
+        after = self._kept(Server(core, server.hard_state, server.entries, writing, held))
+        return Move(after, self._sent(sent), applied)
 
-    def _written(self, server: _Server) -> _Move:
+    def _written(self, server: Server) -> Move:
         """Let the oldest write be done, and let go what waited for it."""
         write, writing = server.writing[0], server.writing[1:]
-        hard_state, entries = _stored(server.hard_state, server.entries, write)
+        hard_state, entries = stored(server.hard_state, server.entries, write)
         free = [send.message for send in server.held if send.after <= write.mark]
         held = tuple(send for send in server.held if send.after > write.mark)
-        done = _Server(server.core, hard_state, entries, writing, held)
+        done = Server(server.core, hard_state, entries, writing, held)
         move = self._step(done, Stored(write.mark), _stay)
         return move._replace(letters=(*self._sent(free), *move.letters))
 
-    def _crashed(self, server: _Server, *, kept: int) -> _Move:
+    def _crashed(self, server: Server, *, kept: int) -> Move:
         """End a node and start it again with its disk, the first of its writes kept or not."""
         hard_state, entries = server.hard_state, server.entries
         for write in server.writing[:kept]:
-            hard_state, entries = _stored(hard_state, entries, write)
-        core = _new_core(server.core.state.node_id, hard_state, entries)
-        return _Move(self._kept(_Server(core, hard_state, entries, (), ())), (), ())
+            hard_state, entries = stored(hard_state, entries, write)
+        core = new_core(server.core.state.node_id, hard_state, entries)
+        return Move(self._kept(Server(core, hard_state, entries, (), ())), (), ())
 
-    def _kept(self, server: _Server) -> _Server:
+    def _kept(self, server: Server) -> Server:
         """Return the server that is the same as this one, this one if there is none yet."""
-        forms = tuple(_server_form(server, name) for name in _NAMINGS)
+        forms = tuple(server_form(server, name) for name in NAMINGS)
         known = self._servers.get(forms[0])
         if known is not None:
             return known
@@ -310,14 +246,14 @@ class Space:
         kept: PartT = self._parts.setdefault(part, part)
         return kept
 
-    def _sent(self, messages: Iterable[Message]) -> tuple[_Letter, ...]:
+    def _sent(self, messages: Iterable[Message]) -> tuple[Letter, ...]:
         return tuple(self._letter(message) for message in messages)
 
-    def _letter(self, message: Message) -> _Letter:
-        key = _encode(message)
+    def _letter(self, message: Message) -> Letter:
+        key = encode(message)
         letter = self._letters.get(key)
         if letter is None:
-            letter = self._letters[key] = _Letter(message, key)
+            letter = self._letters[key] = Letter(message, key)
         return letter
 
     # One event and everything.
@@ -326,8 +262,8 @@ class Space:
         self,
         world: World,
         place: int,
-        move: _Move,
-        letters: tuple[_Letter, ...],
+        move: Move,
+        letters: tuple[Letter, ...],
         counts: tuple[int, ...],
     ) -> World:
         """Return the state after a move of one node, and check what must hold of all together."""
@@ -339,12 +275,12 @@ class Space:
         letters = self._part(letters)
         committed = world.committed
         if move.applied:
-            committed = self._part(_applied(committed, move.applied, core.state.node_id))
+            committed = self._part(checked_applied(committed, move.applied, core.state.node_id))
         leaders = world.leaders
         if isinstance(core.state.role, Leader):
-            leaders = self._part(_led(leaders, committed, core))
+            leaders = self._part(checked_led(leaders, committed, core))
         if server is not world.servers[place]:
-            _check_logs(servers)
+            check_logs(servers)
         after = World(servers, letters, committed, leaders, self._part(counts))
         return after if len(letters) <= self.bounds.in_flight else self._thinned(after)
 
@@ -361,11 +297,11 @@ def _forms(world: World) -> list[bytes]:
     """Return all that matters of a state, but what has no names in it, under each naming."""
     first, second, third = world.servers
     forms = []
-    for number, name in enumerate(_NAMINGS):
+    for number, name in enumerate(NAMINGS):
         parts = [first.forms[number], second.forms[number], third.forms[number]]
         parts.sort()
         parts += sorted([letter.forms[number] for letter in world.letters])
-        parts.append(_encode(sorted([(term, name[node]) for term, node in world.leaders])))
+        parts.append(encode(sorted([(term, name[node]) for term, node in world.leaders])))
         forms.append(b"".join(parts))
     return forms
 
@@ -402,136 +338,3 @@ def _timer_is_due(core: RaftCore) -> None:
 def _lose_patience(core: RaftCore) -> None:
     if isinstance(core.state.role, Follower):
         core.state.role.contact = LONG_AGO
-
-
-def _stored(
-    hard_state: HardState, entries: tuple[Entry, ...], write: Persist
-) -> tuple[HardState, tuple[Entry, ...]]:
-    if write.entries:
-        entries = entries[: write.entries[0].index - 1] + write.entries
-    return write.hard_state or hard_state, entries
-
-
-def _new_core(node_id: NodeId, hard_state: HardState, entries: tuple[Entry, ...]) -> RaftCore:
-    runs: list[TermRun] = []
-    for entry in entries:
-        if not runs or runs[-1].term != entry.term:
-            runs.append(TermRun(entry.term, entry.index))
-    return RaftCore(
-        node_id,
-        RaftConfig(),
-        Configuration(voters=NODES),
-        hard_state,
-        LogSummary(first=1, last=len(entries), runs=tuple(runs), tail=entries),
-        now=0.0,
-        random=_StillRandom(),
-    )
-
-
-# What must hold (Figure 3).
-
-
-def _applied(
-    committed: tuple[Entry, ...], entries: tuple[Entry, ...], node_id: NodeId
-) -> tuple[Entry, ...]:
-    for entry in entries:
-        if entry.index <= len(committed):
-            if committed[entry.index - 1] != entry:
-                raise InvariantViolated(
-                    f"state machine safety: {node_id} applies {entry}, another node applied "
-                    f"{committed[entry.index - 1]}"
-                )
-        else:
-            committed = (*committed, entry)
-    return committed
-
-
-def _led(
-    leaders: tuple[tuple[int, NodeId], ...], committed: tuple[Entry, ...], core: RaftCore
-) -> tuple[tuple[int, NodeId], ...]:
-    led = dict(leaders)
-    node_id, term = core.state.node_id, core.current_term
-    if led.setdefault(term, node_id) != node_id:
-        raise InvariantViolated(f"election safety: {led[term]} and {node_id} lead in term {term}")
-    for entry in committed:
-        if entry.term < term and not core.state.log.has(entry.index, entry.term):
-            raise InvariantViolated(
-                f"leader completeness: {node_id} leads term {term} without {entry}"
-            )
-    return tuple(sorted(led.items()))
-
-
-def _check_logs(servers: tuple[_Server, ...]) -> None:
-    seen: dict[tuple[int, int], tuple[int, bytes]] = {}
-    for server in servers:
-        prior = 0
-        for entry in _entries(server.core):
-            what = (prior, entry.data)
-            if seen.setdefault((entry.index, entry.term), what) != what:
-                raise InvariantViolated(f"log matching: two entries {entry.index}: {entry}")
-            prior = entry.term
-
-
-def _entries(core: RaftCore) -> tuple[Entry, ...]:
-    log = core.state.log
-    if not log.last_index:
-        return ()
-    piece = log.piece(1, log.last_index, 2**40)
-    assert piece is not None, "so short a log is held in memory"
-    return piece.entries
-
-
-# All that matters of a server, with the nodes renamed.
-
-
-def _server_form(server: _Server, name: dict[NodeId, NodeId]) -> bytes:
-    core = server.core
-    state, log = core.state, core.state.log
-    done = server.writing[0].mark - 1 if server.writing else 0
-    form = [
-        name[state.node_id],
-        _vote(state.hard_state, name),
-        _role_form(state.role, name),
-        _entries(core),
-        [log.stable_index, log.handed_index, state.commit_index, state.last_applied],
-        _vote(server.hard_state, name),
-        server.entries,
-        [
-            [w.mark - done, w.hard_state and _vote(w.hard_state, name), w.entries]
-            for w in server.writing
-        ],
-        sorted(_encode([s.after - done, _renamed(s.message, name)]) for s in server.held),
-    ]
-    return _encode(form)
-
-
-def _vote(hard_state: HardState, name: dict[NodeId, NodeId]) -> list[Any]:
-    voted_for = hard_state.voted_for
-    return [hard_state.current_term, name[voted_for] if voted_for else None]
-
-
-def _role_form(role: Any, name: dict[NodeId, NodeId]) -> list[Any]:
-    if isinstance(role, Follower):
-        leader = name[role.leader] if role.leader else None
-        return ["follower", leader, role.contact > LONG_AGO]
-    if isinstance(role, PreCandidate | Candidate):
-        return [role.name, sorted((name[node], vote) for node, vote in role.votes.items())]
-    progress = [
-        [
-            name[node],
-            p.next_index,
-            p.match_index,
-            p.state.value,
-            p.round_sent,
-            p.round_acked,
-            list(p.inflight),
-        ]
-        for node, p in role.progress.items()
-    ]
-    return ["leader", role.term_start, role.round, sorted(progress)]
-
-
-def _renamed(message: Message, name: dict[NodeId, NodeId]) -> Message:
-    return msgspec.structs.replace(
-        message, source=name[message.source], target=name[message.target]
-    )
