@@ -107,7 +107,7 @@ DISK = (
     Guard(
         37,
         "storage.wal:WriteAheadLog._next_group",
-        "None if self._is_sealed else SEAL_AFTER",
+        "None if self._stored.is_sealed else SEAL_AFTER",
         "None",
         "tests/storage/test_wal.py::test_an_idle_log_seals_its_last_record_once",
     ),

@@ -107,7 +107,7 @@ async def _make_log(records: int, *, is_closed: bool) -> Specimen:
         await opened.store(fresh, hard_state)
         log[first - 1 :] = fresh
         # Where the record lies: what was stored ends at the position, wherever it began.
-        start = opened.log._places.tail(1)[0].offset
+        start = opened.log._stored.places.tail(1)[0].offset
     return await _finished(
         opened, disk, (hard_state, log), without_last, start, is_closed=is_closed
     )
@@ -122,7 +122,7 @@ async def _finished(
     *,
     is_closed: bool,
 ) -> Specimen:
-    position = opened.log._position
+    position = opened.log._stored.position
     if is_closed:
         await opened.log.close()
         return Specimen("closed", _contents(disk), held)

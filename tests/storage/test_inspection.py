@@ -177,9 +177,9 @@ async def test_a_torn_tail_is_told_and_is_no_damage() -> None:
     await make_directory(disk)
     opened = await open_log(disk)
     await opened.store(make_entries(1, 2), FIRST)
-    start = opened.log._position.offset
+    start = opened.log._stored.position.offset
     await opened.store(make_entries(3, 5))
-    end = opened.log._position.offset
+    end = opened.log._stored.position.offset
     disk.crash()
     await opened.log.close()
     disk.flip(segment_path(DIRECTORY, 1), end - 1)

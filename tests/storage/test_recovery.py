@@ -145,9 +145,9 @@ async def make_log_with_last_record(disk: FaultyDisk) -> tuple[str, int, int]:
     """Write two records, the last of them not sealed; return its path, start and end."""
     opened = await open_log(disk)
     await opened.store(make_entries(1, 2), FIRST)
-    start = opened.log._position.offset
+    start = opened.log._stored.position.offset
     await opened.store(make_entries(3, 5))
-    end = opened.log._position.offset
+    end = opened.log._stored.position.offset
     disk.crash()
     await opened.log.close()
     return segment_path(DIRECTORY, 1), start, end

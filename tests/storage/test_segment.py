@@ -60,7 +60,7 @@ async def test_a_segment_is_preallocated_and_cut_when_it_is_finished(
     opened = await open_log(disk, directory, segment_bytes=100_000)
     await opened.store(make_entries(1, 1), FIRST)
     size, reserved = sizes(path)
-    end = opened.log._position.offset
+    end = opened.log._stored.position.offset
     await opened.log.close()
     # Without the seal that close wrote, four bytes behind the end are a torn write.
     torn = disk.open(path)

@@ -30,7 +30,8 @@ from liferaft.storage.ledger import Ledger
 from liferaft.storage.recovery import Recovered, entries_that_fit
 from liferaft.storage.segment import damaged, segment_numbers, segment_path
 from liferaft.storage.shared_writes import Writes
-from liferaft.storage.wal import SEGMENT_BYTES, LogStatistics, WriteAheadLog
+from liferaft.storage.stored_log import LogStatistics
+from liferaft.storage.wal import SEGMENT_BYTES, WriteAheadLog
 
 GROUP_TAIL_BYTES = 64 * 1024
 """The default bound of the tail that `open` returns for each group: a thousand hold 64 MB."""

@@ -27,22 +27,13 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self
 
-import msgspec
 from msgspec.structs import replace
 
 from liferaft.errors import DiskFailed, DiskFull, InvariantViolated, StorageError
 from liferaft.raft.types import Entry, EntryId, HardState
-from liferaft.storage.contents import EMPTY, Place, Places, Terms
-from liferaft.storage.disk import Disk, File, ResultT
+from liferaft.storage.contents import EMPTY, Terms
+from liferaft.storage.disk import Disk, ResultT
 from liferaft.storage.groups import Group
-from liferaft.storage.records import (
-    RECORD_HEADER_BYTES,
-    SEGMENT_HEADER_BYTES,
-    SegmentHeader,
-    encode_entries,
-    encode_hard_state,
-    encode_record,
-)
 from liferaft.storage.recovery import (
     OnRecord,
     Recovered,
@@ -51,14 +42,9 @@ from liferaft.storage.recovery import (
     recover,
 )
 from liferaft.storage.segment import (
-    Position,
-    create_segment,
-    drop_segment,
-    finish_segment,
     read_places,
-    segment_path,
-    write_record,
 )
+from liferaft.storage.stored_log import LogStatistics, StoredLog
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 """The default size of a segment: making one costs two syncs, once in some 200,000 small entries."""
@@ -79,27 +65,6 @@ which recovery.py tells.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-class LogStatistics(msgspec.Struct, frozen=True):
-    """Counts of what was written since the log was opened; sizes in bytes, times in seconds.
-
-    `groups` counts what was written for appends, `writes` also seals and new segments' headers;
-    `queued` is how many appends wait.
-    `last_write_seconds` is how long the last write and its sync took, its wait for the disk's
-    thread included. `blocked_by` is the sentence of the `DiskFull` that writes wait for, if any.
-    """
-
-    appends: int = 0
-    entries: int = 0
-    groups: int = 0
-    writes: int = 0
-    syncs: int = 0
-    written_bytes: int = 0
-    segments: int = 0
-    queued: int = 0
-    last_write_seconds: float = 0.0
-    blocked_by: str | None = None
-
-
 class _ClosedWhileFull(Exception):
     """The log is closing, and the disk is still full. Never leaves this module."""
 
@@ -110,10 +75,8 @@ class WriteAheadLog:
     def __init__(
         self, disk: Disk, directory: str, recovery: Recovery, *, segment_bytes: int
     ) -> None:
-        assert segment_bytes > SEGMENT_HEADER_BYTES
         self._disk = disk
         self._directory = directory
-        self._segment_bytes = segment_bytes
         # What was appended, written or not.
         self._mark = 0
         self._hard_state = recovery.recovered.hard_state
@@ -121,15 +84,10 @@ class WriteAheadLog:
         self._queue: deque[Group] = deque()
         self._resets = 0
         # What is written and synced.
-        self._written_hard_state = self._hard_state
-        self._written_term = recovery.terms.term_at(recovery.terms.last)
-        self._places = recovery.places
-        self._segments = recovery.segments
-        self._void_before = recovery.void_before
+        self._stored = StoredLog(
+            disk, directory, recovery, segment_bytes=segment_bytes, carry_out=self._try
+        )
         self._covered = 0
-        self._position = recovery.position
-        self._file: File | None = None
-        self._is_sealed = False
         self._failure: StorageError | None = None
         self._blocked: DiskFull | None = None
         # How callers and the writer wake each other.
@@ -140,7 +98,6 @@ class WriteAheadLog:
         self._on_stored: Callable[[int], None] = _ignore
         self._on_failure: Callable[[StorageError], None] = _ignore
         self._on_blocked: Callable[[DiskFull | None], None] = _ignore
-        self._statistics = LogStatistics()
 
     @classmethod
     async def open(
@@ -253,11 +210,11 @@ class WriteAheadLog:
         return what was written, and `DiskFailed`.
         """
         assert 1 <= first <= last
-        while self._resets or self._places.last < first <= self._terms.last:
+        while self._resets or self._stored.places.last < first <= self._terms.last:
             await self._next_write()
-        if not self._terms.first <= first <= self._places.last:
+        if not self._terms.first <= first <= self._stored.places.last:
             return ()
-        places = self._places.between(first, min(last, self._places.last), bytes_max)
+        places = self._stored.places.between(first, min(last, self._stored.places.last), bytes_max)
         try:
             read = partial(read_places, self._disk, self._directory, places)
             entries = await self._disk.run(read)
@@ -289,17 +246,17 @@ class WriteAheadLog:
     @property
     def last_written(self) -> int:
         """The highest index that is on stable storage, but for what replaces it now."""
-        return self._places.last
+        return self._stored.places.last
 
     @property
     def written_bytes(self) -> int:
         """How much was written since the log was opened."""
-        return self._statistics.written_bytes
+        return self._stored.statistics.written_bytes
 
     def statistics(self) -> LogStatistics:
         """Return the counts so far."""
         return replace(
-            self._statistics,
+            self._stored.statistics,
             queued=sum(group.appends for group in self._queue),
             blocked_by=None if self._blocked is None else str(self._blocked),
         )
@@ -324,12 +281,9 @@ class WriteAheadLog:
     async def _write_all(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await self._begin_segment(self._void_before)
-            await self._write(Group())
+            await self._stored.begin()
             while group := await self._next_group():
-                if group.base is not None:
-                    await self._begin_segment(group.base)
-                await self._write(group)
+                await self._store(group)
                 if group.mark:
                     loop.call_soon(self._on_stored, group.mark)
         except DiskFailed as error:
@@ -346,37 +300,27 @@ class WriteAheadLog:
             self._is_closing = True
             self._queue.clear()
             self._tell_readers()
-            if self._file is not None:
-                # All that was reported is synced, so a close that fails loses nothing.
-                with contextlib.suppress(OSError):
-                    await self._disk.run(self._file.close)
+            # All that was reported is synced, so a close that fails loses nothing.
+            with contextlib.suppress(OSError):
+                await self._stored.close()
+
+    async def _store(self, group: Group) -> None:
+        if group.base is not None:
+            await self._stored.begin_segment(group.base)
+        await self._stored.write(group)
+        self._resets -= group.base is not None
+        self._tell_readers()
 
     async def _next_group(self) -> Group | None:
         """Wait for the next group; an empty one is a seal. None when the log is to end."""
-        await self._drop_segments()
+        await self._stored.drop(self._covered, self._terms)
         while not self._queue:
             if self._is_closing:
-                return None if self._is_sealed else Group()
-            if await self._is_idle(None if self._is_sealed else SEAL_AFTER):
+                return None if self._stored.is_sealed else Group()
+            if await self._is_idle(None if self._stored.is_sealed else SEAL_AFTER):
                 return Group()
-            await self._drop_segments()
+            await self._stored.drop(self._covered, self._terms)
         return self._queue.popleft()
-
-    async def _drop_segments(self) -> None:
-        """Remove what the snapshot covers, the last of it first.
-
-        Once that is gone, for good, nothing before it counts: a start finds the log to begin behind
-        the gap. In the other order, an interruption could leave a segment as the first in which
-        older entries were replaced.
-        """
-        header = self._segments.beginning(self._covered, self._places)
-        if header is not None:
-            if self._terms.first < header.first:
-                self._terms.begin_at(header.first)
-            self._places.begin_at(header.first)
-        for number in self._segments.superfluous(header):
-            await self._try(partial(drop_segment, self._disk, self._directory, number))
-            self._segments.dropped(number)
 
     async def _is_idle(self, seconds: float | None) -> bool:
         """Wait until there is something to do, or return True after that many seconds."""
@@ -390,104 +334,11 @@ class WriteAheadLog:
             if timer is not None:
                 timer.cancel()
 
-    async def _write(self, group: Group) -> None:
-        """Write a group as one record and make it durable."""
-        body = encode_entries(group.entries)
-        if group.hard_state is not None:
-            body = encode_hard_state(group.hard_state) + body
-        if self._is_full_with(len(body)):
-            await self._begin_segment()
-        if self._position.offset == SEGMENT_HEADER_BYTES and group.hard_state is None:
-            # Each segment tells the hard state, so that those before it can be dropped.
-            body = encode_hard_state(self._written_hard_state) + body
-        position = self._position
-        data, crc = encode_record(
-            body, segment=position.segment, offset=position.offset, previous_crc=position.crc
-        )
-        assert self._file is not None
-        path = segment_path(self._directory, position.segment)
-        started = asyncio.get_running_loop().time()
-        await self._try(partial(write_record, self._file, path, position.offset, data))
-        self._position = Position(position.segment, position.offset + len(data), crc)
-        self._take_note(group, position, len(data), asyncio.get_running_loop().time() - started)
-
-    def _take_note(
-        self, group: Group, position: Position, record_bytes: int, seconds: float
-    ) -> None:
-        """Remember that a group is on stable storage, and where."""
-        self._is_sealed = not group.mark
-        self._resets -= group.base is not None
-        if group.hard_state is not None:
-            self._written_hard_state = group.hard_state
-        if group.entries:
-            self._written_term = group.entries[-1].term
-            place = Place(
-                first=group.entries[0].index,
-                last=group.entries[-1].index,
-                segment=position.segment,
-                offset=position.offset,
-                length=record_bytes,
-            )
-            self._places.append(place)
-        counts = self._statistics
-        self._statistics = replace(
-            counts,
-            appends=counts.appends + group.appends,
-            entries=counts.entries + len(group.entries),
-            groups=counts.groups + (1 if group.mark else 0),
-            writes=counts.writes + 1,
-            syncs=counts.syncs + 1,
-            written_bytes=counts.written_bytes + record_bytes,
-            last_write_seconds=seconds,
-        )
-        self._tell_readers()
-
     def _tell_readers(self) -> None:
         waiting, self._written = self._written, []
         for written in waiting:
             if not written.done():
                 written.set_result(None)
-
-    def _is_full_with(self, body_bytes: int) -> bool:
-        """Return whether a record does not fit; one that fits no segment gets one alone."""
-        offset = self._position.offset
-        end = offset + RECORD_HEADER_BYTES + body_bytes
-        return offset > SEGMENT_HEADER_BYTES and end > self._segment_bytes
-
-    async def _begin_segment(self, base: EntryId | None = None) -> None:
-        """Begin a new segment, whose header vouches for the end of the one before it.
-
-        With `base`, all entries before are void, and the log goes on behind that.
-        """
-        position = self._position
-        begins_anew = base is not None
-        end = base or EntryId(self._written_term, self._places.last)
-        header = SegmentHeader(
-            number=position.segment + 1,
-            first=end.index + 1,
-            prior_term=end.term,
-            previous_end=position.offset,
-            previous_crc=position.crc,
-            begins_anew=begins_anew,
-        )
-        create = partial(create_segment, self._disk, self._directory, header, self._segment_bytes)
-        file = await self._try(create)
-        old, self._file = self._file, file
-        self._segments.add(header)
-        if begins_anew:
-            self._places = Places(first=header.first)
-            self._written_term = header.prior_term
-        self._position = Position(header.number, SEGMENT_HEADER_BYTES, position.crc)
-        counts = self._statistics
-        self._statistics = replace(
-            counts,
-            writes=counts.writes + 1,
-            syncs=counts.syncs + 1,
-            written_bytes=counts.written_bytes + SEGMENT_HEADER_BYTES,
-            segments=counts.segments + 1,
-        )
-        if position.segment > 0:
-            await self._try(partial(finish_segment, self._disk, self._directory, position, old))
 
     async def _try(self, work: Callable[[], ResultT]) -> ResultT:
         """Carry out `work` until it succeeds or fails for another reason than a full disk.
