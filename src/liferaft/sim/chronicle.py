@@ -18,10 +18,14 @@ Condition = Literal["down", "paused"]
 
 
 class FaultSpan(msgspec.Struct):
-    """One step of the schedule. `end` is None while it goes on; `notes` say whom it struck."""
+    """One step of the schedule. `end` is None while it goes on; `notes` say whom it struck.
+
+    `family` is network, process, disk or clock, or empty.
+    """
 
     number: int
     kind: str
+    family: str
     begin: float
     end: float | None = None
     notes: list[str] = msgspec.field(default_factory=list)
@@ -59,9 +63,9 @@ class Chronicle:
         self._open: dict[tuple[NodeId, Condition], NodeSpan] = {}
 
     @contextmanager
-    def fault(self, number: int, kind: str) -> Iterator[None]:
+    def fault(self, number: int, kind: str, family: str) -> Iterator[None]:
         """Record a fault for as long as the block is being carried out."""
-        span = FaultSpan(number, kind, self.now())
+        span = FaultSpan(number, kind, family, self.now())
         self.faults.append(span)
         token = _fault.set(span)
         try:

@@ -61,6 +61,14 @@ KINDS: Final[dict[str, Kind]] = {**NETWORK, **PROCESSES, **DISKS, **CLOCKS, **ST
 
 ALL_KINDS: Final[dict[str, Kind]] = {**KINDS, **CHANGES}
 
+FAMILY_OF: Final[dict[str, str]] = {
+    **dict.fromkeys(NETWORK, "network"),
+    **dict.fromkeys(PROCESSES, "process"),
+    **dict.fromkeys(DISKS, "disk"),
+    **dict.fromkeys(CLOCKS, "clock"),
+}
+"""What a kind goes wrong with; not of the stories and of what the operator does."""
+
 PROFILES: Final[dict[str, tuple[str, ...]]] = {
     "calm": (),
     "network": tuple(NETWORK),

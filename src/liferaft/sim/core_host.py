@@ -8,6 +8,7 @@ from liferaft.raft.config import RaftConfig
 from liferaft.raft.effects import ConfigurationChanged, Effect
 from liferaft.raft.events import Event, Received
 from liferaft.raft.types import Configuration, NodeId, Snapshot
+from liferaft.sim.chronicle import Chronicle
 from liferaft.sim.core_disk import CoreDisk
 from liferaft.sim.core_marks import Marks
 from liferaft.sim.core_network import CoreNetwork
@@ -33,7 +34,7 @@ class Watcher(Protocol):
     ) -> None:
         """Look at a node that has taken a turn."""
 
-    def crashed(self, machine: "Machine") -> None:
+    def crashed(self, machine: "Machine", why: str) -> None:
         """Learn that a node ended by itself, or at a moment that was chosen."""
 
     def members_committed(self, machine: "Machine", effect: ConfigurationChanged) -> None:
@@ -55,6 +56,7 @@ class Surroundings:
         config: RaftConfig,
         watcher: Watcher,
         marks: Marks,
+        chronicle: Chronicle,
         pace: SnapshotPace,
         may_follow: bool,
     ) -> None:
@@ -64,6 +66,7 @@ class Surroundings:
         self.config: Final = config
         self.watcher: Final = watcher
         self.marks: Final = marks
+        self.chronicle: Final = chronicle
         self.pace: Final = pace
         self.may_follow: Final = may_follow
         self.machines: Final[list[Machine]] = []
@@ -125,10 +128,11 @@ class Machine:
         assert self.process is None, f"{self.node_id} runs already"
         assert not self.is_retired, f"{self.node_id} was removed"
         self.lives += 1
+        self._around.chronicle.end(self.node_id, "down")
         self.process = Process(self, self._around, self._random)
         self._around.watcher.started(self)
 
-    def crash(self, *, is_silent: bool = False) -> None:
+    def crash(self, why: str, *, is_silent: bool = False) -> None:
         """End the life. With `is_silent`, what its last turn wanted to send does not leave."""
         process, self.process = self.process, None
         assert process is not None, f"{self.node_id} is down already"
@@ -136,6 +140,8 @@ class Machine:
         self.trigger = None
         self.deferred.clear()
         self._pauses, self.is_paused = 0, False
+        self._around.chronicle.end(self.node_id, "paused")
+        self._around.chronicle.begin(self.node_id, "down", why)
         self.disk.crash()
 
     # What the scheduler calls.
@@ -186,6 +192,7 @@ class Machine:
         """Stop the node as SIGSTOP does; what reaches it gathers. Returns its life."""
         self._pauses += 1
         self.is_paused = True
+        self._around.chronicle.begin(self.node_id, "paused", "paused")
         return self.lives
 
     def resume(self, life: int) -> None:
@@ -199,6 +206,7 @@ class Machine:
     def resume_all(self) -> None:
         """Undo every pause."""
         self._pauses, self.is_paused = 0, False
+        self._around.chronicle.end(self.node_id, "paused")
         calls, self.deferred = self.deferred, []
         scheduler = self._around.scheduler
         for function, argument in calls:

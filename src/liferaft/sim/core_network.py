@@ -34,6 +34,16 @@ class Weather(msgspec.Struct, frozen=True):
     spread: float = 0.0
     """Each message is late by up to this: more than the time between messages reorders them."""
 
+    def in_words(self) -> list[str]:
+        """Return what it does to messages, for a person to read."""
+        told = {
+            f"{self.loss:.0%} lost": self.loss,
+            f"{self.duplicate:.0%} repeated": self.duplicate,
+            f"{self.long_delay:.0%} late": self.long_delay,
+            f"late by up to {self.spread:.3f} s": self.spread,
+        }
+        return [words for words, is_made in told.items() if is_made]
+
 
 FAIR: Final = Weather()
 

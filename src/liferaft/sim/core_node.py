@@ -159,7 +159,7 @@ class Process:
             self._arm_timer()
         watcher.after_turn(machine, events, effects)
         if is_last:
-            watcher.crashed(machine)
+            watcher.crashed(machine, "crashed")
 
     def end(self, *, is_silent: bool) -> None:
         """End this life. Clients learn nothing; unless `is_silent`, the last messages leave."""
@@ -189,7 +189,7 @@ class Process:
 
     def disk_failed(self) -> None:
         """End the node: a sync that failed is never tried again."""
-        self._around.watcher.crashed(self._machine)
+        self._around.watcher.crashed(self._machine, "its disk failed")
 
     def _arm_timer(self) -> None:
         """Look at the deadline when it is reached; messages will have moved it by then."""

@@ -47,8 +47,8 @@ class Cluster(Protocol):
     def add_machine(self) -> Machine:
         """Start a node on a new machine, which waits to be made a member."""
 
-    def note(self, kind: str, text: str) -> None:
-        """Count a fault that was made, and put it into the trace."""
+    def note(self, step: Step, text: str, shown: Sequence[str]) -> None:
+        """Count a fault that was made, put it into the trace, and show it to who looks at it."""
 
 
 class FaultPlayer:
@@ -88,9 +88,9 @@ class FaultPlayer:
         if not self._is_over:
             self._kinds[step.kind](self, step, Random(step.seed))
 
-    def note(self, step: Step, text: str) -> None:
-        """Tell that a step does something."""
-        self.cluster.note(step.kind, text)
+    def note(self, step: Step, text: str, *shown: str) -> None:
+        """Tell that a step does something; a person is shown the text, or what is given beside."""
+        self.cluster.note(step, text, shown or (text,))
 
     def after(self, seconds: float, function: Callable[[], None]) -> None:
         """Call `function` later, unless all faults have ended by then."""
@@ -118,7 +118,7 @@ class FaultPlayer:
             "long delays": Weather(long_delay=random.uniform(0.01, 0.2)),
             "reordering": Weather(spread=random.uniform(0.005, 0.1)),
         }[step.kind]
-        self.note(step, f"{weather}")
+        self.note(step, f"{weather}", *weather.in_words())
         self.network.begin(weather)
         self.after(step.seconds, lambda: self.network.end(weather))
 
@@ -126,14 +126,14 @@ class FaultPlayer:
         """Cut the network in one of its shapes."""
         pairs = self._shape(step.kind, random)
         if pairs:
-            self.note(step, f"{pairs}")
+            self.note(step, f"{pairs}", *self._arrows(pairs))
             self.cut_for(step.seconds, pairs)
 
     def flap(self, step: Step, random: Random) -> None:
         """Cut and mend the same links in turns."""
         kind = random.choice(("halves", "one-way cut", "isolated node"))
         pairs = self._shape(kind, random)
-        self.note(step, f"{pairs}")
+        self.note(step, f"{pairs}", *self._arrows(pairs))
         end = self.scheduler.now + step.seconds
 
         def down() -> None:
@@ -149,9 +149,13 @@ class FaultPlayer:
         source, seconds = self.leader_or_any(random), random.uniform(0.02, 0.3)
         others = self.others([source])
         pairs = [(source.number, m.number) for m in random.sample(others, (len(others) + 1) // 2)]
-        self.note(step, f"{pairs} {seconds}")
+        self.note(step, f"{pairs} {seconds}", *self._arrows(pairs))
         self.network.slow(pairs, seconds)
         self.after(step.seconds, lambda: self.network.slow(pairs, -seconds))
+
+    def _arrows(self, pairs: Pairs) -> list[str]:
+        names = {machine.number: machine.node_id for machine in self.machines}
+        return [f"{names[source]} → {names[target]}" for source, target in pairs]
 
     def cut_for(self, seconds: float, pairs: Pairs) -> None:
         """Cut these links for so long."""

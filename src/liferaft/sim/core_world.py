@@ -28,14 +28,14 @@ from liferaft.raft.types import Configuration, Snapshot
 from liferaft.sim.chronicle import Chronicle, FaultSpan
 from liferaft.sim.core_clients import Client, History, Load
 from liferaft.sim.core_disk import CoreDisk
-from liferaft.sim.core_faults import ALL_KINDS, counts_of, draw_schedule
+from liferaft.sim.core_faults import ALL_KINDS, FAMILY_OF, counts_of, draw_schedule
 from liferaft.sim.core_host import Machine, Surroundings
 from liferaft.sim.core_machine import executed_once
 from liferaft.sim.core_marks import Marks, no_marks
 from liferaft.sim.core_members import MemberWatch
 from liferaft.sim.core_network import CoreNetwork
 from liferaft.sim.core_plan import plan_of
-from liferaft.sim.core_player import FaultPlayer
+from liferaft.sim.core_player import FaultPlayer, Step
 from liferaft.sim.core_reference import Reference
 from liferaft.sim.core_texture import draw_config, draw_load
 from liferaft.sim.core_trace import Trace
@@ -63,32 +63,40 @@ def simulate_core(
 ) -> SimulationResult:
     """Run one cluster of cores under faults, and check all its promises.
 
-    `chronicle` gets the steps of the schedule. Raises `SimulationFailed` when a promise is broken.
+    `chronicle` gets what was done to it. Raises `SimulationFailed` when a promise is broken.
     """
-    world = CoreWorld(seed, options, observers)
-    if chronicle is not None:
-        world.write_down(chronicle)
+    chronicle = chronicle or Chronicle()
+    world = CoreWorld(seed, options, observers, chronicle)
     try:
         with undisturbed():
             return world.run()
     except (InvariantViolated, AssertionError) as violation:
+        chronicle.violated()
         raise SimulationFailed(
             seed,
             str(violation) or repr(violation),
             options.command(seed),
             tuple((step.number, step.at) for step in world.schedule),
         ) from violation
+    finally:
+        chronicle.finish()
 
 
 class CoreWorld:
     """One run of one seed."""
 
     def __init__(
-        self, seed: int, options: SimulationOptions, observers: Sequence[TurnObserver] = ()
+        self,
+        seed: int,
+        options: SimulationOptions,
+        observers: Sequence[TurnObserver] = (),
+        chronicle: Chronicle | None = None,
     ) -> None:
         nodes, profile = options.nodes, options.profile
         self.seed: Final = seed
         self.scheduler: Final = Scheduler()
+        chronicle = chronicle or Chronicle()
+        chronicle.now = lambda: self.scheduler.now
         self.marks: Final[Marks] = no_marks()
         self._seconds = options.seconds
         self._faults: Counter[str] = Counter()
@@ -116,6 +124,7 @@ class CoreWorld:
             config=plan.applied_to(RaftConfig() if calm else draw_config(texture)),
             watcher=self,
             marks=self.marks,
+            chronicle=chronicle,
             pace=plan.pace,
             may_follow=plan.may_follow,
         )
@@ -132,6 +141,8 @@ class CoreWorld:
         self.schedule: Final = options.kept(
             [FaultStep(number, step.at, step.kind) for number, step in self._steps.items()]
         )
+        self._spans = {step: _span(number, step) for number, step in self._steps.items()}
+        chronicle.faults.extend(self._spans[self._steps[each.number]] for each in self.schedule)
         self._player = FaultPlayer(self, ALL_KINDS)
 
     def _source(self, name: str) -> Random:
@@ -252,15 +263,6 @@ class CoreWorld:
                     f"equal states: {machine.node_id} has {state}, and its log makes {expected}"
                 )
 
-    def write_down(self, chronicle: Chronicle) -> None:
-        """Let the chronicle have the schedule, and true time from here."""
-        chronicle.now = lambda: self.scheduler.now
-        for each in self.schedule:
-            step = self._steps[each.number]
-            chronicle.faults.append(
-                FaultSpan(each.number, each.kind, step.at, step.at + step.seconds)
-            )
-
     def _result(self) -> SimulationResult:
         return SimulationResult(
             seed=self.seed,
@@ -291,11 +293,18 @@ class CoreWorld:
                 found, term = machine, process.core.current_term
         return found
 
-    def crash(self, machine: Machine, *, down: float, is_silent: bool = False) -> None:
+    def crash(
+        self,
+        machine: Machine,
+        *,
+        down: float,
+        why: str = "crashed",
+        is_silent: bool = False,
+    ) -> None:
         """Crash the node on a machine, and start it again after so many seconds."""
         self._count_repeats(machine)
         self._members.note_crash(machine)
-        machine.crash(is_silent=is_silent)
+        machine.crash(why, is_silent=is_silent)
         self.safety.node_started(machine.node_id)
         self.scheduler.at(self.scheduler.now + down, NOBODY, self._start, machine)
 
@@ -318,15 +327,17 @@ class CoreWorld:
         else:
             self.marks["removed node stopped"] += 1
             self._count_repeats(machine)
-            machine.crash()
+            machine.crash("it was removed")
             self.safety.node_started(machine.node_id)
         machine.is_retired = True
         self.machines.remove(machine)
 
-    def note(self, kind: str, text: str) -> None:
-        """Count a fault that was made, and put it into the trace."""
-        self._faults[kind] += 1
-        self._trace.add((kind, self.scheduler.now, text))
+    def note(self, step: Step, text: str, shown: Sequence[str]) -> None:
+        """Count a fault that was made, put it into the trace, and show it to who looks at it."""
+        self._faults[step.kind] += 1
+        self._trace.add((step.kind, self.scheduler.now, text))
+        notes = self._spans[step].notes
+        notes += [each for each in shown if each not in notes]
 
     def _count_repeats(self, machine: Machine) -> None:
         if machine.process is not None:
@@ -386,7 +397,12 @@ class CoreWorld:
         """Remember a snapshot until all that it covers was seen to be applied."""
         self._reference.waiting.append((machine.node_id, snapshot, state))
 
-    def crashed(self, machine: Machine) -> None:
+    def crashed(self, machine: Machine, why: str) -> None:
         """Start a node again that ended by itself or at a moment that was chosen."""
         down = self._random.choice((0.0, 0.05, 0.5)) * self._random.random()
-        self.crash(machine, down=down, is_silent=self._random.random() < 0.5)
+        self.crash(machine, down=down, why=why, is_silent=self._random.random() < 0.5)
+
+
+def _span(number: int, step: Step) -> FaultSpan:
+    family = FAMILY_OF.get(step.kind, "")
+    return FaultSpan(number, step.kind, family, step.at, step.at + step.seconds)

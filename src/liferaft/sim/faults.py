@@ -103,7 +103,7 @@ class FaultInjector:
         if len(self._world.node_ids) < 2 and step.kind in network_faults.KINDS:
             return  # a node alone has no links to others
         draw = random_module.Random(f"{self._world.seed} fault {step.number}")
-        with self._world.chronicle.fault(step.number, step.kind):
+        with self._world.chronicle.fault(step.number, step.kind, _family_of(step.kind)):
             await _ALL_KINDS[step.kind](self._world, draw)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -132,3 +132,7 @@ class FaultInjector:
                 if node_id not in world.nodes:
                     await world.start(node_id)
             await asyncio.sleep(0.05)
+
+
+def _family_of(kind: str) -> str:
+    return next((family for family, kinds in FAMILIES.items() if kind in kinds), "")

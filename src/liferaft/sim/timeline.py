@@ -17,7 +17,6 @@ import msgspec
 from liferaft.raft.types import NodeId
 from liferaft.sim.chronicle import Chronicle, FaultSpan
 from liferaft.sim.events import TracedMessage, Transition
-from liferaft.sim.faults import FAMILIES
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -260,11 +259,10 @@ def _message_row(message: TracedMessage, time: float, position: dict[NodeId, int
 
 
 def _fault_row(fault: FaultSpan, end: float, position: dict[NodeId, int]) -> FaultRow:
-    family = next((name for name, kinds in FAMILIES.items() if fault.kind in kinds), "")
     return FaultRow(
         fault.number,
         fault.kind,
-        family,
+        fault.family,
         _rounded(fault.begin),
         _rounded(end if fault.end is None else fault.end),
         _condensed(fault.notes, position),
