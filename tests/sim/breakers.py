@@ -215,6 +215,11 @@ def win_with_a_minority(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rules, "campaign_result", broken)
 
 
+def lead_on_without_a_quorum(patch: pytest.MonkeyPatch) -> None:
+    """Check-quorum: clients would wait for a leader that nobody hears, and nobody be elected."""
+    patch.setattr(core, "has_quorum_contact", lambda *_: True)
+
+
 # Replication.
 
 
@@ -458,6 +463,7 @@ BREAKERS: tuple[Breaker, ...] = (
     vote_for_whoever_asks,
     vote_twice_in_a_term,
     win_with_a_minority,
+    lead_on_without_a_quorum,
     follow_without_comparing,
     truncate_on_every_append,
     commit_up_to_the_own_last_entry,

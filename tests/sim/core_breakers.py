@@ -206,6 +206,7 @@ OF_RAFT: Final[tuple[Breaker, ...]] = (
     breakers.vote_for_whoever_asks,
     breakers.vote_twice_in_a_term,
     breakers.win_with_a_minority,
+    breakers.lead_on_without_a_quorum,
     breakers.follow_without_comparing,
     breakers.truncate_on_every_append,
     breakers.commit_up_to_the_own_last_entry,

@@ -29,6 +29,7 @@ And to rules of Figure 2 whose breach may take long to show in those:
 - *members*: every node goes by the members that its log, or its snapshot, names.
 - *compacted*: nobody drops entries that no snapshot of its own covers.
 - *one term, one leader's role*: nobody goes on as leader after it saw a later term.
+- *check-quorum*: nobody leads on for longer than an election timeout after it heard of a quorum.
 - *own term*: a leader commits by counting only through an entry of its own term (Figure 8).
 - *its leader's log*: what a follower writes is in the log of a leader of the term it is in.
 - *stored*: no node takes an entry for stored that its disk does not have, or may be overwriting.
@@ -55,6 +56,7 @@ from liferaft.raft.effects import (
 from liferaft.raft.events import Event
 from liferaft.raft.state import Leader
 from liferaft.raft.types import Configuration, Entry, NodeId
+from liferaft.sim.safety_contact import begin_contact, check_contact
 from liferaft.sim.safety_log import LogMatching, runs_of, terms_of
 from liferaft.sim.safety_members import check_counted, check_members, check_won
 from liferaft.sim.safety_node import (
@@ -139,6 +141,9 @@ class SafetyChecker:
         leader = role if type(role) is Leader else None
         if leader is not None:
             self._check_leader(node_id, node, core, leader, effects)
+            if node.members is not state.configurations.latest or node.role is not role:
+                begin_contact(node, core)
+            check_contact(node, core, events)
         if effects:
             self._check_effects(node_id, node, core, effects)
         if has_stored:

@@ -34,6 +34,8 @@ class Node:
     - `led_term`: the term in which `role` was taken up, of a leader.
     - `members`, `members_index`: who counted at the end of its last turn as a leader, and the index
       of the entry that said so.
+    - `heard`, `contact_until`: when a leader last heard of each other member, by its clock, and
+      until when a quorum's answers are fresh.
     - `votes`: who granted it a vote, by term, as far as it has heard.
     - `pending`: what it was asked to write and has not reported as stored yet.
     - `promised`, `stored`: term and vote, and the terms of the entries from index 1 on, that it
@@ -49,6 +51,8 @@ class Node:
     led_term: int = 0
     members: Configuration | None = None
     members_index: int = 0
+    heard: dict[NodeId, float] = field(default_factory=dict)
+    contact_until: float = 0.0
     votes: dict[int, set[NodeId]] = field(default_factory=dict)
     commit_index: int = 0
     applied_index: int = 0
