@@ -29,6 +29,7 @@ SEARCH: Final[dict[str, SimulationOptions]] = {
     # A leader must be cut off with more entries than a snapshot covers that the others take
     # meanwhile: three of five go on faster than two of three.
     "keep_a_tail_that_the_snapshot_does_not_meet": FIVE,
+    "keep_the_members_that_a_void_log_named": FIVE,
 }
 """Under which options a breaker is found sooner."""
 
@@ -70,6 +71,20 @@ def keep_the_members_of_before_the_snapshot(patch: pytest.MonkeyPatch) -> None:
         before = state.configurations
         is_installed = install(state, snapshot, outbox)
         state.configurations = before
+        return is_installed
+
+    patch.setattr(rules, "install", broken)
+
+
+def keep_the_members_that_a_void_log_named(patch: pytest.MonkeyPatch) -> None:
+    """A deposed leader's last entry may have been a change, behind what the snapshot covers."""
+    install = installing.install
+
+    def broken(state: RaftState, snapshot: Snapshot, outbox: Outbox) -> bool:
+        before = state.configurations
+        is_installed = install(state, snapshot, outbox)
+        if is_installed and before.latest_index > snapshot.index:
+            state.configurations = before
         return is_installed
 
     patch.setattr(rules, "install", broken)
@@ -236,6 +251,7 @@ BREAKERS: Final[tuple[Breaker, ...]] = (
     install_over_a_newer_state,
     keep_a_tail_that_the_snapshot_does_not_meet,
     keep_the_members_of_before_the_snapshot,
+    keep_the_members_that_a_void_log_named,
     compact_beyond_the_snapshot,
     commit_by_the_new_majority_alone,
     elect_by_the_new_majority_alone,

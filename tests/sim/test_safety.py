@@ -15,7 +15,7 @@ from liferaft.raft.events import Event, Received, Stored
 from liferaft.raft.leading import begin_term
 from liferaft.raft.messages import AppendEntriesReply, RequestVoteReply
 from liferaft.raft.state import Follower
-from liferaft.raft.types import Entry, EntryKind, HardState
+from liferaft.raft.types import COMMAND, Entry, EntryKind, HardState
 from liferaft.sim.safety import SafetyChecker
 from tests.raft.harness import core_of, entries_of
 
@@ -364,6 +364,38 @@ def test_within_one_turn_a_follower_may_have_written_for_the_leader_before() -> 
     checker.observe("b", after, [], [Persist(1, HardState(3), entries_of([1, 1]))])
     with pytest.raises(InvariantViolated, match="its leader's log"):
         checker.observe("b", after, [], [Persist(2, None, entries_of([1], first=2))])
+
+
+def test_what_a_leader_appended_in_the_turn_in_which_it_stepped_down_is_its_own() -> None:
+    checker = SafetyChecker()
+    leader = leader_of("a", term=2, terms=[1])
+    elect(checker, leader, [written(leader, [1, 2])])
+    elect(checker, leader_of("b", term=3, terms=[1]))
+    leader.state.append((Entry(2, 3, COMMAND, b"its last"),))
+    leader.state.role = Follower("b")
+    leader.state.hard_state = HardState(3)
+    last = Persist(2, HardState(3), (Entry(2, 3, COMMAND, b"its last"),))
+
+    checker.observe("a", leader, [], [last])
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [(Entry(2, 3, COMMAND, b""), Entry(2, 4, COMMAND, b"")), (Entry(3, 3, COMMAND, b""),)],
+)
+def test_what_skips_an_index_or_is_of_another_term_a_leader_has_not_appended(
+    entries: tuple[Entry, ...],
+) -> None:
+    checker = SafetyChecker()
+    leader = leader_of("a", term=2, terms=[1])
+    elect(checker, leader, [written(leader, [1, 2])])
+    elect(checker, leader_of("b", term=3, terms=[1]))
+    leader.state.append(entries)
+    leader.state.role = Follower("b")
+    leader.state.hard_state = HardState(3)
+
+    with pytest.raises(InvariantViolated, match="its leader's log: a writes entries"):
+        checker.observe("a", leader, [], [Persist(2, HardState(3), entries[-1:])])
 
 
 def test_entries_are_stored_when_their_write_has_ended() -> None:

@@ -4,11 +4,31 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Final
 
+import msgspec
+
 from liferaft.raft.effects import Effect
 from liferaft.raft.events import Event
+from liferaft.raft.types import COMMAND, NodeId
 from liferaft.sim.core_host import Machine
 from liferaft.sim.core_moments import CHANGE_MOMENTS
 from liferaft.sim.core_player import FaultPlayer, Kind, Step, between, disarming
+
+COPIES: Final = 8
+COPIES_BYTES: Final = 100_000
+"""How much a stranded leader appends at a time, twenty times a second."""
+
+
+class _Nobody:
+    """Waits for a command whose outcome nobody wants to know."""
+
+    def applied(self, outcome: bytes) -> None:
+        """Take what the state machine answered."""
+
+    def lost(self, leader: NodeId | None) -> None:
+        """Learn that this node lost sight of the command."""
+
+    def rejected(self, leader: NodeId | None, *, is_overloaded: bool) -> None:
+        """Learn that the command was not appended."""
 
 
 def crash_at_a_change(player: FaultPlayer, step: Step, random: Random) -> None:
@@ -69,23 +89,55 @@ def _needs_snapshot(leader: Machine | None, machine: Machine) -> bool:
 def go_far_ahead(player: FaultPlayer, step: Step, random: Random) -> None:
     """Let a leader that believes in itself append what nobody commits, beyond the others' snapshot.
 
-    It is offered that snapshot afterwards, and crashes some time after it has installed it.
+    Other members may be the last of that. It is offered that snapshot afterwards, and crashes some
+    time after it has installed it.
     """
     leader = player.cluster.leader()
     if leader is None:
         return
     player.note(step, leader.node_id)
-    leader.set_clock(rate=random.uniform(0.05, 0.3))
+    leader.set_clock(rate=random.uniform(0.01, 0.1))
+    is_ahead = False
+
+    def repeat() -> None:
+        if is_ahead or leader.process is None:
+            return
+        player.network.call(leader.number, lambda _: _repeat_commands(leader), None)
+        player.after(0.05, repeat)
 
     def strike() -> None:
         if leader.process is not None:
             player.cluster.crash(leader, down=random.choice((0.0, 0.2)))
 
+    def leave_out(name: NodeId) -> None:
+        if leader.process is not None:
+            now = leader.process.core.configuration
+            voters = tuple(each for each in now.voters if each != name)
+            leader.process.change(msgspec.structs.replace(now, voters=voters), _ignore)
+
     def mend() -> None:
+        nonlocal is_ahead
+        is_ahead = True
+        if random.random() < 0.5:
+            others = [machine.node_id for machine in player.others([leader])]
+            player.network.call(leader.number, leave_out, random.choice(others))
         leader.set_clock(rate=1.0)
         player.after(random.choice((0.05, 0.3, 1.0)) * random.random(), strike)
 
     _cut_until_behind(player, leader, mend, tries=40)
+    player.after(0.1, repeat)
+
+
+def _repeat_commands(machine: Machine) -> None:
+    """Let a leader append copies of the commands that it had last, which change nothing more."""
+    if machine.process is None:
+        return
+    log = machine.process.core.state.log
+    first = max(log.first_held, log.last_index - COPIES)
+    piece = log.piece(first, log.last_index, COPIES_BYTES) if first <= log.last_index else None
+    for entry in () if piece is None else piece.entries:
+        if entry.kind == COMMAND:
+            machine.process.propose(entry.data, _Nobody())
 
 
 def lose_leader_at_fetch(player: FaultPlayer, step: Step, random: Random) -> None:
@@ -149,6 +201,10 @@ def _at_fetch(player: FaultPlayer, machine: Machine, strike: Callable[[], None])
 
     machine.trigger = watch
     player.after(2.5, disarming(machine, watch))
+
+
+def _ignore(_: object) -> None:
+    """Want no answer: it would never come."""
 
 
 SNAPSHOTS: Final[dict[str, Kind]] = {

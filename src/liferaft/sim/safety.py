@@ -214,6 +214,8 @@ class SafetyChecker:
         if type(core.state.role) is Leader:
             self._led_logs[core.current_term][first - 1 :] = terms
             return
+        if type(node.role) is Leader:
+            self._note_last_own(node, entries)
         earliest = max(node.hard_state.current_term, 1)
         logs = [self._led_logs.get(t) for t in range(earliest, core.current_term + 1)]
         if None not in logs and terms not in [log[first - 1 : last] for log in logs if log]:
@@ -221,6 +223,13 @@ class SafetyChecker:
                 f"its leader's log: {node_id} writes entries {first} to {last} of terms "
                 f"{runs_of(terms)} in term {core.current_term}, whose leader has others"
             )
+
+    def _note_last_own(self, node: Node, entries: Sequence[Entry]) -> None:
+        """Note what a leader appended in the turn in which it stepped down."""
+        led_log = self._led_logs[node.led_term]
+        for entry in entries:
+            if entry.term == node.led_term and entry.index == len(led_log) + 1:
+                led_log.append(entry.term)
 
     def _check_leader(
         self,
