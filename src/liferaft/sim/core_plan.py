@@ -47,17 +47,20 @@ def plan_of(options: SimulationOptions, random: Random) -> Plan:
 def _draw_plan(random: Random, *, seconds: float, is_calm: bool) -> Plan:
     """Return what changes in a run; in a calm one, without doing harm.
 
-    Where the members stay the same, they live long enough to fall behind and come back.
+    Where the members stay the same, they live long enough to fall behind and come back; snapshots
+    are taken often then, and little is kept before them, for that takes less than the run.
     """
     families = [tuple(CHANGES), (*DEEDS, *HARMS), tuple(SNAPSHOTS)]
     among = tuple(DEEDS) if is_calm else random.choice(families)
     kinds = [kind for kind in among if random.random() < 0.6] or list(among)
+    is_about_snapshots = among == tuple(SNAPSHOTS)
     pace = SnapshotPace(
-        every=random.choice((5, 20, 60)),
+        every=random.choice((5, 20) if is_about_snapshots else (5, 20, 60)),
         bytes_per_second=random.choice((1_000, 5_000, 20_000, 200_000)),
         chunks_max=random.choice((1, 4, 30)),
     )
-    keep_entries, may_follow = random.choice((1, 5, 40)), random.random() < 0.5
+    keep_entries = random.choice((1, 5) if is_about_snapshots else (1, 5, 40))
+    may_follow = random.random() < 0.5
     per_second = random.uniform(0.5, 2.5)
     steps = []
     at = random.expovariate(per_second)

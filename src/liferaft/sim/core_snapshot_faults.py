@@ -1,6 +1,7 @@
 """Faults around snapshots: who needs one, who is late with one, and who crashes meanwhile."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -89,14 +90,15 @@ def _needs_snapshot(leader: Machine | None, machine: Machine) -> bool:
 def go_far_ahead(player: FaultPlayer, step: Step, random: Random) -> None:
     """Let a leader that believes in itself append what nobody commits, beyond the others' snapshot.
 
-    Other members may be the last of that. It is offered that snapshot afterwards, and crashes some
-    time after it has installed it.
+    Other members may be the last of that. It is offered that snapshot afterwards, and crashes as it
+    installs it, or some time after.
     """
     leader = player.cluster.leader()
     if leader is None:
         return
     player.note(step, leader.node_id)
     leader.set_clock(rate=random.uniform(0.01, 0.1))
+    installs = CHANGE_MOMENTS["installs a snapshot"]
     is_ahead = False
 
     def repeat() -> None:
@@ -122,6 +124,9 @@ def go_far_ahead(player: FaultPlayer, step: Step, random: Random) -> None:
             others = [machine.node_id for machine in player.others([leader])]
             player.network.call(leader.number, leave_out, random.choice(others))
         leader.set_clock(rate=1.0)
+        if random.random() < 0.5:
+            leader.trigger = installs
+            player.after(2.0, disarming(leader, installs))
         player.after(random.choice((0.05, 0.3, 1.0)) * random.random(), strike)
 
     _cut_until_behind(player, leader, mend, tries=40)
@@ -141,7 +146,10 @@ def _repeat_commands(machine: Machine) -> None:
 
 
 def lose_leader_at_fetch(player: FaultPlayer, step: Step, random: Random) -> None:
-    """Let a node fall behind, and crash whoever leads soon after it begins to fetch a snapshot."""
+    """Let a node fall behind, and crash whoever leads soon after it begins to fetch a snapshot.
+
+    It may take so long to store that one who leads after that, with more of the log, is sooner.
+    """
     lag_behind(player, step, random)
 
     def strike() -> None:
@@ -150,8 +158,13 @@ def lose_leader_at_fetch(player: FaultPlayer, step: Step, random: Random) -> Non
             player.note(step, leader.node_id)
             player.cluster.crash(leader, down=random.choice((0.0, 0.5, 1.0)))
 
+    def begin(machine: Machine) -> None:
+        machine.disk.snapshots.delay = random.choice((0.0, 1.2))
+        player.after(2.0, machine.disk.snapshots.calm)
+        player.after(random.uniform(0.0, 0.05), strike)
+
     for machine in player.machines:
-        _at_fetch(player, machine, lambda: player.after(random.uniform(0.0, 0.05), strike))
+        _at_fetch(player, machine, partial(begin, machine))
 
 
 def be_late_with_snapshot(player: FaultPlayer, step: Step, random: Random) -> None:
@@ -172,7 +185,7 @@ def be_late_with_snapshot(player: FaultPlayer, step: Step, random: Random) -> No
     ahead.disk.snapshots.is_failing = True
 
     def begin() -> None:
-        late.disk.snapshots.delay = random.uniform(0.3, 1.3)
+        late.disk.snapshots.delay = random.uniform(0.8, 2.0)
         player.after(random.uniform(0.01, 0.06), strike)  # it has all chunks by then
 
     def strike() -> None:
