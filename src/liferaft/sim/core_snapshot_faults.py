@@ -9,9 +9,10 @@ import msgspec
 
 from liferaft.raft.effects import Effect
 from liferaft.raft.events import Event
-from liferaft.raft.types import COMMAND, NodeId
+from liferaft.raft.types import COMMAND, Entry, NodeId
 from liferaft.sim.core_host import Machine
 from liferaft.sim.core_moments import CHANGE_MOMENTS
+from liferaft.sim.core_node import Process
 from liferaft.sim.core_player import FaultPlayer, Kind, Step, between, disarming
 
 COPIES: Final = 8
@@ -94,55 +95,74 @@ def go_far_ahead(player: FaultPlayer, step: Step, random: Random) -> None:
     installs it, or some time after.
     """
     leader = player.cluster.leader()
-    if leader is None:
-        return
-    player.note(step, leader.node_id)
-    leader.set_clock(rate=random.uniform(0.01, 0.1))
-    installs = CHANGE_MOMENTS["installs a snapshot"]
-    is_ahead = False
+    if leader is not None:
+        player.note(step, leader.node_id)
+        leader.set_clock(rate=random.uniform(0.01, 0.1))
+        stranded = _Stranded(player, leader, random)
+        _cut_until_behind(player, leader, stranded.end, tries=40)
+        player.after(0.1, stranded.repeat_commands)
 
-    def repeat() -> None:
-        if is_ahead or leader.process is None:
+
+class _Stranded:
+    """A leader that is cut off from all others and does not step down."""
+
+    def __init__(self, player: FaultPlayer, machine: Machine, random: Random) -> None:
+        self._player = player
+        self._machine = machine
+        self._random = random
+        self._is_over = False
+
+    def repeat_commands(self) -> None:
+        """Let it append copies of the commands that it had last, again and again.
+
+        They change nothing more, should they be executed.
+        """
+        process = self._machine.process
+        if self._is_over or process is None:
             return
-        player.network.call(leader.number, lambda _: _repeat_commands(leader), None)
-        player.after(0.05, repeat)
+        log = process.core.state.log
+        first = max(log.first_held, log.last_index - COPIES)
+        piece = log.piece(first, log.last_index, COPIES_BYTES) if first <= log.last_index else None
+        entries = () if piece is None else piece.entries
+        self._ask(lambda asked: _propose_again(asked, entries))
+        self._player.after(0.05, self.repeat_commands)
 
-    def strike() -> None:
-        if leader.process is not None:
-            player.cluster.crash(leader, down=random.choice((0.0, 0.2)))
-
-    def leave_out(name: NodeId) -> None:
-        if leader.process is not None:
-            now = leader.process.core.configuration
-            voters = tuple(each for each in now.voters if each != name)
-            leader.process.change(msgspec.structs.replace(now, voters=voters), _ignore)
-
-    def mend() -> None:
-        nonlocal is_ahead
-        is_ahead = True
+    def end(self) -> None:
+        """Let the others reach it; half the time it wants other members before that."""
+        player, machine, random = self._player, self._machine, self._random
+        self._is_over = True
         if random.random() < 0.5:
-            others = [machine.node_id for machine in player.others([leader])]
-            player.network.call(leader.number, leave_out, random.choice(others))
-        leader.set_clock(rate=1.0)
+            left_out = random.choice([other.node_id for other in player.others([machine])])
+            self._ask(lambda asked: _leave_out(asked, left_out))
+        machine.set_clock(rate=1.0)
         if random.random() < 0.5:
-            leader.trigger = installs
-            player.after(2.0, disarming(leader, installs))
-        player.after(random.choice((0.05, 0.3, 1.0)) * random.random(), strike)
+            installs = CHANGE_MOMENTS["installs a snapshot"]
+            machine.trigger = installs
+            player.after(2.0, disarming(machine, installs))
+        player.after(random.choice((0.05, 0.3, 1.0)) * random.random(), self._crash)
 
-    _cut_until_behind(player, leader, mend, tries=40)
-    player.after(0.1, repeat)
+    def _ask(self, order: Callable[[Process], None]) -> None:
+        def reach(_: None) -> None:
+            if self._machine.process is not None:
+                order(self._machine.process)
+
+        self._player.network.call(self._machine.number, reach, None)
+
+    def _crash(self) -> None:
+        if self._machine.process is not None:
+            self._player.cluster.crash(self._machine, down=self._random.choice((0.0, 0.2)))
 
 
-def _repeat_commands(machine: Machine) -> None:
-    """Let a leader append copies of the commands that it had last, which change nothing more."""
-    if machine.process is None:
-        return
-    log = machine.process.core.state.log
-    first = max(log.first_held, log.last_index - COPIES)
-    piece = log.piece(first, log.last_index, COPIES_BYTES) if first <= log.last_index else None
-    for entry in () if piece is None else piece.entries:
+def _propose_again(process: Process, entries: Sequence[Entry]) -> None:
+    for entry in entries:
         if entry.kind == COMMAND:
-            machine.process.propose(entry.data, _Nobody())
+            process.propose(entry.data, _Nobody())
+
+
+def _leave_out(process: Process, name: NodeId) -> None:
+    now = process.core.configuration
+    voters = tuple(voter for voter in now.voters if voter != name)
+    process.change(msgspec.structs.replace(now, voters=voters), _ignore)
 
 
 def lose_leader_at_fetch(player: FaultPlayer, step: Step, random: Random) -> None:
