@@ -35,7 +35,7 @@ from liferaft.replicated.machine import ReplicatedMachine
 from liferaft.replicated.sessions import Session
 from liferaft.rpc.codec import encode
 from liferaft.rpc.wire import Call, Reply
-from liferaft.storage import recovery, segment, wal
+from liferaft.storage import recovery, segment, stored_log
 from liferaft.storage.disk import Disk, File
 from liferaft.storage.records import SEGMENT_HEADER_BYTES, Body
 from tests.sim.snapshot_breakers import SNAPSHOT_BREAKERS
@@ -105,7 +105,7 @@ def write_without_a_sync(patch: pytest.MonkeyPatch) -> None:
         del path
         file.write(offset, data)
 
-    patch.setattr(wal, "write_record", broken)
+    patch.setattr(stored_log, "write_record", broken)
 
 
 def leave_the_directory_unsynced(patch: pytest.MonkeyPatch) -> None:
@@ -267,6 +267,7 @@ def commit_up_to_the_own_last_entry(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rules, "receive_entries", broken)
 
 
+@under("process")
 def count_votes_of_an_earlier_campaign(patch: pytest.MonkeyPatch) -> None:
     """Two candidates of one term may have had the same vote, in different terms.
 

@@ -32,8 +32,9 @@ SEARCH: Final[dict[str, SimulationOptions]] = {
     for name, profile in breakers.PROFILE.items()
 }
 
-# With the cores alone another profile shows it sooner.
+# With the cores alone another profile shows them sooner.
 SEARCH["count_the_leaders_unwritten_entries"] = msgspec.structs.replace(DEFAULT, profile="disk")
+SEARCH["commit_up_to_the_own_last_entry"] = msgspec.structs.replace(DEFAULT, profile="network")
 
 
 def under(
@@ -185,6 +186,39 @@ def read_without_asking_anybody(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(core, "answer_confirmed", broken)
 
 
+# Leases, in runs whose clocks are as good as the nodes are told.
+
+
+@under("clock")
+def trust_a_lease_to_its_last_moment(patch: pytest.MonkeyPatch) -> None:
+    """Trap 45: clocks run apart, and a lease must be shorter by that."""
+
+    def broken(state: RaftState, leader: Leader) -> bool:
+        is_open = state.config.lease_clock_error is not None and not leader.is_lease_void
+        return is_open and state.commit_index >= leader.term_start and _is_leased(state, leader, 1)
+
+    patch.setattr(rules, "has_lease", broken)
+
+
+@under("clock")
+def keep_the_lease_after_a_transfer(patch: pytest.MonkeyPatch) -> None:
+    """Trap 45: who was told to campaign waits for no silence."""
+
+    def broken(state: RaftState, leader: Leader) -> bool:
+        error = state.config.lease_clock_error
+        is_open = error is not None and state.commit_index >= leader.term_start
+        return is_open and _is_leased(state, leader, 1 - (error or 0.0))
+
+    patch.setattr(rules, "has_lease", broken)
+
+
+def _is_leased(state: RaftState, leader: Leader, part: float) -> bool:
+    acked = {peer: progress.acked_at for peer, progress in leader.progress.items()}
+    acked[state.node_id] = state.now
+    since = quorum_reached(acked, state.configuration)
+    return state.now < since + state.config.election_timeout * part
+
+
 # Clients.
 
 
@@ -232,6 +266,8 @@ OWN: Final[tuple[Breaker, ...]] = (
     take_a_hint_for_a_match,
     read_by_a_round_that_began_before,
     read_without_asking_anybody,
+    trust_a_lease_to_its_last_moment,
+    keep_the_lease_after_a_transfer,
     run_a_repeated_command_again,
 )
 

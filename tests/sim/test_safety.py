@@ -10,8 +10,8 @@ import pytest
 
 from liferaft.errors import InvariantViolated
 from liferaft.raft.core import RaftCore
-from liferaft.raft.effects import Apply, Effect, Persist, RoleChanged, Send
-from liferaft.raft.events import Event, Received, Stored
+from liferaft.raft.effects import Apply, Effect, Persist, ReadReady, RoleChanged, Send
+from liferaft.raft.events import Event, ReadAsked, Received, Stored
 from liferaft.raft.leading import begin_term
 from liferaft.raft.messages import AppendEntriesReply, RequestVoteReply
 from liferaft.raft.state import Follower
@@ -322,6 +322,39 @@ def test_a_leader_of_one_term_is_none_of_the_next() -> None:
     leader.state.hard_state = HardState(3, "a")
     with pytest.raises(InvariantViolated, match="a was elected in term 2 and goes on in term 3"):
         checker.observe("a", leader, [], [])
+
+
+def committed(checker: SafetyChecker, index: int) -> None:
+    """Let a leader of term 1 commit so much."""
+    leader = leader_of("c", term=1, terms=[1] * (index - 1))
+    elect(checker, leader)
+    for node_id in ("a", "b"):
+        store(checker, node_id, [1] * index, term=1)
+    checker.observe("c", knowing(leader, index), [], [])
+
+
+@pytest.mark.parametrize(("index", "is_enough"), [(3, True), (2, False)])
+def test_who_reads_is_told_of_all_that_was_committed_when_it_asked(
+    index: int, *, is_enough: bool
+) -> None:
+    checker = SafetyChecker()
+    committed(checker, 3)
+    reader = core_of(terms=[1, 1, 1], hard_state=HardState(1))
+    checker.observe("a", reader, [ReadAsked(7)], [])
+    if is_enough:
+        checker.observe("a", reader, [], [ReadReady((7,), index)])
+        return
+    with pytest.raises(InvariantViolated, match="read: a is told to read at 2, and 3 was known"):
+        checker.observe("a", reader, [], [ReadReady((7,), index)])
+
+
+def test_who_asked_before_it_was_committed_may_read_what_was_before() -> None:
+    checker = SafetyChecker()
+    reader = core_of(terms=[1, 1, 1], hard_state=HardState(1))
+    checker.observe("a", reader, [ReadAsked(7)], [])
+    committed(checker, 3)
+
+    checker.observe("a", reader, [], [ReadReady((7,), 0)])
 
 
 def test_an_older_term_is_not_committed_by_counting() -> None:

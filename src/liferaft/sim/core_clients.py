@@ -182,7 +182,10 @@ def serve(machine: Machine, request: _Request) -> None:
 
 
 class Client:
-    """One session: writes a burst, waits until all of it is answered, reads, and so on."""
+    """One session: writes a burst, waits until all of it is answered, reads, and so on.
+
+    Nothing new is begun before `silent_until`.
+    """
 
     def __init__(
         self,
@@ -199,6 +202,7 @@ class Client:
     ) -> None:
         self.is_over = False
         self.is_idle = True
+        self.silent_until = 0.0
         self.number: Final = number
         self._scheduler = scheduler
         self._network = network
@@ -229,6 +233,9 @@ class Client:
 
     def _work(self, _: None) -> None:
         if self.is_over:
+            return
+        if self._scheduler.now < self.silent_until:
+            self._scheduler.at(self.silent_until, NOBODY, self._work, None)
             return
         draw = self._random.random
         if draw() * (ROUNDS_BETWEEN_READS + 1) < 1:

@@ -55,6 +55,7 @@ STORIES: Final[dict[str, Kind]] = {
     "figure 8": core_stories.figure_8,
     "stale leader": core_stories.stale_leader,
     "overwritten write": core_stories.overwritten_write,
+    "end of a lease": core_stories.end_of_a_lease,
 }
 
 KINDS: Final[dict[str, Kind]] = {**NETWORK, **PROCESSES, **DISKS, **CLOCKS, **STORIES}
@@ -74,7 +75,7 @@ PROFILES: Final[dict[str, tuple[str, ...]]] = {
     "network": tuple(NETWORK),
     "process": tuple(PROCESSES),
     "disk": (*DISKS, "crash", "bounce", "overwritten write"),
-    "clock": (*CLOCKS, "stale leader", "isolated leader"),
+    "clock": (*CLOCKS, "stale leader", "isolated leader", "end of a lease"),
     "mixed": tuple(KINDS),
 }
 

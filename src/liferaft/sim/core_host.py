@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, Final, Protocol
 
+from liferaft.cluster.reads import ReadKind
 from liferaft.raft.config import RaftConfig
 from liferaft.raft.effects import ConfigurationChanged, Effect
 from liferaft.raft.events import Event, Received
@@ -45,7 +46,10 @@ class Watcher(Protocol):
 
 
 class Surroundings:
-    """What all machines of a cluster share; `may_follow` lets followers answer reads."""
+    """What all machines of a cluster share; `reads` says who may answer them, and by what.
+
+    Where the nodes' settings have leases, no clock runs further off than they say, nor jumps.
+    """
 
     def __init__(
         self,
@@ -58,7 +62,7 @@ class Surroundings:
         marks: Marks,
         chronicle: Chronicle,
         pace: SnapshotPace,
-        may_follow: bool,
+        reads: ReadKind,
     ) -> None:
         self.scheduler: Final = scheduler
         self.network: Final = network
@@ -68,7 +72,7 @@ class Surroundings:
         self.marks: Final = marks
         self.chronicle: Final = chronicle
         self.pace: Final = pace
-        self.may_follow: Final = may_follow
+        self.reads: Final = reads
         self.machines: Final[list[Machine]] = []
         self.number_of: Final[dict[NodeId, int]] = {}
 
@@ -181,8 +185,14 @@ class Machine:
         return (local_time - self.offset) / self.rate + 1e-9
 
     def set_clock(self, *, rate: float, jump: float = 0.0) -> None:
-        """Let the clock run at another rate from now on, and jump forward by so many seconds."""
+        """Let the clock run at another rate from now on, and jump forward by so many seconds.
+
+        With leases neither by more than their settings allow.
+        """
         assert jump >= 0, "a monotonic clock does not go back"
+        error = self._around.config.lease_clock_error
+        if error is not None:
+            rate, jump = min(max(rate, 1 - error / 2), 1 + error / 2), 0.0
         now = self._around.scheduler.now
         self.offset, self.rate = self.local_time() + jump - rate * now, rate
         if self.process is not None:

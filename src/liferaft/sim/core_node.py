@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from liferaft.cluster.proposals import Proposal, Proposals
-from liferaft.cluster.reads import Read, ReadKind, Reads
+from liferaft.cluster.reads import Read, Reads
 from liferaft.raft.core import RaftCore
 from liferaft.raft.effects import (
     Accepted,
@@ -122,9 +122,8 @@ class Process:
         self.is_asked = self._has_proposed = True
 
     def read(self, read: Read) -> None:
-        """Queue a linearizable read for the next turn."""
-        kind = ReadKind.FOLLOW if self._around.may_follow else ReadKind.QUORUM
-        self._reads.add(read, kind)
+        """Queue a read for the next turn."""
+        self._reads.add(read, self._around.reads)
         self.is_asked = True
 
     def change(self, target: Configuration, answer: ChangeAnswer) -> None:

@@ -26,6 +26,11 @@ class Plan(msgspec.Struct, frozen=True):
     pace: SnapshotPace
     may_follow: bool
 
+    @property
+    def needs_wild_clocks(self) -> bool:
+        """Whether a leader is to be so slow that it goes on for long; then there are no leases."""
+        return any(step.kind == "go far ahead" for step in self.steps)
+
     def applied_to(self, config: RaftConfig) -> RaftConfig:
         """Return the settings of the run's nodes."""
         return msgspec.structs.replace(config, keep_entries=self.keep_entries)

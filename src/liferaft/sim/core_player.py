@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from liferaft.raft.types import NodeId
 from liferaft.sim.core_host import Machine, Trigger
 from liferaft.sim.core_moments import MOMENTS
 from liferaft.sim.core_network import CoreNetwork, Weather
@@ -44,11 +45,30 @@ class Cluster(Protocol):
     def crash(self, machine: Machine, *, down: float, is_silent: bool = False) -> None:
         """Crash the node on a machine, and start it again after so many seconds."""
 
+    def hush(self, seconds: float) -> None:
+        """Let no client begin anything new for so long."""
+
     def add_machine(self) -> Machine:
         """Start a node on a new machine, which waits to be made a member."""
 
     def note(self, step: Step, text: str, shown: Sequence[str]) -> None:
         """Count a fault that was made, put it into the trace, and show it to who looks at it."""
+
+
+class Nobody:
+    """Waits for a command or a read whose outcome nobody wants to know."""
+
+    def applied(self, outcome: bytes) -> None:
+        """Take what the state machine answered."""
+
+    def lost(self, leader: NodeId | None) -> None:
+        """Learn that the node lost sight of the command."""
+
+    def ready(self) -> None:
+        """Read now."""
+
+    def rejected(self, leader: NodeId | None, *, is_overloaded: bool = False) -> None:
+        """Learn that the node does not do it."""
 
 
 class FaultPlayer:

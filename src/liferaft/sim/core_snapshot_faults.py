@@ -13,24 +13,11 @@ from liferaft.raft.types import COMMAND, Entry, NodeId
 from liferaft.sim.core_host import Machine
 from liferaft.sim.core_moments import CHANGE_MOMENTS
 from liferaft.sim.core_node import Process
-from liferaft.sim.core_player import FaultPlayer, Kind, Step, between, disarming
+from liferaft.sim.core_player import FaultPlayer, Kind, Nobody, Step, between, disarming
 
 COPIES: Final = 8
 COPIES_BYTES: Final = 100_000
 """How much a stranded leader appends at a time, twenty times a second."""
-
-
-class _Nobody:
-    """Waits for a command whose outcome nobody wants to know."""
-
-    def applied(self, outcome: bytes) -> None:
-        """Take what the state machine answered."""
-
-    def lost(self, leader: NodeId | None) -> None:
-        """Learn that this node lost sight of the command."""
-
-    def rejected(self, leader: NodeId | None, *, is_overloaded: bool) -> None:
-        """Learn that the command was not appended."""
 
 
 def crash_at_a_change(player: FaultPlayer, step: Step, random: Random) -> None:
@@ -156,7 +143,7 @@ class _Stranded:
 def _propose_again(process: Process, entries: Sequence[Entry]) -> None:
     for entry in entries:
         if entry.kind == COMMAND:
-            process.propose(entry.data, _Nobody())
+            process.propose(entry.data, Nobody())
 
 
 def _leave_out(process: Process, name: NodeId) -> None:

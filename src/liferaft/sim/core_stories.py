@@ -1,10 +1,12 @@
 """Faults that need several things to go wrong in one order: whole stories."""
 
+from collections.abc import Sequence
 from random import Random
+from typing import Final
 
 from liferaft.sim.core_host import Machine
 from liferaft.sim.core_moments import MOMENTS, turns_after
-from liferaft.sim.core_player import FaultPlayer, Step, between, disarming
+from liferaft.sim.core_player import FaultPlayer, Nobody, Step, between, disarming
 
 
 def change_majority(player: FaultPlayer, step: Step, random: Random) -> None:
@@ -116,3 +118,92 @@ def overwritten_write(player: FaultPlayer, step: Step, random: Random) -> None:
     player.after(apart, part)
     player.after(let_go, release)
     player.after(judged, judge)
+
+
+READ_INTERVAL: Final = 0.004
+
+QUIET: Final = 0.3
+"""Seconds until what clients have begun is done, as a rule."""
+
+
+def end_of_a_lease(player: FaultPlayer, step: Step, random: Random) -> None:
+    """Let a leader lose all others but one, and then that one as well.
+
+    Its clock is as slow, and the others' as fast, as may be, and clients read at it all the time:
+    where it answers by lease, the lease must be over before the others can have elected. The one
+    that was left forgets that it was in touch, or is told to campaign, or falls silent. Half the
+    time nobody writes meanwhile, so that all logs are the same, and any of the others may win.
+    """
+    leader = player.cluster.leader()
+    others = [] if leader is None else player.others([leader])
+    if leader is None or leader.process is None or len(others) < 2:
+        return
+    random.shuffle(others)
+    player.note(step, f"{leader.node_id} {others[0].node_id}")
+    timeout = leader.process.core.state.config.election_timeout
+    if random.random() < 0.5:
+        player.cluster.hush(QUIET + 6 * timeout)
+    story = _EndOfLease(player, leader, others, timeout, random)
+    player.after(QUIET, story.begin)
+
+
+class _EndOfLease:
+    """That story, once it is quiet. `timeout` is the election timeout, in seconds."""
+
+    def __init__(
+        self,
+        player: FaultPlayer,
+        leader: Machine,
+        others: Sequence[Machine],
+        timeout: float,
+        random: Random,
+    ) -> None:
+        self._player = player
+        self._leader = leader
+        self._friend, *self._strangers = others
+        self._timeout = timeout
+        self._random = random
+        self._end = 0.0
+
+    def begin(self) -> None:
+        """Leave two together, let clients read, and part the two some time later."""
+        player, timeout = self._player, self._timeout
+        self._end = player.scheduler.now + 6 * timeout
+        for machine in (self._friend, *self._strangers):
+            machine.set_clock(rate=1.5)
+        self._leader.set_clock(rate=0.5)
+        player.cut_for(6 * timeout, between([self._leader], self._strangers))
+        player.after(6 * timeout, self._set_clocks_right)
+        player.after(timeout * self._random.uniform(1.0, 2.5), self._part)
+        self._read()
+
+    def _set_clocks_right(self) -> None:
+        for machine in self._player.machines:
+            machine.set_clock(rate=1.0)
+
+    def _part(self) -> None:
+        player, leader, friend = self._player, self._leader, self._friend
+        how = self._random.choice(("forget", "hand over", "fall silent"))
+        pairs = between([leader], [friend])
+        if how == "hand over":
+            # It hears the order, and is not heard.
+            pairs = [(friend.number, leader.number)]
+            player.network.call(leader.number, lambda _: self._hand_over(), None)
+        elif how == "forget" and friend.process is not None:
+            player.cluster.crash(friend, down=0.0)
+        player.cut_for(3 * self._timeout, pairs)
+
+    def _hand_over(self) -> None:
+        if self._leader.process is not None:
+            self._leader.process.transfer(self._friend.node_id)
+
+    def _read(self) -> None:
+        player, leader = self._player, self._leader
+
+        def reach(_: None) -> None:
+            if leader.process is not None:
+                leader.process.read(Nobody())
+
+        player.network.call(leader.number, reach, None)
+        if player.scheduler.now + READ_INTERVAL < self._end:
+            player.after(READ_INTERVAL, self._read)

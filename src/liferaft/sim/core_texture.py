@@ -27,6 +27,14 @@ def draw_config(random: Random) -> RaftConfig:
     )
 
 
+def draw_lease(random: Random) -> float | None:
+    """Return by how much clocks may run apart in a run whose leaders answer by lease.
+
+    None for one in which they do not, and clocks may do what they want: half of all.
+    """
+    return random.choice((None, None, 0.1, 0.3))
+
+
 def draw_load(random: Random) -> Load:
     """Return what the clients of a run ask for: about 100 commands a second, in other shapes."""
     return Load(

@@ -17,6 +17,9 @@ from collections.abc import Sequence
 from random import Random
 from typing import Final
 
+from msgspec.structs import replace
+
+from liferaft.cluster.reads import ReadKind
 from liferaft.errors import InvariantViolated
 from liferaft.raft.config import RaftConfig
 from liferaft.raft.configuration import members
@@ -37,7 +40,7 @@ from liferaft.sim.core_network import CoreNetwork
 from liferaft.sim.core_plan import plan_of
 from liferaft.sim.core_player import FaultPlayer, Step
 from liferaft.sim.core_reference import Reference
-from liferaft.sim.core_texture import draw_config, draw_load
+from liferaft.sim.core_texture import draw_config, draw_lease, draw_load
 from liferaft.sim.core_trace import Trace
 from liferaft.sim.failure import SimulationFailed
 from liferaft.sim.observer import TurnObserver
@@ -115,18 +118,23 @@ class CoreWorld:
             marks=self.marks,
         )
         plan = plan_of(options, self._source("operator"))
+        config = plan.applied_to(RaftConfig() if calm else draw_config(texture))
+        reads = ReadKind.FOLLOW if plan.may_follow else ReadKind.QUORUM
+        lease = None if calm or plan.needs_wild_clocks else draw_lease(self._source("leases"))
+        if lease is not None:
+            config, reads = replace(config, lease_clock_error=lease), ReadKind.LEASE
         first = Configuration(voters=tuple(f"n{number + 1}" for number in range(nodes)))
         self.safety: Final = SafetyChecker(first)
         self.around: Final = Surroundings(
             scheduler=self.scheduler,
             network=self.network,
             configuration=first,
-            config=plan.applied_to(RaftConfig() if calm else draw_config(texture)),
+            config=config,
             watcher=self,
             marks=self.marks,
             chronicle=chronicle,
             pace=plan.pace,
-            may_follow=plan.may_follow,
+            reads=reads,
         )
         self.machines: Final[list[Machine]] = []
         for _ in range(nodes):
@@ -311,6 +319,11 @@ class CoreWorld:
     def _start(self, machine: Machine) -> None:
         if machine.process is None and not machine.is_retired:
             machine.start()
+
+    def hush(self, seconds: float) -> None:
+        """Let no client begin anything new for so long."""
+        for client in self._clients:
+            client.silent_until = self.scheduler.now + seconds
 
     def add_machine(self) -> Machine:
         """Start a node on a new machine, which waits to be made a member."""

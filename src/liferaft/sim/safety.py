@@ -30,6 +30,7 @@ And to rules of Figure 2 whose breach may take long to show in those:
 - *compacted*: nobody drops entries that no snapshot of its own covers.
 - *one term, one leader's role*: nobody goes on as leader after it saw a later term.
 - *check-quorum*: nobody leads on for longer than an election timeout after it heard of a quorum.
+- *read*: who reads is told an index no lower than what any node knew as committed when it asked.
 - *own term*: a leader commits by counting only through an entry of its own term (Figure 8).
 - *its leader's log*: what a follower writes is in the log of a leader of the term it is in.
 - *stored*: no node takes an entry for stored that its disk does not have, or may be overwriting.
@@ -49,6 +50,7 @@ from liferaft.raft.effects import (
     ConfigurationChanged,
     Effect,
     Persist,
+    ReadReady,
     RestoreSnapshot,
     RoleChanged,
     Send,
@@ -63,6 +65,7 @@ from liferaft.sim.safety_node import (
     Node,
     check_hard_state,
     check_kept,
+    check_read,
     check_restored,
     check_said,
     check_stored,
@@ -136,7 +139,7 @@ class SafetyChecker:
         state = core.state
         if node.is_new_life:
             check_kept(node_id, node, state, effects, self._committed_terms)
-        has_stored = note_events(node, events)
+        has_stored = note_events(node, events, len(self._committed_terms))
         role = state.role
         leader = role if type(role) is Leader else None
         if leader is not None:
@@ -170,6 +173,8 @@ class SafetyChecker:
                     self._check_written(node_id, node, core, effect.entries)
             elif type(effect) is Apply:
                 self._check_applied(node_id, node, effect.entries)
+            elif type(effect) is ReadReady:
+                check_read(node_id, node, effect)
             elif type(effect) is not Send:
                 self._check_rare(node_id, node, effect)
             elif not effect.after:

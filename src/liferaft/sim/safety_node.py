@@ -8,8 +8,15 @@ from typing import Final
 from msgspec.structs import replace
 
 from liferaft.errors import InvariantViolated
-from liferaft.raft.effects import Effect, Persist, RestoreSnapshot
-from liferaft.raft.events import Event, Received, SnapshotFetched, SnapshotStored, Stored
+from liferaft.raft.effects import Effect, Persist, ReadReady, RestoreSnapshot
+from liferaft.raft.events import (
+    Event,
+    ReadAsked,
+    Received,
+    SnapshotFetched,
+    SnapshotStored,
+    Stored,
+)
 from liferaft.raft.log import RaftLog
 from liferaft.raft.messages import (
     AppendEntriesReply,
@@ -36,6 +43,7 @@ class Node:
       of the entry that said so.
     - `heard`, `contact_until`: when a leader last heard of each other member, by its clock, and
       until when a quorum's answers are fresh.
+    - `asked`: what was known as committed anywhere when it was asked to read, by the read's id.
     - `votes`: who granted it a vote, by term, as far as it has heard.
     - `pending`: what it was asked to write and has not reported as stored yet.
     - `promised`, `stored`: term and vote, and the terms of the entries from index 1 on, that it
@@ -53,6 +61,7 @@ class Node:
     members_index: int = 0
     heard: dict[NodeId, float] = field(default_factory=dict)
     contact_until: float = 0.0
+    asked: dict[int, int] = field(default_factory=dict)
     votes: dict[int, set[NodeId]] = field(default_factory=dict)
     commit_index: int = 0
     applied_index: int = 0
@@ -70,6 +79,7 @@ class Node:
         self.hard_state, self.role, self.members = NOTHING, None, None
         self.commit_index = self.applied_index = self.last_index = 0
         self.votes.clear()
+        self.asked.clear()
 
     def may_have(self, index: int, term: int) -> bool:
         """Return whether its disk may hold the entry, so that it may have said so.
@@ -88,8 +98,11 @@ class Node:
         )
 
 
-def note_events(node: Node, events: Sequence[Event]) -> bool:
-    """Note votes and what was stored; return whether any entries may have been."""
+def note_events(node: Node, events: Sequence[Event], committed_index: int) -> bool:
+    """Note votes, reads and what was stored; return whether any entries may have been.
+
+    `committed_index` is what any node knew as committed before this turn.
+    """
     has_stored = False
     for event in events:
         # For a Struct's class, a negative isinstance costs four times as much as this.
@@ -99,6 +112,8 @@ def note_events(node: Node, events: Sequence[Event]) -> bool:
         elif type(event) is Stored:
             has_stored = True
             _note_stored(node, event.mark)
+        elif type(event) is ReadAsked:
+            node.asked[event.read_id] = committed_index
         elif type(event) is SnapshotStored or type(event) is SnapshotFetched:
             node.covered = max(node.covered, event.snapshot.index)
     return has_stored
@@ -117,6 +132,17 @@ def _note_stored(node: Node, mark: int) -> None:
             node.promised = write.hard_state
         if write.entries:
             node.stored[write.entries[0].index - 1 :] = [entry.term for entry in write.entries]
+
+
+def check_read(node_id: NodeId, node: Node, effect: ReadReady) -> None:
+    """Raise `InvariantViolated` when a read would miss what was committed before it was asked."""
+    for read_id in effect.read_ids:
+        committed_index = node.asked.pop(read_id)
+        if effect.index < committed_index:
+            raise InvariantViolated(
+                f"read: {node_id} is told to read at {effect.index}, and {committed_index} was "
+                "known as committed when it asked"
+            )
 
 
 def check_said(node_id: NodeId, node: Node, state: RaftState, message: Message) -> None:
