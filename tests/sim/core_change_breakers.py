@@ -30,6 +30,7 @@ SEARCH: Final[dict[str, SimulationOptions]] = {
     # meanwhile: three of five go on faster than two of three.
     "keep_a_tail_that_the_snapshot_does_not_meet": FIVE,
     "keep_the_members_that_a_void_log_named": FIVE,
+    "leave_the_log_as_it_was": FIVE,
 }
 """Under which options a breaker is found sooner."""
 
