@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from typing_extensions import override
 
 from liferaft.errors import InvariantViolated
 from liferaft.sim.failure import SimulationFailed
@@ -57,6 +58,47 @@ def test_a_cluster_without_faults_loses_nothing() -> None:
     result = simulate(1, SimulationOptions(profile="calm", seconds=2.0))
 
     assert (0, 1, {}) == (result.outcomes["unknown"], result.elections, result.faults)
+
+
+class Crowded(SharedState):
+    """Remembers how many steps of all clients were under way at a time, at most."""
+
+    most = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._under_way = 0
+
+    @override
+    async def step(self, seat: Seat) -> None:
+        self._under_way += 1
+        Crowded.most = max(Crowded.most, self._under_way)
+        try:
+            await super().step(seat)
+        finally:
+            self._under_way -= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("burst", "most"), [(0, 1), (1, 1), (7, 7)])
+def test_a_client_makes_so_many_calls_at_once(burst: int, most: int) -> None:
+    Crowded.most = 0
+    options = SimulationOptions(seconds=2.0, profile="calm", clients=1, burst=burst)
+    result = simulate(1, options, workload=Crowded)
+
+    assert most == Crowded.most
+    assert 60 <= sum(result.outcomes.values()) <= 200
+
+
+@pytest.mark.slow
+def test_where_something_goes_wrong_clients_make_several_calls_at_once_in_some_runs() -> None:
+    found = set()
+    for seed in range(12):
+        Crowded.most = 0
+        simulate(seed, SimulationOptions(seconds=0.5, clients=1, changes="no"), workload=Crowded)
+        found.add(Crowded.most)
+
+    assert {1, 3} < found
 
 
 @pytest.mark.slow

@@ -39,6 +39,7 @@ def sim(
     groups: int = _DEFAULTS.groups,
     clients: int = _DEFAULTS.clients,
     commands_per_second: float = _DEFAULTS.commands_per_second,
+    burst: int = _DEFAULTS.burst,
     seconds: float = _DEFAULTS.seconds,
     profile: str = _DEFAULTS.profile,
     fidelity: Fidelity = _DEFAULTS.fidelity,
@@ -76,6 +77,9 @@ def sim(
         How many clients call it.
     commands_per_second
         How many calls they make together in a virtual second, about.
+    burst
+        How many calls a client makes at once before it waits for all of them; 0 for one, and for up
+        to 20 in about every second run, but in calm ones and with your own class.
     seconds
         For how many virtual seconds faults are made.
     profile
@@ -116,6 +120,7 @@ def sim(
             groups=groups,
             clients=clients,
             commands_per_second=commands_per_second,
+            burst=burst,
             seconds=seconds,
             profile=profile,
             changes=changes,

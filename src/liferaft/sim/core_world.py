@@ -37,7 +37,7 @@ from liferaft.sim.core_machine import executed_once
 from liferaft.sim.core_marks import Marks, no_marks
 from liferaft.sim.core_members import MemberWatch
 from liferaft.sim.core_network import CoreNetwork
-from liferaft.sim.core_plan import plan_of
+from liferaft.sim.core_plan import Plan, plan_of
 from liferaft.sim.core_player import FaultPlayer, Step
 from liferaft.sim.core_reference import Reference
 from liferaft.sim.core_texture import draw_config, draw_lease, draw_load
@@ -118,24 +118,11 @@ class CoreWorld:
             marks=self.marks,
         )
         plan = plan_of(options, self._source("operator"))
-        config = plan.applied_to(RaftConfig() if calm else draw_config(texture))
-        reads = ReadKind.FOLLOW if plan.may_follow else ReadKind.QUORUM
+        config = RaftConfig() if calm else draw_config(texture)
         lease = None if calm or plan.needs_wild_clocks else draw_lease(self._source("leases"))
-        if lease is not None:
-            config, reads = replace(config, lease_clock_error=lease), ReadKind.LEASE
         first = Configuration(voters=tuple(f"n{number + 1}" for number in range(nodes)))
         self.safety: Final = SafetyChecker(first)
-        self.around: Final = Surroundings(
-            scheduler=self.scheduler,
-            network=self.network,
-            configuration=first,
-            config=config,
-            watcher=self,
-            marks=self.marks,
-            chronicle=chronicle,
-            pace=plan.pace,
-            reads=reads,
-        )
+        self.around: Final = self._surroundings(first, config, lease, plan, chronicle)
         self.machines: Final[list[Machine]] = []
         for _ in range(nodes):
             self._make_machine()
@@ -152,6 +139,27 @@ class CoreWorld:
         self._spans = {step: _span(number, step) for number, step in self._steps.items()}
         chronicle.faults.extend(self._spans[self._steps[each.number]] for each in self.schedule)
         self._player = FaultPlayer(self, ALL_KINDS)
+
+    def _surroundings(
+        self,
+        first: Configuration,
+        config: RaftConfig,
+        lease: float | None,
+        plan: Plan,
+        chronicle: Chronicle,
+    ) -> Surroundings:
+        reads = ReadKind.FOLLOW if plan.may_follow else ReadKind.QUORUM
+        return Surroundings(
+            scheduler=self.scheduler,
+            network=self.network,
+            configuration=first,
+            config=replace(plan.applied_to(config), lease_clock_error=lease),
+            watcher=self,
+            marks=self.marks,
+            chronicle=chronicle,
+            pace=plan.pace,
+            reads=reads if lease is None else ReadKind.LEASE,
+        )
 
     def _source(self, name: str) -> Random:
         """Return the source of chance of one part of the world."""

@@ -20,12 +20,16 @@ class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
     """One run but for its seed.
 
     With `groups` each node hosts so many; 0 stands for nodes of one cluster. `seconds` are virtual
-    ones, during which faults are made. `keep` names the steps of the fault schedule that are
-    carried out, None for all. `changes` says in which runs members come and go and leadership is
-    handed over: in none, in about every second one (but for calm ones, and those with groups), or
-    in all; so it is with snapshots among the cores, which whole nodes take anyway. Programs are
-    upgraded in none, in about every fourth run, or in all. `target`, `workload` and `invariants`
-    are a user's own, as `module:name`; empty for those that ship.
+    ones, during which faults are made. Each client makes `burst` calls at once, and then waits for
+    all of them; 0 stands for one, and for up to 20 in about every second run, but in calm ones and
+    with a user's class. The cores have loads of their own.
+
+    `keep` names the steps of the fault schedule that are carried out, None for all. `changes` says
+    in which runs members come and go and leadership is handed over: in none, in about every second
+    one (but for calm ones, and those with groups), or in all; so it is with snapshots among the
+    cores, which whole nodes take anyway. Programs are upgraded in none, in about every fourth run,
+    or in all. `target`, `workload` and `invariants` are a user's own, as `module:name`; empty for
+    those that ship.
     """
 
     fidelity: Fidelity = "full"
@@ -33,6 +37,7 @@ class SimulationOptions(msgspec.Struct, frozen=True, kw_only=True):
     groups: int = 0
     clients: int = 4
     commands_per_second: float = 60.0
+    burst: int = 0
     seconds: float = 8.0
     profile: str = "mixed"
     changes: Changes = "some"
@@ -75,6 +80,8 @@ def checked(options: SimulationOptions) -> SimulationOptions:
     _check_groups(options)
     if options.clients < 1:
         raise ConfigurationError(f"{options.clients} clients: give 1 or more")
+    if options.burst < 0:
+        raise ConfigurationError(f"bursts of {options.burst} calls: give 1 or more, or 0")
     if not (options.seconds > 0 and options.commands_per_second > 0):
         raise ConfigurationError("seconds and commands a second must be above 0")
     if options.profile not in PROFILES:

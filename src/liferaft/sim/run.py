@@ -87,6 +87,7 @@ class Simulation:
         self._chronicle = chronicle or Chronicle()
         self._is_over = False
         self._world: World | None = None
+        self._burst = options.burst or _drawn_burst(seed, options)
         faults = draw_schedule(seed, profile=options.profile, seconds=options.seconds)
         changes = draw_changes(seed, options, len(faults))
         upgrades = draw_upgrades(seed, options, len(faults) + len(changes))
@@ -158,7 +159,8 @@ class Simulation:
     async def _run_client(self, world: World, seat: Seat, hours: Hours) -> None:
         workload = self._workloads[seat.group]
         clients = self._options.clients * len(world.groups)
-        pause_max = 2 * clients / self._options.commands_per_second
+        burst = self._burst
+        pause_max = 2 * burst * clients / self._options.commands_per_second
         while not self._is_over and not world.violations:
             await asyncio.sleep(seat.random.uniform(0.0, pause_max))
             if not hours.are_on(seat.now):
@@ -169,7 +171,10 @@ class Simulation:
             if seat.random.random() < RENEWAL:
                 await seat.leave()  # and come back with a new session
             try:
-                await workload.step(seat)
+                if burst == 1:
+                    await workload.step(seat)
+                else:
+                    await asyncio.gather(*(workload.step(seat) for _ in range(burst)))
             except InvariantViolated as violation:
                 world.violate(violation)
 
@@ -364,3 +369,9 @@ def _violations(world: World) -> list[Exception]:
 def _raise_first(world: World) -> None:
     for violation in world.violations:
         raise violation
+
+
+def _drawn_burst(seed: int, options: SimulationOptions) -> int:
+    if options.target or options.profile == "calm":
+        return 1
+    return random_module.Random(f"{seed} burst").choice((1, 1, 1, 3, 10, 20))
