@@ -7,11 +7,12 @@ from random import Random
 
 import pytest
 
-from liferaft.errors import DamagedLog, DamagedSnapshot, DataDirectoryError
+from liferaft.errors import DamagedLog, DamagedSnapshot, DataDirectoryError, DiskFailed
 from liferaft.raft.log import LogSummary, RaftLog
 from liferaft.raft.types import Configuration, EntryId, Snapshot, TermRun
 from liferaft.storage.contents import EMPTY
 from liferaft.storage.faulty import FaultyDisk
+from liferaft.storage.snapshot_file import SYNC_BYTES
 from liferaft.storage.snapshots import (
     KEPT_AFTER_READ,
     SnapshotStore,
@@ -275,6 +276,37 @@ async def test_what_was_fetched_and_is_not_what_was_offered_is_thrown_away(
 
     assert left == 0
     assert target.newest is None
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_what_was_fetched_is_thrown_away_when_its_sync_fails(seed: int) -> None:
+    """A later sync would succeed, and say nothing of what the first did not bring to the disk."""
+    disk = FaultyDisk(Random(seed))
+    store, source = await open_store(disk), await open_store(disk, "source")
+    taken = await take(source, 7)
+    await copy(source, store, taken, taken.size_bytes)
+    disk.fail("sync", errno.EIO)
+    with pytest.raises(DiskFailed):
+        await store.keep_fetched(taken)
+    assert 0 == await store.fetched_bytes(taken)
+
+    await copy(source, store, taken, taken.size_bytes)
+    await store.prove_fetched(taken)
+    await store.keep_fetched(taken)
+    disk.crash()
+
+    assert taken == (await open_store(disk)).newest
+
+
+async def test_a_piece_whose_sync_fails_takes_all_that_was_fetched_along(disk: FaultyDisk) -> None:
+    store = await open_store(disk)
+    snapshot = Snapshot(7, 1, THREE, size_bytes=2 * SYNC_BYTES, checksum=1)
+    await store.add_fetched(snapshot, 0, b"first")
+    disk.fail("sync", errno.EIO)
+    with pytest.raises(DiskFailed):
+        await store.add_fetched(snapshot, 5, bytes(SYNC_BYTES))
+
+    assert 0 == await store.fetched_bytes(snapshot)
 
 
 async def test_a_piece_that_comes_twice_is_written_once(disk: FaultyDisk) -> None:

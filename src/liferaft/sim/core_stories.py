@@ -121,6 +121,7 @@ def overwritten_write(player: FaultPlayer, step: Step, random: Random) -> None:
 
 
 READ_INTERVAL: Final = 0.004
+"""Seconds between two reads at a leader whose lease ends."""
 
 QUIET: Final = 0.3
 """Seconds until what clients have begun is done, as a rule."""

@@ -27,7 +27,7 @@ from liferaft.errors import (
 )
 from liferaft.raft.types import Configuration, EntryId, Snapshot
 from liferaft.storage.contents import EMPTY
-from liferaft.storage.disk import Disk
+from liferaft.storage.disk import Disk, File
 from liferaft.storage.segment import sync, sync_directory
 from liferaft.storage.snapshot_file import (
     SYNC_BYTES,
@@ -272,7 +272,7 @@ class SnapshotStore:
         """Make the file durable under its name, and clear away what was fetched and is older."""
         file = self._disk.open(path)
         try:
-            sync(file, path)
+            _sync_or_remove(self._disk, file, path)
         finally:
             file.close()
         self._disk.rename(path, self.path(snapshot))
@@ -321,9 +321,22 @@ def _write_at(disk: Disk, path: str, offset: int, data: bytes) -> None:
         file.truncate(offset)
         file.write(offset, data)
         if offset // SYNC_BYTES != (offset + len(data)) // SYNC_BYTES:
-            file.sync()
+            _sync_or_remove(disk, file, path)
     finally:
         file.close()
+
+
+def _sync_or_remove(disk: Disk, file: File, path: str) -> None:
+    """Make a file durable, or throw it away; raises `DiskFailed`.
+
+    What was fetched is gone on with after an error. Of a file whose sync failed nobody knows how
+    much is on the disk, and a later sync would say nothing of it.
+    """
+    try:
+        sync(file, path)
+    except DiskFailed:
+        disk.remove(path)
+        raise
 
 
 async def open_snapshots(disk: Disk, directory: str, cluster_id: str) -> SnapshotStore:
